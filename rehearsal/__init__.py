@@ -1,0 +1,1 @@
+"""A world on one machine in which faults and recoveries are real."""
