@@ -1,0 +1,235 @@
+"""The vocabulary of the product: facts, findings, steps and their outcomes, as plain frozen values.
+
+A step is either a `Check`, which only looks, or an `Action`, which has one effect on one target:
+
+    observe -> precheck -> (facts and intent are recorded) -> apply -> applied? -> verify
+
+Observing changes nothing; applying happens once; `applied` is the proof that is read back after a crash or a lost answer.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+if TYPE_CHECKING:
+    from actions.world import World
+
+Json = Any  # what json.dumps takes: None, bool, int, float, str, list, dict with str keys
+Facts = dict[str, Json]  # what an action observed; JSON, because it is recorded before the effect
+
+
+class ActionError(Exception):
+    """Something went wrong between us and the world. The message is one sentence for a person."""
+
+
+class Unreachable(ActionError):
+    """A source did not answer a question; nothing was changed."""
+
+
+class Refused(ActionError):
+    """The effect provably did not happen: it was not sent, or the provider refused it."""
+
+
+class Uncertain(ActionError):
+    """The request left us and its answer did not arrive: the effect may have happened. Read back before doing anything."""
+
+
+class UnknownStep(ActionError):
+    """A stored plan names a step that this version does not have, or with other arguments."""
+
+
+class Level(StrEnum):
+    """How a finding weighs: `ok` is good news, `warn` is for the approver's eyes, `stop` ends the step or the plan."""
+
+    OK = "ok"
+    WARN = "warn"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A judgement on facts: one sentence in `says`, and the `evidence` it rests on (may be volatile)."""
+
+    level: Level
+    says: str
+    evidence: str = ""
+
+
+def ok(says: str, evidence: str = "") -> Finding:
+    """A finding that is good news."""
+    return Finding(level=Level.OK, says=says, evidence=evidence)
+
+
+def warn(says: str, evidence: str = "") -> Finding:
+    """A finding that the approver must see."""
+    return Finding(level=Level.WARN, says=says, evidence=evidence)
+
+
+def stop(says: str, evidence: str = "") -> Finding:
+    """A finding that forbids going on."""
+    return Finding(level=Level.STOP, says=says, evidence=evidence)
+
+
+class Verdict(StrEnum):
+    """What reading back showed about an effect."""
+
+    DONE = "done"
+    NOT_DONE = "not done"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """The answer to "did the effect happen?": a verdict, the sentence behind it, and what `verify` needs to follow it."""
+
+    verdict: Verdict
+    says: str
+    receipt: Facts = field(default_factory=dict)
+
+
+class Result(StrEnum):
+    """How a step ended."""
+
+    DONE = "done"
+    ALREADY_DONE = "already done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a step ended, in one sentence. `ok` says whether the run may go on."""
+
+    result: Result
+    says: str
+
+    @property
+    def ok(self) -> bool:
+        """True where the step is proven done, or was passed over by a person's decision."""
+        return self.result in (Result.DONE, Result.ALREADY_DONE, Result.SKIPPED)
+
+
+def done(says: str) -> Outcome:
+    """The step is proven done."""
+    return Outcome(result=Result.DONE, says=says)
+
+
+def failed(says: str) -> Outcome:
+    """The step did not reach its goal."""
+    return Outcome(result=Result.FAILED, says=says)
+
+
+def unknown(says: str) -> Outcome:
+    """Nobody can say whether the step happened: a person decides."""
+    return Outcome(result=Result.UNKNOWN, says=says)
+
+
+class Step(ABC):
+    """One line of a plan. Subclasses are frozen dataclasses whose fields are all the arguments there are.
+
+    Every class declares: `kind` (its stored name), `title`, `permissions` (IAM or database rights), `region` and `plane`
+    ("control" or "data") that it needs, and `timeout` in provider seconds (see `World.wait`).
+    """
+
+    registry: ClassVar[dict[str, type[Step]]] = {}
+    kind: ClassVar[str]
+    timeout: ClassVar[float]
+    plane: ClassVar[str]
+
+    def __init_subclass__(cls, *, kind: str = "", **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        if kind:
+            cls.kind = kind
+            Step.registry[kind] = cls
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What the step does, as a person says it: "Restart service control-plane"."""
+
+    @property
+    @abstractmethod
+    def target(self) -> str:
+        """What the step touches or looks at: "service shielda/control-plane"."""
+
+    @abstractmethod
+    def command(self) -> str:
+        """The shell line a person would type for the same thing. It is shown, approved and compared with the wire."""
+
+    @property
+    @abstractmethod
+    def permissions(self) -> tuple[str, ...]:
+        """The rights the step needs, such as `ecs:UpdateService` or `postgresql:pg_signal_backend`."""
+
+    @property
+    @abstractmethod
+    def region(self) -> str:
+        """The AWS region the step depends on; "" where it depends on none."""
+
+    @property
+    def arguments(self) -> dict[str, Json]:
+        """The step's arguments as JSON, in the order of declaration."""
+        return {name: _as_json(value) for name, value in asdict(self).items()}  # type: ignore[call-overload]
+
+    @classmethod
+    def with_arguments(cls, arguments: Mapping[str, Json]) -> Self:
+        """The step with these stored arguments (lists become tuples again)."""
+        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        if set(arguments) != known:
+            raise UnknownStep(f"Step {cls.kind} takes {sorted(known)}, and the stored plan gives {sorted(arguments)}.")
+        return cls(**{name: _from_json(value) for name, value in arguments.items()})
+
+
+class Check(Step):
+    """A step that only looks."""
+
+    @abstractmethod
+    async def look(self, world: World) -> Outcome:
+        """Look until the goal is seen or `timeout` is over. Never raises for an expected failure."""
+
+
+class Action(Step):
+    """A step with one effect on one target. `settle` is how long (provider seconds) an effect may take to show itself."""
+
+    settle: ClassVar[float]
+
+    @abstractmethod
+    async def observe(self, world: World) -> Facts:
+        """The state before the effect, as JSON, with all that `applied` needs for its proof. Raises `Unreachable`."""
+
+    @abstractmethod
+    def precheck(self, facts: Facts) -> Finding:
+        """Whether the effect may be had in this state; a `stop` finding ends the step before anything is done."""
+
+    @abstractmethod
+    async def apply(self, world: World, facts: Facts) -> Facts:
+        """Have the effect: exactly one attempt. Returns the receipt. Raises `Refused` or `Uncertain`."""
+
+    @abstractmethod
+    async def applied(self, world: World, facts: Facts) -> Proof:
+        """Read back whether the effect happened since `facts`. `NOT_DONE` counts only after the settle time."""
+
+    @abstractmethod
+    async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
+        """Follow the effect to its goal, or to `timeout`. Never raises for an expected failure."""
+
+
+def step_from(kind: str, arguments: Mapping[str, Json]) -> Step:
+    """The step that a stored plan names. Raises `UnknownStep` where this version cannot carry it out."""
+    cls = Step.registry.get(kind)
+    if cls is None:
+        raise UnknownStep(f"The stored plan has a step {kind!r}, which this version does not know.")
+    return cls.with_arguments(arguments)
+
+
+def _as_json(value: Any) -> Json:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _from_json(value: Json) -> Any:
+    return tuple(value) if isinstance(value, list) else value

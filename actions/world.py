@@ -1,0 +1,74 @@
+"""The world as steps meet it: clients that are made when first used, and the provider's sense of time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from actions.site import Site
+
+if TYPE_CHECKING:  # the clients are heavy: each is imported when it is first used
+    from actions.aws.gateway import Gateway
+    from actions.db.connect import Databases
+    from actions.http import Http
+
+
+class World:
+    """Everything a step may reach. One per process; `close()` ends the clients that were made."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    @cached_property
+    def aws(self) -> Gateway:
+        """The gateway to AWS, in every region."""
+        from actions.aws.gateway import Gateway
+
+        return Gateway(self.site.aws)
+
+    @cached_property
+    def databases(self) -> Databases:
+        """Connections to the site's databases."""
+        from actions.db.connect import Databases
+
+        return Databases(self.site.database)
+
+    @cached_property
+    def http(self) -> Http:
+        """The HTTP prober."""
+        from actions.http import Http
+
+        return Http()
+
+    def local(self, provider_seconds: float) -> float:
+        """Seconds on this machine's clock; a rehearsal's AWS runs `speed` times faster than the real one."""
+        return provider_seconds / self.site.aws.speed
+
+    async def wait(self, provider_seconds: float) -> None:
+        """Sleep for so many of the provider's seconds."""
+        await asyncio.sleep(self.local(provider_seconds))
+
+    async def ticks(self, *, timeout: float, every: float = 2.0) -> AsyncIterator[float]:
+        """Provider seconds since the start, once per tick, until `timeout` is over; the last tick is at the deadline.
+
+        The interval grows from `every` to five times as much. In a rehearsal no interval is under 20 ms.
+        """
+        began = time.monotonic()
+        interval = every
+        while True:
+            passed = (time.monotonic() - began) * self.site.aws.speed
+            yield passed
+            if passed >= timeout:
+                return
+            await asyncio.sleep(max(self.local(min(interval, timeout - passed)), 0.02))
+            interval = min(interval * 1.2, every * 5)
+
+    async def close(self) -> None:
+        """End the clients that were made."""
+        for name in ("aws", "databases", "http"):
+            client = self.__dict__.pop(name, None)
+            if client is not None:
+                await client.close()

@@ -1,0 +1,154 @@
+"""The plan: frozen data that people approve. Its digest binds everything that is done and relied on, and nothing volatile."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from actions.base import Action, Finding, Json, Level, Step, step_from
+
+Stage = tuple[Step, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What will be done, why, and on which facts it relies.
+
+    `stages` run one after the other, the steps of one stage together. `basis` holds the facts the plan stands on: when one
+    of them changes the plan is another one. `findings` and `cost` are for people and may be volatile. `fallback` is the
+    command that is offered when a stage fails; it is planned and approved on its own. `target` is what is locked.
+    """
+
+    scenario: str
+    arguments: Mapping[str, str]
+    why: str
+    target: str
+    stages: tuple[Stage, ...]
+    basis: Mapping[str, Json]
+    findings: tuple[Finding, ...] = ()
+    cost: tuple[str, ...] = ()
+    fallback: str = ""
+    made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    expires: datetime = field(default_factory=lambda: datetime.now(UTC) + timedelta(minutes=15))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over everything that is done or relied on; equal digests are the same plan."""
+        return hashlib.sha256(json.dumps(self._bound(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    @property
+    def forbidden(self) -> tuple[Finding, ...]:
+        """The stop findings; a plan with one cannot be approved."""
+        return tuple(f for f in self.findings if f.level is Level.STOP)
+
+    def steps(self) -> Iterator[tuple[str, Step]]:
+        """Every step with its id: "1.1" is the first step of the first stage."""
+        for s, stage in enumerate(self.stages, 1):
+            for n, step in enumerate(stage, 1):
+                yield f"{s}.{n}", step
+
+    def actions(self) -> tuple[Action, ...]:
+        """The steps that change something."""
+        return tuple(step for _, step in self.steps() if isinstance(step, Action))
+
+    def to_json(self) -> dict[str, Json]:
+        """The plan as `dr plan --json` prints it and as it is stored."""
+        return {
+            "scenario": self.scenario,
+            "arguments": dict(self.arguments),
+            "why": self.why,
+            "target": self.target,
+            "digest": self.digest,
+            "made_at": self.made_at.isoformat(),
+            "expires": self.expires.isoformat(),
+            "basis": dict(self.basis),
+            "findings": [{"level": f.level.value, "says": f.says, "evidence": f.evidence} for f in self.findings],
+            "cost": list(self.cost),
+            "stages": [
+                [_step_json(f"{s}.{n}", step) for n, step in enumerate(stage, 1)]
+                for s, stage in enumerate(self.stages, 1)
+            ],
+            "fallback": self.fallback,
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Json]) -> Plan:
+        """The stored plan again. Raises `UnknownStep` where this version cannot carry it out."""
+        return cls(
+            scenario=stored["scenario"],
+            arguments=stored["arguments"],
+            why=stored["why"],
+            target=stored["target"],
+            stages=tuple(tuple(step_from(s["step"], s["arguments"]) for s in stage) for stage in stored["stages"]),
+            basis=stored["basis"],
+            findings=tuple(
+                Finding(level=Level(f["level"]), says=f["says"], evidence=f["evidence"]) for f in stored["findings"]
+            ),
+            cost=tuple(stored["cost"]),
+            fallback=stored["fallback"],
+            made_at=datetime.fromisoformat(stored["made_at"]),
+            expires=datetime.fromisoformat(stored["expires"]),
+        )
+
+    def _bound(self) -> dict[str, Json]:
+        return {
+            "scenario": self.scenario,
+            "arguments": dict(self.arguments),
+            "target": self.target,
+            "stages": [[[step.kind, step.arguments, step.command()] for step in stage] for stage in self.stages],
+            "basis": dict(self.basis),
+            "fallback": self.fallback,
+        }
+
+
+def changes(old: Plan, new: Plan) -> tuple[str, ...]:
+    """What is different between two plans, one sentence each; empty where the digests are equal."""
+    if old.digest == new.digest:
+        return ()
+    said = [*_basis_changes(old.basis, new.basis), *_step_changes(old, new)]
+    if old.fallback != new.fallback:
+        said.append(f"The fallback was {old.fallback or 'none'}, is now {new.fallback or 'none'}.")
+    if old.scenario != new.scenario or dict(old.arguments) != dict(new.arguments):
+        said.append(f"The command was {_spoken(old)}, is now {_spoken(new)}.")
+    return tuple(said) or ("The target or the order of the steps is another.",)
+
+
+def _basis_changes(old: Mapping[str, Json], new: Mapping[str, Json]) -> Iterator[str]:
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            yield f"{name.replace('_', ' ').capitalize()} was {_value(old.get(name))}, is now {_value(new.get(name))}."
+
+
+def _step_changes(old: Plan, new: Plan) -> Iterator[str]:
+    before, after = ({step.command(): step.title for _, step in plan.steps()} for plan in (old, new))
+    for command in before.keys() - after.keys():
+        yield f"No longer planned: {before[command]} (`{command}`)."
+    for command in after.keys() - before.keys():
+        yield f"Newly planned: {after[command]} (`{command}`)."
+
+
+def _value(value: Any) -> str:
+    return "none" if value in (None, "", [], {}) else value if isinstance(value, str) else json.dumps(value)
+
+
+def _spoken(plan: Plan) -> str:
+    return " ".join(["/dr", plan.scenario, *(f"{name}={value}" for name, value in plan.arguments.items())])
+
+
+def _step_json(step_id: str, step: Step) -> dict[str, Json]:
+    return {
+        "id": step_id,
+        "step": step.kind,
+        "title": step.title,
+        "target": step.target,
+        "command": step.command(),
+        "arguments": step.arguments,
+        "permissions": list(step.permissions),
+        "region": step.region,
+        "plane": step.plane,
+        "changes": isinstance(step, Action),
+    }
