@@ -29,9 +29,7 @@ class Aws(Section):
     def _loopback_only(cls, endpoints: dict[str, str]) -> dict[str, str]:
         for region, url in endpoints.items():
             if not is_loopback(url):
-                raise ValueError(
-                    f"the endpoint of {region} is {url}, and only a loopback address (127.0.0.1) is allowed"
-                )
+                raise ValueError(f"the endpoint of {region} is {url}, and only a loopback address (127.0.0.1) is allowed")
         return endpoints
 
     @model_validator(mode="after")

@@ -69,8 +69,7 @@ class Plan:
             "findings": [{"level": f.level.value, "says": f.says, "evidence": f.evidence} for f in self.findings],
             "cost": list(self.cost),
             "stages": [
-                [_step_json(f"{s}.{n}", step) for n, step in enumerate(stage, 1)]
-                for s, stage in enumerate(self.stages, 1)
+                [_step_json(f"{s}.{n}", step) for n, step in enumerate(stage, 1)] for s, stage in enumerate(self.stages, 1)
             ],
             "fallback": self.fallback,
         }
@@ -85,9 +84,7 @@ class Plan:
             target=stored["target"],
             stages=tuple(tuple(step_from(s["step"], s["arguments"]) for s in stage) for stage in stored["stages"]),
             basis=stored["basis"],
-            findings=tuple(
-                Finding(level=Level(f["level"]), says=f["says"], evidence=f["evidence"]) for f in stored["findings"]
-            ),
+            findings=tuple(Finding(level=Level(f["level"]), says=f["says"], evidence=f["evidence"]) for f in stored["findings"]),
             cost=tuple(stored["cost"]),
             fallback=stored["fallback"],
             made_at=datetime.fromisoformat(stored["made_at"]),

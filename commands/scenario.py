@@ -117,10 +117,9 @@ def help_text() -> str:
 
 def _verb(verb: str, rest: list[str]) -> Request:
     wanted = VERBS[verb][0]
+    expected = "one run id, as `/dr runs` lists them" if wanted else "nothing after it"
     if len(rest) != (1 if wanted else 0):
-        raise BadCommand(
-            f"`/dr {verb}` takes {'one run id, as `/dr runs` lists them' if wanted else 'nothing after it'}, and it got {' '.join(rest)!r}."
-        )
+        raise BadCommand(f"`/dr {verb}` takes {expected}, and it got {' '.join(rest)!r}.")
     return Request(words=verb, about=rest[0] if rest else "")
 
 
@@ -137,9 +136,9 @@ def _scenario(plain: list[str], pairs: list[str]) -> Request:
 
 def _unknown_words(plain: list[str]) -> str:
     name = " ".join(plain)
-    beginnings = [s for s in SCENARIOS if plain and s.split()[0] == plain[0]]
-    if beginnings:
-        return f"`/dr {name}` is not a command. After `{plain[0]}` comes one of: {', '.join(b.split(maxsplit=1)[1] for b in beginnings)}. Nothing was done."
+    endings = [s.partition(" ")[2] for s in SCENARIOS if plain and s.split()[0] == plain[0]]
+    if endings:
+        return f"`/dr {name}` is not a command. After `{plain[0]}` comes one of: {', '.join(endings)}. Nothing was done."
     return f"`/dr {name}` is not a command.{_nearest(name, [*SCENARIOS, *VERBS])} `/dr help` lists them all. Nothing was done."
 
 
