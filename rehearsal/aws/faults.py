@@ -1,0 +1,94 @@
+"""Faults of the AWS API itself: throttling, lost answers, hangs, refusals, on purpose and a counted number of times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal, get_args
+
+Kind = Literal[
+    "throttle", "error500", "hang", "drop", "after_drop", "after_500", "access_denied", "slow", "region_down"
+]
+BEFORE: frozenset[str] = frozenset({"throttle", "error500", "hang", "drop", "access_denied", "slow", "region_down"})
+AFTER: frozenset[str] = frozenset({"after_drop", "after_500"})
+
+
+@dataclass(kw_only=True, eq=False)
+class Fault:
+    """One rule: what goes wrong, where, and how many times more (None: until it is lifted)."""
+
+    kind: Kind
+    region: str = "*"
+    service: str = "*"
+    operation: str = "*"
+    times: int | None = 1
+    seconds: float = 0.0
+
+    def matches(self, region: str, service: str, operation: str) -> bool:
+        """True while the rule has times left and its patterns (shell wildcards) fit the call."""
+        if self.times == 0:
+            return False
+        wanted = ((region, self.region), (service, self.service), (operation, self.operation))
+        return all(fnmatchcase(value, pattern) for value, pattern in wanted)
+
+
+class Faults:
+    """The rules in force.
+
+    Before the effect: throttle, error500, hang (no answer ever), drop (the connection is cut), access_denied,
+    slow (answers `seconds` later, in real seconds), region_down (cut, for every call of the region: the API is
+    reachable but dead; `Front.region_down` is the harder one, where the port refuses).
+    After it: after_drop and after_500 (the effect is done and the answer is lost).
+    """
+
+    def __init__(self) -> None:
+        self.rules: list[Fault] = []
+
+    def put(
+        self,
+        kind: Kind,
+        *,
+        operation: str = "*",
+        service: str = "*",
+        region: str = "*",
+        times: int | None = 1,
+        seconds: float = 0.0,
+    ) -> Fault:
+        """Puts a rule in force and returns it, so that `lift` can end it early."""
+        if kind not in get_args(Kind):
+            raise ValueError(f"There is no fault {kind!r}; there are {', '.join(get_args(Kind))}.")
+        lasting = None if kind == "region_down" else times
+        fault = Fault(
+            kind=kind, operation=operation, service=service, region=region, times=lasting, seconds=seconds
+        )
+        self.rules.append(fault)
+        return fault
+
+    def take(self, region: str, service: str, operation: str, *, kinds: frozenset[str]) -> Fault | None:
+        """The first rule of these kinds that fits this call, with one of its times used up; None if all is well."""
+        for fault in self.rules:
+            if fault.kind in kinds and fault.matches(region, service, operation):
+                if fault.times is not None:
+                    fault.times -= 1
+                return fault
+        return None
+
+    def denies(self, action: str) -> bool:
+        """Whether an access_denied rule covers an IAM action such as "ecs:UpdateService"; uses up nothing."""
+        service, _, operation = action.partition(":")
+        return any(fault.kind == "access_denied" and fault.matches("*", service, operation) for fault in self._any())
+
+    def _any(self) -> list[Fault]:
+        return [
+            Fault(kind=rule.kind, service=rule.service, operation=rule.operation, times=rule.times)
+            for rule in self.rules
+        ]
+
+    def lift(self, fault: Fault) -> None:
+        """Ends one rule."""
+        if fault in self.rules:
+            self.rules.remove(fault)
+
+    def clear(self) -> None:
+        """Ends all rules."""
+        self.rules.clear()

@@ -1,0 +1,260 @@
+"""The door of the rehearsal's AWS: one port per region that speaks AWS's own protocols.
+
+A request must carry a SigV4 Authorization header; its credential scope says region and service (the signature itself
+is not verified). Parameters and answers are held against botocore's shapes, so that what the rehearsal says is what
+AWS could have said. Operations nobody added are refused as AWS refuses them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+from aiohttp import web
+from botocore.exceptions import UnknownServiceError
+from botocore.validate import ParamValidator
+
+from rehearsal.aws import wire
+from rehearsal.aws.clock import Clock
+from rehearsal.aws.faults import AFTER, BEFORE, Fault, Faults
+from rehearsal.aws.journal import Journal
+from rehearsal.aws.wire import AwsError
+
+__all__ = ["AwsError", "Front", "Handler"]
+
+Handler = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]] | dict[str, Any]]
+SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
+JSON_STYLE = frozenset({"ecs", "logs", "ecr", "secretsmanager", "ssm"})
+log = logging.getLogger(__name__)
+
+
+class Front:
+    """AWS in several regions, each on its own loopback port; `strict` makes `close` raise if an answer was misshapen."""
+
+    def __init__(
+        self, *, regions: dict[str, int], clock: Clock, journal: Journal, faults: Faults, strict: bool = True
+    ) -> None:
+        self.clock = clock
+        self.journal = journal
+        self.faults = faults
+        self.strict = strict
+        self.misshapen: list[str] = []
+        self._ports = dict(regions)
+        self._runners: dict[str, web.AppRunner] = {}
+        self._handlers: dict[tuple[str, str], Handler] = {}
+
+    def add(self, service: str, handlers: dict[str, Handler]) -> None:
+        """Answers these operations of a service (by boto3's name); refuses names that AWS does not have."""
+        for operation, handler in handlers.items():
+            if wire.operation_model(service, operation) is None:
+                raise ValueError(f"AWS's {service} has no operation {operation}.")
+            self._handlers[service, operation] = handler
+
+    async def start(self) -> dict[str, str]:
+        """Opens every region; returns region -> endpoint address."""
+        for region in self._ports:
+            await self.region_up(region)
+        return {region: f"http://127.0.0.1:{port}" for region, port in self._ports.items()}
+
+    async def close(self) -> None:
+        """Closes every region; in strict mode raises AssertionError if any answer did not fit botocore's shapes."""
+        for region in list(self._runners):
+            await self.region_down(region)
+        if self.strict and self.misshapen:
+            raise AssertionError("Answers did not fit AWS's shapes: " + "; ".join(self.misshapen))
+
+    async def region_down(self, region: str) -> None:
+        """The region's port refuses connections, and the open ones are cut."""
+        runner = self._runners.pop(region, None)
+        if runner is None:
+            return
+        for site in list(runner.sites):
+            await site.stop()
+        for connection in list(runner.server.connections) if runner.server is not None else []:
+            if connection.transport is not None:
+                connection.transport.abort()
+        await runner.cleanup()
+
+    async def region_up(self, region: str) -> None:
+        """The region answers again, on the same port as before."""
+        if region in self._runners:
+            return
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", lambda request: self._serve(region, request))
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", self._ports[region], reuse_address=True).start()
+        self._ports[region] = runner.addresses[0][1]
+        self._runners[region] = runner
+
+    async def _serve(self, port_region: str, request: web.Request) -> web.StreamResponse:
+        exchange = Exchange(self, port_region, request)
+        answer = await exchange.answer()
+        if answer is None:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=500)  # nobody reads this: the connection is gone
+        headers = {
+            "x-amzn-RequestId": exchange.request_id,
+            "Content-Type": answer.content_type,
+            "Date": format_datetime(datetime.now(UTC), usegmt=True),
+        }
+        return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+    async def call(self, region: str, service: str, operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        """The handler's answer, held against the output shape."""
+        handler = self._handlers.get((service, operation))
+        if handler is None:
+            raise AwsError(
+                "UnknownOperationException" if service in JSON_STYLE else "InvalidAction",
+                f"The rehearsal's {service} does not offer the operation {operation}.",
+            )
+        try:
+            given = handler(region, params)
+            output = await given if inspect.isawaitable(given) else given
+        except AwsError as error:
+            self._check_code(service, operation, error)
+            raise
+        self._check_output(service, operation, output)
+        return output
+
+    def _check_code(self, service: str, operation: str, error: AwsError) -> None:
+        if error.code not in wire.COMMON_CODES and error.code not in wire.declared_errors(service, operation):
+            self.misshapen.append(f"{service} {operation} cannot answer with the error {error.code}")
+
+    def _check_output(self, service: str, operation: str, output: dict[str, Any]) -> None:
+        model = wire.operation_model(service, operation)
+        shape = model.output_shape if model is not None else None
+        if shape is None:
+            return
+        problems = ParamValidator().validate(_without_none(output), shape)
+        if problems.has_errors():
+            report = f"{service} {operation}: {' '.join(problems.generate_report().split())}"
+            log.error("answer does not fit the shape: %s", report)
+            self.misshapen.append(report)
+            if self.strict:
+                raise AwsError("InternalFailure", report, 500)
+
+
+class Exchange:
+    """One request on its way through authentication, faults, the handler and the journal."""
+
+    def __init__(self, front: Front, port_region: str, request: web.Request) -> None:
+        self.front = front
+        self.request = request
+        self.request_id = str(uuid.uuid4())
+        self.region = port_region
+        self.service = ""
+        self.operation = ""
+        self.params: dict[str, Any] = {}
+        self.is_json = "X-Amz-Target" in request.headers
+        self.fault: str | None = None
+
+    async def answer(self) -> wire.Answer | None:
+        """What to send back, or None when the connection is to be cut."""
+        result = "unanswered"
+        try:
+            output = await self._output()
+            if output is None:
+                return None
+            result = "ok"
+            return await self._after(output)
+        except AwsError as error:
+            result = error.code if result == "unanswered" else result
+            return wire.write_error(self.service or "sts", self.operation, error, self.request_id, self.is_json)
+        except Exception as error:
+            log.exception("the handler of %s %s failed", self.service, self.operation)
+            result = "InternalFailure"
+            self.front.misshapen.append(f"{self.service} {self.operation} failed: {error!r}")
+            broken = AwsError("InternalFailure", f"The rehearsal's own handler failed: {error!r}.", 500)
+            return wire.write_error(self.service or "sts", self.operation, broken, self.request_id, self.is_json)
+        finally:
+            self._record(result)
+
+    async def _output(self) -> dict[str, Any] | None:
+        self._authenticate()
+        self.operation, raw, self.is_json = wire.read_request(
+            self.service, self.request.headers, await self.request.read()
+        )
+        fault = self.front.faults.take(self.region, self.service, self.operation, kinds=BEFORE)
+        if fault is not None and not await self._survives(fault):
+            return None
+        self.params = wire.shape_parameters(self.service, self.operation, raw, self.is_json)
+        return await self.front.call(self.region, self.service, self.operation, self.params)
+
+    def _authenticate(self) -> None:
+        scope = SCOPE.search(self.request.headers.get("Authorization", ""))
+        if scope is None:
+            code = "MissingAuthenticationTokenException" if self.is_json else "MissingAuthenticationToken"
+            raise AwsError(code, "Request is missing Authentication Token", 403)
+        region, self.service = scope[1], wire.service_of(scope[2])
+        try:
+            wire.model_of(self.service)
+        except UnknownServiceError:
+            self.service = ""
+            raise AwsError("UnknownOperationException", f"AWS has no service {scope[2]}.", 404) from None
+        if region != self.region and self.service not in {"iam", "sts", "route53"}:
+            raise AwsError(
+                "SignatureDoesNotMatch", f"Credential should be scoped to region {self.region}, not {region}.", 403
+            )
+
+    async def _survives(self, fault: Fault) -> bool:
+        self.fault = fault.kind
+        match fault.kind:
+            case "throttle":
+                code = "ThrottlingException" if self.is_json else "Throttling"
+                raise AwsError(code, "Rate exceeded", 400)
+            case "error500":
+                raise AwsError("InternalFailure", "An internal error occurred before the request was handled.", 500)
+            case "access_denied":
+                raise self._denied()
+            case "slow":
+                await asyncio.sleep(fault.seconds)
+                return True
+            case "hang":
+                while self.request.transport is not None and not self.request.transport.is_closing():
+                    await asyncio.sleep(0.05)
+        return False
+
+    def _denied(self) -> AwsError:
+        message = (
+            f"User: arn:aws:sts::123456789012:assumed-role/drbot/rehearsal is not authorized to perform: "
+            f"{self.service}:{self.operation} because no identity-based policy allows it"
+        )
+        return AwsError("AccessDeniedException", message, 400) if self.is_json else AwsError("AccessDenied", message, 403)
+
+    async def _after(self, output: dict[str, Any]) -> wire.Answer | None:
+        fault = self.front.faults.take(self.region, self.service, self.operation, kinds=AFTER)
+        if fault is not None:
+            self.fault = fault.kind
+            if fault.kind == "after_drop":
+                return None
+            raise AwsError("InternalFailure", "An internal error occurred after the request was handled.", 500)
+        return wire.write_answer(self.service, self.operation, output, self.request_id, self.is_json)
+
+    def _record(self, result: str) -> None:
+        self.front.journal.record(
+            region=self.region,
+            service=self.service,
+            operation=self.operation,
+            parameters=self.params,
+            request_id=self.request_id,
+            user_agent=self.request.headers.get("User-Agent", ""),
+            result=result,
+            fault=self.fault,
+        )
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [_without_none(inner) for inner in value]
+    return value

@@ -1,0 +1,96 @@
+"""Every call that reached the rehearsal's AWS: the proof of what was done, and how often."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+READING = ("Describe", "List", "Get", "Filter", "Simulate", "Test")
+
+
+class Call(TypedDict):
+    """One call: when, where, what, by whom, and how it ended ("ok", an error code, or "unanswered")."""
+
+    at: str
+    region: str
+    service: str
+    operation: str
+    parameters: dict[str, Any]
+    request_id: str
+    source: str
+    changing: bool
+    result: str
+    fault: str | None
+
+
+class Effect(TypedDict):
+    """How often a changing operation had its effect in a region."""
+
+    service: str
+    operation: str
+    region: str
+    count: int
+
+
+class Journal:
+    """The record of calls, oldest first; an entry is written once the call's effect is settled."""
+
+    def __init__(self) -> None:
+        self.entries: list[Call] = []
+
+    def record(
+        self,
+        *,
+        region: str,
+        service: str,
+        operation: str,
+        parameters: dict[str, Any],
+        request_id: str,
+        user_agent: str,
+        result: str,
+        fault: str | None,
+    ) -> None:
+        """Adds a call; the source is "bot" when the user agent says drbot, else "other"."""
+        self.entries.append(
+            Call(
+                at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                region=region,
+                service=service,
+                operation=operation,
+                parameters=parameters,
+                request_id=request_id,
+                source="bot" if "drbot" in user_agent else "other",
+                changing=not operation.startswith(READING),
+                result=result,
+                fault=fault,
+            )
+        )
+
+    def calls(
+        self, *, changing: bool | None = None, source: str | None = None, operation: str | None = None
+    ) -> list[Call]:
+        """The calls that match, oldest first."""
+        return [
+            call
+            for call in self.entries
+            if changing in (None, call["changing"])
+            and source in (None, call["source"])
+            and operation in (None, call["operation"])
+        ]
+
+    def effects(self, *, source: str | None = None) -> list[Effect]:
+        """Changing calls that had their effect, counted, whether or not the caller learnt of it."""
+        done = Counter(
+            (call["service"], call["operation"], call["region"])
+            for call in self.calls(changing=True, source=source)
+            if call["result"] == "ok"
+        )
+        return [
+            Effect(service=service, operation=operation, region=region, count=count)
+            for (service, operation, region), count in done.items()
+        ]
+
+    def clear(self) -> None:
+        """Forgets everything: a new drill starts."""
+        self.entries.clear()

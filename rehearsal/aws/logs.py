@@ -1,0 +1,180 @@
+"""CloudWatch Logs: what the rehearsal's programs wrote, by group and stream, to filter and to page through."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rehearsal.aws.clock import Clock
+from rehearsal.aws.front import AwsError, Handler
+from rehearsal.aws.sts import ACCOUNT
+
+KEPT = 20_000  # events per group; the oldest are dropped, as a retention setting would
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One line of a stream, with milliseconds since the epoch and an id that stays the same in every answer."""
+
+    number: int
+    stream: str
+    timestamp: int
+    message: str
+
+    @property
+    def event_id(self) -> str:
+        """56 digits that sort by time, as CloudWatch's do."""
+        return f"{self.timestamp:020d}{self.number:036d}"
+
+
+class Logs:
+    """The log groups of all regions."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        self.clock = clock
+        self._groups: dict[tuple[str, str], list[Event]] = {}
+        self._count = 0
+
+    def create(self, region: str, group: str) -> None:
+        """An empty group, where there is none yet."""
+        self._groups.setdefault((region, group), [])
+
+    def put(self, region: str, group: str, stream: str, message: str, at: datetime | None = None) -> None:
+        """Adds a line to a stream; both come into being with their first line."""
+        moment = at or self.clock.now()
+        self._count += 1
+        event = Event(
+            number=self._count, stream=stream, timestamp=int(moment.timestamp() * 1000), message=message.rstrip("\n")
+        )
+        events = self._groups.setdefault((region, group), [])
+        events.append(event)
+        del events[:-KEPT]
+
+    def lines(self, region: str, group: str) -> list[str]:
+        """All messages of a group, oldest first: for drills and tests."""
+        return [event.message for event in self._groups.get((region, group), [])]
+
+    def handlers(self) -> dict[str, Handler]:
+        """For `Front.add("logs", ...)`."""
+        return {
+            "FilterLogEvents": self._filter,
+            "DescribeLogStreams": self._streams,
+            "GetLogEvents": self._get,
+            "DescribeLogGroups": self._describe_groups,
+        }
+
+    def _events(self, region: str, params: dict[str, Any]) -> list[Event]:
+        group = params.get("logGroupName") or params.get("logGroupIdentifier", "").split(":log-group:")[-1].rstrip(":*")
+        if (region, group) not in self._groups:
+            raise AwsError("ResourceNotFoundException", "The specified log group does not exist.")
+        return sorted(self._groups[region, group], key=lambda event: (event.timestamp, event.number))
+
+    def _filter(self, region: str, params: dict[str, Any]) -> dict[str, Any]:
+        matches = _pattern(params.get("filterPattern", ""))
+        start, end = params.get("startTime", 0), params.get("endTime", 2**63)
+        after = _number(params.get("nextToken"))
+        names, prefix = params.get("logStreamNames"), params.get("logStreamNamePrefix", "")
+        found = [
+            event
+            for event in self._events(region, params)
+            if start <= event.timestamp <= end
+            and (event.timestamp, event.number) > after
+            and (not names or event.stream in names)
+            and event.stream.startswith(prefix)
+            and matches(event.message)
+        ]
+        limit = params.get("limit", 10_000)
+        answer: dict[str, Any] = {"events": [_filtered(event) for event in found[:limit]], "searchedLogStreams": []}
+        if len(found) > limit:
+            last = found[limit - 1]
+            answer["nextToken"] = f"f/{last.timestamp}/{last.number}"
+        return answer
+
+    def _streams(self, region: str, params: dict[str, Any]) -> dict[str, Any]:
+        events = self._events(region, params)
+        group = params.get("logGroupName", "")
+        by_stream: dict[str, list[Event]] = {}
+        for event in events:
+            by_stream.setdefault(event.stream, []).append(event)
+        key = (lambda item: item[1][-1].timestamp) if params.get("orderBy") == "LastEventTime" else lambda item: item[0]
+        chosen = [item for item in by_stream.items() if item[0].startswith(params.get("logStreamNamePrefix", ""))]
+        ordered = sorted(chosen, key=key, reverse=params.get("descending", False))
+        streams = [_stream(region, group, name, events) for name, events in ordered]
+        return {"logStreams": streams[: params.get("limit", 50)]}
+
+    def _get(self, region: str, params: dict[str, Any]) -> dict[str, Any]:
+        start, end = params.get("startTime", 0), params.get("endTime", 2**63)
+        after = _number(params.get("nextToken"))
+        found = [
+            event
+            for event in self._events(region, params)
+            if event.stream == params["logStreamName"]
+            and start <= event.timestamp < end
+            and (event.timestamp, event.number) > after
+        ]
+        limit = params.get("limit", 10_000)
+        page = found[:limit] if params.get("startFromHead") or after > (0, 0) else found[-limit:]
+        last = (page[-1].timestamp, page[-1].number) if page else after
+        token = f"f/{last[0]}/{last[1]}"
+        events = [{"timestamp": e.timestamp, "message": e.message, "ingestionTime": e.timestamp} for e in page]
+        return {"events": events, "nextForwardToken": token, "nextBackwardToken": f"b/{last[0]}/{last[1]}"}
+
+    def _describe_groups(self, region: str, params: dict[str, Any]) -> dict[str, Any]:
+        prefix = params.get("logGroupNamePrefix", "")
+        names = sorted(group for where, group in self._groups if where == region and group.startswith(prefix))
+        return {"logGroups": [{"logGroupName": name, "arn": _group_arn(region, name)} for name in names]}
+
+
+def _pattern(text: str) -> Any:
+    """A test for one message: all plain terms, none of the `-` terms, and one of the `?` terms if there are any."""
+    if text.strip().startswith(("{", "[", "%")):
+        raise AwsError("InvalidParameterException", "The rehearsal knows plain terms, ?terms and -terms only.")
+    try:
+        terms = shlex.split(text)
+    except ValueError as error:
+        raise AwsError("InvalidParameterException", f"Invalid filter pattern: {error}.") from error
+    any_of = [term[1:] for term in terms if term.startswith("?")]
+    none_of = [term[1:] for term in terms if term.startswith("-")]
+    all_of = [term for term in terms if not term.startswith(("?", "-"))]
+    return lambda message: (
+        all(term in message for term in all_of)
+        and not any(term in message for term in none_of)
+        and (not any_of or any(term in message for term in any_of))
+    )
+
+
+def _number(token: str | None) -> tuple[int, int]:
+    if token is None:
+        return (0, 0)
+    try:
+        _, timestamp, number = token.split("/")
+        return int(timestamp), int(number)
+    except ValueError:
+        raise AwsError("InvalidParameterException", "The specified nextToken is invalid.") from None
+
+
+def _filtered(event: Event) -> dict[str, Any]:
+    return {
+        "logStreamName": event.stream,
+        "timestamp": event.timestamp,
+        "message": event.message,
+        "ingestionTime": event.timestamp,
+        "eventId": event.event_id,
+    }
+
+
+def _stream(region: str, group: str, name: str, events: list[Event]) -> dict[str, Any]:
+    return {
+        "logStreamName": name,
+        "creationTime": events[0].timestamp,
+        "firstEventTimestamp": events[0].timestamp,
+        "lastEventTimestamp": events[-1].timestamp,
+        "lastIngestionTime": events[-1].timestamp,
+        "arn": f"{_group_arn(region, group)}:log-stream:{name}",
+    }
+
+
+def _group_arn(region: str, group: str) -> str:
+    return f"arn:aws:logs:{region}:{ACCOUNT}:log-group:{group}"

@@ -1,0 +1,307 @@
+"""The bytes of AWS's query and json protocols, read and written from botocore's service models.
+
+Nothing here knows an operation by name: the shapes of botocore's models say how a request is taken apart and how an
+answer or an error is put together, so a real boto3 or AWS CLI meets exactly the wire it expects.
+(https://smithy.io/2.0/aws/protocols/aws-query-protocol.html, .../aws-json-1_1-protocol.html)
+"""
+
+from __future__ import annotations
+
+import base64
+import calendar
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
+
+import botocore.session
+from botocore.utils import parse_timestamp
+from botocore.validate import ParamValidator
+
+# botocore files a few services under another name than the one requests are signed with.
+SERVICE_OF_SIGNING_NAME = {"monitoring": "cloudwatch", "email": "ses"}
+
+# Codes that any operation may answer with, beside those its own model lists.
+COMMON_CODES = frozenset(
+    "AccessDenied AccessDeniedException AuthFailure ExpiredToken IncompleteSignature InternalFailure InternalError "
+    "InvalidAction InvalidClientTokenId InvalidParameterCombination InvalidParameterException InvalidParameterValue "
+    "MissingAuthenticationToken MissingAuthenticationTokenException MissingParameter OptInRequired "
+    "RequestExpired RequestLimitExceeded "
+    "SerializationException ServerException ServiceUnavailable Throttling ThrottlingException "
+    "UnknownOperationException UnrecognizedClientException ValidationError ValidationException".split()
+)
+
+
+class AwsError(Exception):
+    """An answer that AWS gives instead of a result: its code, its sentence, and its HTTP status.
+
+    Without a status the one that the operation's model declares for the code is used, else 400.
+    """
+
+    def __init__(self, code: str, message: str, status: int | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What goes back over HTTP: a status, a body and its content type."""
+
+    status: int
+    body: bytes
+    content_type: str
+
+
+@cache
+def _session() -> Any:
+    return botocore.session.Session()
+
+
+@cache
+def model_of(service: str) -> Any:
+    """botocore's ServiceModel of a service by its boto3 name; raises UnknownServiceError where there is none."""
+    return _session().get_service_model(service)
+
+
+def service_of(signing_name: str) -> str:
+    """The boto3 name of the service that a credential scope names."""
+    return SERVICE_OF_SIGNING_NAME.get(signing_name, signing_name)
+
+
+def operation_model(service: str, operation: str) -> Any | None:
+    """The model of an operation, or None if the service has none of that name."""
+    model = model_of(service)
+    return model.operation_model(operation) if operation in model.operation_names else None
+
+
+def read_request(service: str, headers: Mapping[str, str], body: bytes) -> tuple[str, dict[str, Any], bool]:
+    """(operation, raw parameters, whether it is json) of a request; parameters are not yet shaped by the model."""
+    target = headers.get("X-Amz-Target", "")
+    if not target:
+        flat = dict(parse_qsl(body.decode(), keep_blank_values=True))
+        return flat.get("Action", ""), flat, False
+    prefix, _, operation = target.rpartition(".")
+    if prefix != model_of(service).metadata.get("targetPrefix"):
+        raise AwsError("UnknownOperationException", f"{service} knows no operation {target}.")
+    try:
+        raw = json.loads(body or b"{}")
+    except ValueError as error:
+        raise AwsError("SerializationException", f"The body is not JSON: {error}.") from error
+    return operation, raw, True
+
+
+def shape_parameters(service: str, operation: str, raw: dict[str, Any], is_json: bool) -> dict[str, Any]:
+    """The parameters as boto3 was given them, validated against the input shape; refuses what AWS would refuse."""
+    model = operation_model(service, operation)
+    shape = model.input_shape if model is not None else None
+    if shape is None:
+        return {}
+    params = from_json(raw, shape) if is_json else from_query(raw, shape)
+    problems = ParamValidator().validate(params, shape)
+    if problems.has_errors():
+        report = " ".join(problems.generate_report().split())
+        raise AwsError(_validation_code(service, is_json), report)
+    return dict(params)
+
+
+def _validation_code(service: str, is_json: bool) -> str:
+    if not is_json:
+        return "ValidationError"
+    return "InvalidParameterException" if service in {"ecs", "logs", "ecr"} else "ValidationException"
+
+
+# --- requests ---------------------------------------------------------------------------------------------------
+
+
+def from_json(value: Any, shape: Any) -> Any:
+    """A json value with its timestamps and blobs made Python's; keys the shape does not know are kept for refusal."""
+    if value is None:
+        return None
+    if shape.type_name == "structure" and isinstance(value, dict):
+        return {
+            key: from_json(inner, shape.members[key]) if key in shape.members else inner
+            for key, inner in value.items()
+            if inner is not None
+        }
+    if shape.type_name == "list" and isinstance(value, list):
+        return [from_json(inner, shape.member) for inner in value]
+    if shape.type_name == "map" and isinstance(value, dict):
+        return {key: from_json(inner, shape.value) for key, inner in value.items()}
+    if shape.type_name == "timestamp":
+        return parse_timestamp(value)
+    return base64.b64decode(value) if shape.type_name == "blob" else value
+
+
+def from_query(flat: Mapping[str, str], shape: Any, prefix: str = "") -> Any:
+    """The value of a shape out of flat `A.b.member.1=x` pairs; None where the request says nothing about it."""
+    if shape.type_name == "structure":
+        return _structure_from_query(flat, shape, prefix)
+    if shape.type_name == "list":
+        return _list_from_query(flat, shape, prefix)
+    if shape.type_name == "map":
+        return _map_from_query(flat, shape, prefix)
+    return _scalar(flat[prefix], shape) if prefix in flat else None
+
+
+def _structure_from_query(flat: Mapping[str, str], shape: Any, prefix: str) -> dict[str, Any] | None:
+    found: dict[str, Any] = {}
+    for name, member in shape.members.items():
+        wire_name = member.serialization.get("name", name)
+        value = from_query(flat, member, f"{prefix}.{wire_name}" if prefix else wire_name)
+        if value is not None:
+            found[name] = value
+    return found if found or not prefix else None
+
+
+def _list_from_query(flat: Mapping[str, str], shape: Any, prefix: str) -> list[Any] | None:
+    if flat.get(prefix) == "":
+        return []
+    member_name = shape.member.serialization.get("name")
+    if shape.serialization.get("flattened"):
+        base = ".".join([*prefix.split(".")[:-1], member_name]) if member_name else prefix
+    else:
+        base = f"{prefix}.{member_name or 'member'}"
+    values: list[Any] = []
+    while (value := from_query(flat, shape.member, f"{base}.{len(values) + 1}")) is not None:
+        values.append(value)
+    return values or None
+
+
+def _map_from_query(flat: Mapping[str, str], shape: Any, prefix: str) -> dict[str, Any] | None:
+    base = prefix if shape.serialization.get("flattened") else f"{prefix}.entry"
+    key_name = shape.key.serialization.get("name", "key")
+    value_name = shape.value.serialization.get("name", "value")
+    found: dict[str, Any] = {}
+    while (key := flat.get(f"{base}.{len(found) + 1}.{key_name}")) is not None:
+        found[key] = from_query(flat, shape.value, f"{base}.{len(found) + 1}.{value_name}")
+    return found or None
+
+
+def _scalar(text: str, shape: Any) -> Any:
+    try:
+        match shape.type_name:
+            case "integer" | "long":
+                return int(text)
+            case "float" | "double":
+                return float(text)
+            case "boolean":
+                return {"true": True, "false": False}[text.lower()]
+            case "timestamp":
+                return parse_timestamp(text)
+            case "blob":
+                return base64.b64decode(text)
+    except (ValueError, KeyError):
+        return text  # the validator refuses it, with the parameter's name
+    return text
+
+
+# --- answers ----------------------------------------------------------------------------------------------------
+
+
+def write_answer(service: str, operation: str, output: dict[str, Any], request_id: str, is_json: bool) -> Answer:
+    """The HTTP answer that carries an output dict of botocore's shape."""
+    model = operation_model(service, operation)
+    shape = model.output_shape if model is not None else None
+    if is_json:
+        value = to_json(output, shape) if shape is not None else {}
+        return Answer(status=200, body=json.dumps(value).encode(), content_type=_json_type(service))
+    inner = to_xml(output, shape) if shape is not None else ""
+    wrapper = shape.serialization.get("resultWrapper") if shape is not None else None
+    result = f"<{wrapper}>{inner}</{wrapper}>" if wrapper else inner
+    meta = f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata>"
+    space = model_of(service).metadata.get("xmlNamespace", "")
+    xml = f'<{operation}Response xmlns="{space}">{result}{meta}</{operation}Response>'
+    return Answer(status=200, body=xml.encode(), content_type="text/xml")
+
+
+def write_error(service: str, operation: str, error: AwsError, request_id: str, is_json: bool) -> Answer:
+    """The HTTP answer that carries an AWS error in the protocol of the request."""
+    status = error.status or declared_errors(service, operation).get(error.code, 400)
+    if is_json:
+        body = json.dumps({"__type": error.code, "message": error.message}).encode()
+        return Answer(status=status, body=body, content_type=_json_type(service))
+    side = "Receiver" if status >= 500 else "Sender"
+    xml = (
+        f"<ErrorResponse><Error><Type>{side}</Type><Code>{escape(error.code)}</Code>"
+        f"<Message>{escape(error.message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
+    )
+    return Answer(status=status, body=xml.encode(), content_type="text/xml")
+
+
+def declared_errors(service: str, operation: str) -> dict[str, int]:
+    """Error code -> HTTP status, as the operation's model declares them."""
+    model = operation_model(service, operation)
+    if model is None:
+        return {}
+    return {shape.error_code: shape.metadata.get("error", {}).get("httpStatusCode", 400) for shape in model.error_shapes}
+
+
+def _json_type(service: str) -> str:
+    return f"application/x-amz-json-{model_of(service).metadata.get('jsonVersion', '1.1')}"
+
+
+def to_json(value: Any, shape: Any) -> Any:
+    """A value as json carries it: timestamps are epoch seconds, blobs base64, None left out."""
+    match shape.type_name:
+        case "structure":
+            return {key: to_json(inner, shape.members[key]) for key, inner in value.items() if inner is not None}
+        case "list":
+            return [to_json(inner, shape.member) for inner in value]
+        case "map":
+            return {key: to_json(inner, shape.value) for key, inner in value.items()}
+        case "timestamp":
+            return _epoch(value)
+        case "blob":
+            return base64.b64encode(value).decode()
+    return value
+
+
+def _epoch(moment: datetime) -> float:
+    return calendar.timegm(moment.utctimetuple()) + moment.microsecond // 1000 / 1000
+
+
+def to_xml(value: dict[str, Any], shape: Any) -> str:
+    """The members of a structure as elements; None is left out, as AWS leaves out what is not set."""
+    parts = []
+    for name, inner in value.items():
+        if inner is not None:
+            member = shape.members[name]
+            parts.append(_element(member.serialization.get("name", name), inner, member))
+    return "".join(parts)
+
+
+def _element(name: str, value: Any, shape: Any) -> str:
+    if shape.type_name == "list":
+        return _list_element(name, value, shape)
+    if shape.type_name == "structure":
+        inner = to_xml(value, shape)
+    elif shape.type_name == "map":
+        entries = (_element("key", key, shape.key) + _element("value", one, shape.value) for key, one in value.items())
+        inner = "".join(f"<entry>{entry}</entry>" for entry in entries)
+    else:
+        inner = escape(_text(value, shape))
+    return f"<{name}>{inner}</{name}>"
+
+
+def _list_element(name: str, values: list[Any], shape: Any) -> str:
+    member_name = shape.member.serialization.get("name")
+    if shape.serialization.get("flattened"):
+        return "".join(_element(member_name or name, one, shape.member) for one in values)
+    return f"<{name}>{''.join(_element(member_name or 'member', one, shape.member) for one in values)}</{name}>"
+
+
+def _text(value: Any, shape: Any) -> str:
+    match shape.type_name:
+        case "boolean":
+            return "true" if value else "false"
+        case "timestamp":
+            return f"{value.strftime('%Y-%m-%dT%H:%M:%S')}.{value.microsecond // 1000:03d}Z"
+        case "blob":
+            return base64.b64encode(value).decode()
+    return str(value)
