@@ -1,0 +1,241 @@
+"""The Multi-AZ database of the rehearsal: a primary, a synchronous standby in another zone, one endpoint in front."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from psycopg import conninfo, sql
+
+from rehearsal import postgres_binaries, postgres_template
+from rehearsal.postgres import Server, ServerError
+from rehearsal.postgres_template import BOT, DATABASE, OWNER, SUPERUSER, Template, superuser
+from rehearsal.processes import Processes, eventually
+from rehearsal.proxy import Proxy
+
+STANDBY = "standby"
+LEAK = "nightly-report"
+
+
+class Database:
+    """Two servers that change roles behind an address that does not.
+
+    `room` is this world's own folder, `cache` one that outlives it (the template lives there).
+    """
+
+    def __init__(
+        self,
+        processes: Processes,
+        room: Path,
+        *,
+        cache: Path,
+        port: int = 0,
+        zones: tuple[str, str] = ("us-west-2a", "us-west-2b"),
+    ) -> None:
+        self.zone, self._other_zone = zones
+        self.started_at = datetime.now(UTC)
+        self._processes = processes
+        self._room = room
+        self._cache = cache
+        self._proxy = Proxy(port=port)
+        self._passwords = {OWNER: secrets.token_urlsafe(12), BOT: secrets.token_urlsafe(12)}
+        self._changing = asyncio.Lock()
+        self._rebuild: asyncio.Task[None] | None = None
+        self._generation = 0
+        self._hung = False
+        self._template: Template
+        self.primary: Server
+        self.standby: Server | None = None
+
+    async def start(self) -> None:
+        """Both servers run, the standby is synchronous, and the endpoint takes connections."""
+        self._template = await postgres_template.prepare(self._processes, self._cache)
+        self._room = await asyncio.to_thread(postgres_binaries.room, self._room, self._template.binaries.account)
+        self.primary, standby = self._server(self.zone), self._server(self._other_zone)
+        await asyncio.gather(self._template.copy(self.primary.data), self._template.copy(standby.data))
+        self.primary.configure()
+        await self.primary.start()
+        await self._set_passwords()
+        await self._attach(standby)
+        await self._open()
+
+    async def close(self) -> None:
+        """Everything is stopped; the data stays in its folder."""
+        if self._rebuild:
+            self._rebuild.cancel()
+            await asyncio.gather(self._rebuild, return_exceptions=True)
+        await self._processes.kill(LEAK)
+        await self._proxy.close()
+        servers = [server for server in (self.primary, self.standby) if server]
+        await asyncio.gather(*(server.kill() for server in servers))
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host."""
+        return self._proxy.host
+
+    @property
+    def port(self) -> int:
+        """The endpoint's port, the same before and after a failover."""
+        return self._proxy.port
+
+    @property
+    def standby_zone(self) -> str | None:
+        """The zone of the synchronous standby; None while there is none to fail over to."""
+        return self._other_zone if self.standby else None
+
+    @property
+    def engine_version(self) -> str:
+        """PostgreSQL's version, such as 18.6."""
+        return self._template.binaries.version
+
+    def dsn(self, role: str) -> str:
+        """A connection string to the endpoint for shielda, dr_bot, or postgres (the rehearsal's own superuser)."""
+        return self._dsn(role, self.port)
+
+    def password(self, role: str) -> str:
+        """The password of a role."""
+        return self._template.password if role == SUPERUSER else self._passwords[role]
+
+    def statements(self, role: str = BOT) -> list[str]:
+        """The log lines of a role's statements on both servers, in order of time: the journal of what it did there."""
+        lines = [line for log in self._room.glob("*.log") for line in log.read_text(errors="replace").splitlines()]
+        return sorted(line for line in lines if f" {role}@" in line and ("statement:" in line or "execute " in line))
+
+    async def failover(self) -> None:
+        """The standby is the primary now and the zones are swapped; a new standby is built in the background.
+
+        Rows acknowledged before are all there. Clients are cut and refused meanwhile. ServerError without a standby.
+        """
+        await self.redundant()
+        async with self._changing:
+            if (promoted := self.standby) is None:
+                raise ServerError("There is no standby to fail over to.")
+            await self._proxy.refuse()
+            await self.primary.kill()
+            self._proxy.abort()
+            await self._promote(promoted)
+            self.primary, self.standby = promoted, None
+            self.zone, self._other_zone = self._other_zone, self.zone
+            self._hung = False
+            await self._open()
+            self._start_rebuild()
+
+    async def restart(self) -> None:
+        """The primary is restarted where it is, as by a reboot without failover; clients are cut and refused meanwhile."""
+        async with self._changing:
+            await self._proxy.refuse()
+            await (self.primary.kill() if self._hung else self.primary.stop())
+            await self.primary.start()
+            await self._open()
+
+    async def redundant(self, timeout: float = 30.0) -> None:
+        """Returns when a standby under construction is ready; at once when none is."""
+        if self._rebuild:
+            await asyncio.wait_for(asyncio.shield(self._rebuild), timeout)
+
+    async def hang_primary(self) -> None:
+        """Fault: every process of the primary stops. Connections are taken, and nothing is ever answered."""
+        self._hung = True
+        await self.primary.hang()
+
+    async def kill_primary(self) -> None:
+        """Fault: the primary dies as in a power cut; the endpoint refuses connections."""
+        await self._proxy.refuse()
+        await self.primary.kill()
+
+    async def fill_connections(self, timeout: float = 15.0) -> int:
+        """Fault: a nightly report takes every slot that is left to the application; returns how many it holds."""
+        words = self._room / "leak.txt"
+        words.unlink(missing_ok=True)
+        environment = {**os.environ, "LEAK_DSN": conninfo.make_conninfo(self.dsn(OWNER), application_name=LEAK)}
+        await self._processes.start(LEAK, [sys.executable, "-m", "rehearsal.leak"], env=environment, stdout=words)
+        await eventually(lambda: "full" in words.read_text() or self._processes.pid(LEAK) is None, timeout)
+        if not (said := words.read_text()).startswith("full"):
+            raise ServerError(f"The nightly report ended early: {said.strip()[-300:]}")
+        return int(said.split()[1])
+
+    async def heal(self) -> None:
+        """Takes every fault back: the report is gone, the primary runs and answers, the endpoint takes connections."""
+        await self._processes.kill(LEAK)
+        async with self._changing:
+            if self._hung:
+                await self.primary.resume()
+                self._hung = False
+            if not self.primary.running:
+                await self.primary.start()
+            await self._open()
+            if self.standby is None and (self._rebuild is None or self._rebuild.done()):
+                self._start_rebuild()
+
+    def _server(self, zone: str) -> Server:
+        self._generation += 1
+        name = f"postgres-{zone}"
+        data = self._room / f"{name}-{self._generation}"
+        return Server(self._processes, data.name, data, self._room / f"{name}.log", self._template.binaries)
+
+    def _dsn(self, role: str, port: int) -> str:
+        return conninfo.make_conninfo(host=self.host, port=port, user=role, password=self.password(role), dbname=DATABASE)
+
+    async def _set_passwords(self) -> None:
+        async with superuser(self.primary.port, self._template.password) as connection:
+            for role, password in self._passwords.items():
+                statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
+                await connection.execute(statement)
+
+    async def _attach(self, standby: Server) -> None:
+        """The standby streams, and from then on a commit waits for it."""
+        source = conninfo.make_conninfo(
+            host="127.0.0.1", port=self.primary.port, user=SUPERUSER, password=self._template.password,
+            application_name=STANDBY,
+        )  # fmt: skip
+        standby.configure(standby=True, primary_conninfo=source)
+        await standby.start()
+        await self._wait_for("streaming", "state")
+        await self.primary.reload(synchronous_standby_names=STANDBY)
+        await self._wait_for("sync", "sync_state")
+        self.standby = standby
+
+    async def _wait_for(self, wanted: str, column: str, timeout: float = 15.0) -> None:
+        query = sql.SQL("SELECT {} FROM pg_stat_replication WHERE application_name = {}")
+        statement = query.format(sql.Identifier(column), sql.Literal(STANDBY))
+        async with asyncio.timeout(timeout), superuser(self.primary.port, self._template.password) as connection:
+            while (wanted,) not in await (await connection.execute(statement)).fetchall():  # noqa: ASYNC110 - the server announces nothing.
+                await asyncio.sleep(0.01)
+
+    async def _promote(self, server: Server) -> None:
+        """The server leads and was started just now, as a standby of RDS is at its failover; commits wait for nobody."""
+        async with superuser(server.port, self._template.password) as connection:
+            await connection.execute("SELECT pg_promote(true, 20)")
+        await server.stop()
+        server.configure()
+        await server.start()
+
+    async def _open(self) -> None:
+        self._proxy.switch(self.primary.port)
+        await self._proxy.accept()
+
+    def _start_rebuild(self) -> None:
+        self._rebuild = asyncio.create_task(self._build_standby(), name="rebuild the standby")
+
+    async def _build_standby(self) -> None:
+        standby = self._server(self._other_zone)
+        kept = {self.primary.data, standby.data}
+        for old in set(self._room.glob("postgres-*-[0-9]*")) - kept:
+            await asyncio.to_thread(shutil.rmtree, old, ignore_errors=True)
+        await standby.copy_from(self.primary.port, self._template.password, SUPERUSER)
+        await self._attach(standby)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["Database"]:
+        """Starts, and closes at the end."""
+        await self.start()
+        try:
+            yield self
+        finally:
+            await self.close()

@@ -1,0 +1,134 @@
+"""One PostgreSQL server of the rehearsal: its folder, its process, its own settings."""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+from rehearsal import postgres_binaries
+from rehearsal.postgres_binaries import Binaries
+from rehearsal.processes import Processes, eventually
+
+
+class ServerError(Exception):
+    """A server did not come up; the message carries the last line of its log."""
+
+
+class Server:
+    """A server on 127.0.0.1: configure, start, stop, kill. Its port is chosen anew at each start that needs one."""
+
+    def __init__(self, processes: Processes, name: str, data: Path, log: Path, binaries: Binaries) -> None:
+        self.name = name
+        self.data = data
+        self.log = log
+        self.binaries = binaries
+        self.port = 0
+        self._processes = processes
+        self._settings: dict[str, str] = {}
+
+    @property
+    def running(self) -> bool:
+        """Whether the postmaster exists, answering or not."""
+        return self._processes.pid(self.name) is not None
+
+    def configure(self, *, standby: bool = False, **settings: str) -> None:
+        """Replaces this server's own settings; they count from the next start or reload."""
+        self._settings = settings
+        marker = self.data / "standby.signal"
+        if standby:
+            marker.touch()
+            postgres_binaries.own(marker, self.binaries.account)
+        else:
+            marker.unlink(missing_ok=True)
+        self._write()
+
+    async def start(self, *, timeout: float = 20.0) -> None:
+        """Returns when the server takes connections; ServerError when it does not within `timeout` seconds."""
+        for attempt in (1, 2, 3):
+            try:
+                return await self._start(timeout)
+            except ServerError:
+                await self._processes.kill(self.name)
+                self.port = 0  # Somebody may have taken the port since we last had it.
+                if attempt == 3:
+                    raise
+        return None
+
+    async def stop(self, *, timeout: float = 10.0) -> None:
+        """A fast, clean shutdown: sessions are ended, nothing is lost."""
+        await self._processes.stop(self.name, grace=timeout, number=signal.SIGINT)
+
+    async def kill(self) -> None:
+        """As a power cut: every process of the server is gone at once, also when it hangs."""
+        await self._processes.kill(self.name)
+
+    async def hang(self) -> None:
+        """Every process of the server is stopped: connections stay open, or are taken, and nothing answers."""
+        await self._processes.signal(self.name, signal.SIGSTOP, everybody=True)
+
+    async def resume(self) -> None:
+        """The server goes on where it was hung."""
+        await self._processes.signal(self.name, signal.SIGCONT, everybody=True)
+
+    async def reload(self, **settings: str) -> None:
+        """Changes some of its own settings while it runs."""
+        self._settings.update(settings)
+        self._write()
+        await self._processes.signal(self.name, signal.SIGHUP)
+
+    async def copy_from(self, port: int, password: str, account: str) -> None:
+        """Replaces the data with a fresh base backup of the server at `port`; `configure` comes after it."""
+        await asyncio.to_thread(shutil.rmtree, self.data, ignore_errors=True)
+        self.data.mkdir(mode=0o700)
+        postgres_binaries.own(self.data, self.binaries.account)
+        source = ["-h", "127.0.0.1", "-p", str(port), "-U", account, "-X", "stream", "-c", "fast", "--no-sync"]
+        # No -R: it writes primary_conninfo to postgresql.auto.conf, which overrides ours and loses the standby's name.
+        argv: list[str | Path] = [self.binaries.program("pg_basebackup"), "-D", self.data, *source]
+        environment = {"PGPASSWORD": password, "LC_ALL": "C"}
+        name, user = f"{self.name} base backup", self.binaries.account
+        await self._processes.run(name, argv, env=environment, user=user, stdout=self.log)
+
+    async def _start(self, timeout: float) -> None:
+        self.port = self.port or _free_port()
+        self._write()
+        argv: list[str | Path] = [self.binaries.program("postgres"), "-D", self.data]
+        process = await self._processes.start(self.name, argv, user=self.binaries.account, stdout=self.log)
+
+        def settled() -> bool:
+            return process.returncode is not None or self._status(process.pid) in ("ready", "standby")
+
+        with contextlib.suppress(TimeoutError):
+            await eventually(settled, timeout)
+        if self._status(process.pid) not in ("ready", "standby"):
+            raise ServerError(f"{self.name} did not start: {self._last_words()}")
+
+    def _status(self, pid: int) -> str:
+        """What the server wrote into its pid file: starting, ready, standby ... and empty for another process's file."""
+        try:
+            lines = self.data.joinpath("postmaster.pid").read_text().splitlines()
+        except OSError:
+            return ""
+        return lines[7].strip() if len(lines) > 7 and lines[0] == str(pid) else ""
+
+    def _write(self) -> None:
+        own = {"cluster_name": self.name, **self._settings, "port": str(self.port)}
+        quoted = {key: value.replace("'", "''") for key, value in own.items()}
+        path = self.data / "node.conf"
+        path.write_text("".join(f"{key} = '{value}'\n" for key, value in quoted.items()))
+        path.chmod(0o600)
+        postgres_binaries.own(path, self.binaries.account)
+
+    def _last_words(self) -> str:
+        try:
+            lines = self.log.read_text(errors="replace").splitlines()
+        except OSError:
+            lines = []
+        return lines[-1] if lines else "it said nothing."
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,169 @@
+"""A database as it is on the first day: built once per version, then copied, because a copy takes milliseconds."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from rehearsal import postgres_binaries
+from rehearsal.postgres import Server
+from rehearsal.postgres_binaries import Binaries
+from rehearsal.processes import Processes
+
+DATABASE = "shielda"
+SUPERUSER = "postgres"
+OWNER = "shielda"
+BOT = "dr_bot"
+
+SETTINGS = """
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+shared_buffers = 16MB
+max_connections = 30
+superuser_reserved_connections = 3
+wal_level = replica
+max_wal_senders = 8
+max_replication_slots = 8
+wal_keep_size = 64MB
+max_wal_size = 256MB
+wal_log_hints = on
+track_commit_timestamp = on
+hot_standby = on
+hot_standby_feedback = on
+max_worker_processes = 4
+autovacuum_max_workers = 1
+jit = off
+wal_receiver_status_interval = 1s
+wal_retrieve_retry_interval = 100ms
+wal_sender_timeout = 5s
+wal_receiver_timeout = 5s
+lc_messages = 'C'
+log_timezone = 'UTC'
+timezone = 'UTC'
+log_connections = on
+log_line_prefix = '%m [%p] %u@%d/%a %e '
+"""
+
+SCHEMA = """
+CREATE TABLE organizations (id bigint PRIMARY KEY, name text NOT NULL, plan text NOT NULL);
+CREATE TABLE records (id bigint PRIMARY KEY, body text NOT NULL, written_at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE heartbeats (agent text NOT NULL, at timestamptz NOT NULL);
+CREATE INDEX heartbeats_newest ON heartbeats (agent, at DESC);
+CREATE TABLE health_probe (id int PRIMARY KEY, at timestamptz NOT NULL);
+INSERT INTO organizations SELECT n, 'Organization ' || n, (ARRAY['free', 'team', 'enterprise'])[1 + n % 3]
+  FROM generate_series(1, 40) AS n;
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """A stopped database to copy: its folder, the programs it was made with and the superuser's password."""
+
+    folder: Path
+    binaries: Binaries
+    password: str
+
+    async def copy(self, target: Path) -> None:
+        """A cold copy of the whole folder; whatever was at `target` is gone."""
+        await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
+        process = await asyncio.create_subprocess_exec("cp", "-Rp", str(self.folder / "data"), str(target))
+        if code := await process.wait():
+            raise OSError(f"Copying {self.folder} to {target} failed with exit code {code}.")
+
+
+def settings(binaries: Binaries) -> str:
+    """The server settings of every copy; a copy adds its own in node.conf."""
+    reserved = "reserved_connections = 3\n" if binaries.major >= 16 else ""
+    return f"{SETTINGS}{reserved}include_if_exists = 'node.conf'\n"
+
+
+def roles(binaries: Binaries) -> str:
+    """The application's and the bot's roles; passwords come when a world starts."""
+    reserved = ", pg_use_reserved_connections" if binaries.major >= 16 else ""
+    return f"""
+CREATE ROLE {OWNER} LOGIN;
+CREATE ROLE {BOT} LOGIN;
+GRANT pg_monitor, pg_signal_backend, pg_read_all_data{reserved} TO {BOT};
+ALTER ROLE {BOT} SET log_statement = 'all';
+"""
+
+
+async def prepare(processes: Processes, cache: Path) -> Template:
+    """The template for the PostgreSQL found here, built below `cache` at the first time: about 2 s, then nothing."""
+    binaries = await asyncio.to_thread(postgres_binaries.find, cache)
+    content = settings(binaries) + roles(binaries) + SCHEMA + str(binaries.folder)
+    key = f"template-{binaries.version}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    folder = postgres_binaries.room(cache, binaries.account) / key
+    if not folder.exists():
+        await _build(processes, binaries, folder)
+    password = folder.joinpath("password").read_text()
+    return Template(folder=folder, binaries=binaries, password=password)
+
+
+async def _build(processes: Processes, binaries: Binaries, folder: Path) -> None:
+    """Builds beside and renames, so that two starts at once, or a killed one, leave no half template."""
+    fresh, password = _fresh(folder, binaries)
+    try:
+        await _initialise(processes, binaries, fresh)
+        await _fill(processes, binaries, fresh, password)
+        with contextlib.suppress(OSError):  # Somebody else was faster: theirs is as good.
+            os.rename(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _fresh(folder: Path, binaries: Binaries) -> tuple[Path, str]:
+    fresh = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
+    fresh.chmod(0o755)
+    password = secrets.token_urlsafe(16)
+    file = fresh / "password"
+    file.write_text(password)
+    postgres_binaries.own(file, binaries.account)
+    file.chmod(0o600)
+    return fresh, password
+
+
+async def _initialise(processes: Processes, binaries: Binaries, fresh: Path) -> None:
+    data = fresh / "data"
+    data.mkdir(mode=0o700)
+    postgres_binaries.own(data, binaries.account)
+    locale = ["--locale=C.UTF-8"] if binaries.major < 17 else ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    argv: list[str | Path] = [binaries.program("initdb"), "-D", data, "-U", SUPERUSER, f"--pwfile={fresh / 'password'}", "-k"]
+    argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--wal-segsize=1", "--no-sync", *locale]
+    log = fresh / "initdb.log"
+    await processes.run(f"initdb {fresh.name}", argv, user=binaries.account, stdout=log)
+    with data.joinpath("postgresql.conf").open("a") as conf:
+        conf.write(settings(binaries))
+
+
+async def _fill(processes: Processes, binaries: Binaries, fresh: Path, password: str) -> None:
+    server = Server(processes, f"template {fresh.name}", fresh / "data", fresh / "server.log", binaries)
+    server.configure()
+    await server.start()
+    async with superuser(server.port, password, "postgres") as connection:
+        await connection.execute(roles(binaries))
+        await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+    async with superuser(server.port, password) as connection:
+        await connection.execute(f"SET ROLE {OWNER}; {SCHEMA}")
+    await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def superuser(
+    port: int, password: str, database: str = DATABASE
+) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
+    """A short connection of the rehearsal itself, straight to a server and past the endpoint."""
+    connection = await psycopg.AsyncConnection.connect(
+        host="127.0.0.1", port=port, user=SUPERUSER, password=password, dbname=database,
+        autocommit=True, connect_timeout=5, application_name="rehearsal",
+    )  # fmt: skip
+    async with connection:
+        yield connection

@@ -1,0 +1,222 @@
+"""The child processes of a rehearsal: started here by name, and gone when the rehearsal ends, however it ends."""
+
+import asyncio
+import contextlib
+import json
+import os
+import pwd
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from signal import SIGTERM, Signals
+from typing import Any
+
+from rehearsal import reaper
+
+
+class ProcessError(Exception):
+    """A process could not be started, or did not end as it should."""
+
+
+class Processes:
+    """Child processes by name; at the end, also after SIGKILL or a crash, none of them is left.
+
+    `record` is a file that remembers them, so that the next start can kill what a crash left behind. One rehearsal at a
+    time may use a record.
+    """
+
+    def __init__(self, record: Path) -> None:
+        self._record = record
+        self._mark = uuid.uuid4().hex
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._identities: dict[int, str] = {}
+        self._pipe: int | None = None
+        self._reaper: asyncio.subprocess.Process | None = None
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> "Processes":
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> list[int]:
+        """Kills what an earlier start left and starts the reaper; says who was killed. `start` sees to it as well."""
+        async with self._opening:
+            if self._pipe is not None:
+                return []
+            killed = await asyncio.to_thread(kill_leftovers, self._record)
+            reading, self._pipe = os.pipe()
+            program = [sys.executable, "-I", "-S", reaper.__file__, self._mark]
+            quiet = subprocess.DEVNULL
+            try:
+                self._reaper = await asyncio.create_subprocess_exec(
+                    *program, stdin=reading, stdout=quiet, stderr=quiet, start_new_session=True, cwd="/"
+                )
+            finally:
+                os.close(reading)
+            self._remember()
+            return killed
+
+    async def start(
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        *,
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        stdout: Path | int = subprocess.DEVNULL,
+        cwd: Path | None = None,
+    ) -> asyncio.subprocess.Process:
+        """The started process, in a session of its own. A path as `stdout` is appended to; stderr goes the same way.
+
+        `env` is the whole environment when given; `user` is an existing account and takes root. A name is free again
+        once its process has ended.
+        """
+        await self.open()
+        if (old := self._running.get(name)) and old.returncode is None:
+            raise ProcessError(f"{name} is running already, as process {old.pid}.")
+        environment = {**(os.environ if env is None else env), reaper.MARK: self._mark}
+        options: dict[str, Any] = {"env": environment, "cwd": cwd or "/", **_identity_of(user)}
+        with _opened(stdout) as out:
+            process = await asyncio.create_subprocess_exec(
+                *map(str, argv),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out if isinstance(stdout, Path) else subprocess.DEVNULL,
+                start_new_session=True,
+                **options,
+            )
+        self._note(name, process)
+        return process
+
+    async def run(self, name: str, argv: Sequence[str | Path], *, timeout: float = 60.0, **options: Any) -> None:
+        """Starts a program and waits for its end; ProcessError when it fails or is not done in `timeout` seconds."""
+        process = await self.start(name, argv, **options)
+        try:
+            code = await asyncio.wait_for(process.wait(), timeout)
+        except TimeoutError as error:
+            raise ProcessError(f"{name} was not done after {timeout:g} s.") from error
+        finally:
+            await self.kill(name)
+        if code:
+            raise ProcessError(f"{name} ended with exit code {code}.")
+
+    def pid(self, name: str) -> int | None:
+        """The process id of a running process, or None."""
+        process = self._running.get(name)
+        return process.pid if process and process.returncode is None else None
+
+    def pids(self) -> dict[str, int]:
+        """Name and process id of everything that runs."""
+        return {name: process.pid for name, process in self._running.items() if process.returncode is None}
+
+    async def signal(self, name: str, number: Signals, *, everybody: bool = False) -> None:
+        """Sends a signal to the process, with `everybody` to its whole family as well."""
+        if (pid := self.pid(name)) is None:
+            return
+        for member in await asyncio.to_thread(reaper.family, pid) if everybody else [pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member, number)
+
+    async def stop(self, name: str, *, grace: float = 2.0, number: Signals = SIGTERM) -> None:
+        """The process and its family are gone: asked to end with `number`, killed when still there after `grace` s."""
+        process = self._running.get(name)
+        if process and process.returncode is None and grace > 0:
+            family = await asyncio.to_thread(_identified_family, process.pid)
+            await self.signal(name, number)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), grace)
+            for member, known_as in family.items():
+                if process.returncode is not None:
+                    reaper.kill_family(member, known_as)  # A child that outlived its parent.
+        await self.kill(name)
+
+    async def kill(self, name: str, *, timeout: float = 10.0) -> None:
+        """The process and its family are gone by SIGKILL, whether they listen, hang or are stopped."""
+        if (process := self._running.pop(name, None)) is None:
+            return
+        if process.returncode is None:
+            members = await asyncio.to_thread(reaper.kill_family, process.pid, self._identities.get(process.pid))
+            await asyncio.wait_for(process.wait(), timeout)
+            await eventually(lambda: not any(map(reaper.identity, members)), timeout)
+        self._forget(process.pid)
+
+    async def close(self) -> None:
+        """Nothing that was started is left, the reaper neither, and the record is removed."""
+        await asyncio.gather(*(self.stop(name) for name in reversed(list(self._running))))
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
+        if self._reaper is not None:
+            await asyncio.wait_for(self._reaper.wait(), 10)
+            self._reaper = None
+        self._record.unlink(missing_ok=True)
+
+    def _note(self, name: str, process: asyncio.subprocess.Process) -> None:
+        self._running[name] = process
+        if known_as := reaper.identity(process.pid):  # None: it has ended already.
+            self._identities[process.pid] = known_as
+            self._tell(f"+{process.pid} {known_as}")
+        self._remember()
+
+    def _forget(self, pid: int) -> None:
+        if self._identities.pop(pid, None) is not None:
+            self._tell(f"-{pid}")
+        self._remember()
+
+    def _tell(self, line: str) -> None:
+        if self._pipe is not None:
+            os.write(self._pipe, f"{line}\n".encode())
+
+    def _remember(self) -> None:
+        mine = reaper.identity(os.getpid())
+        content = {"owner": [os.getpid(), mine], "mark": self._mark, "processes": list(self._identities.items())}
+        self._record.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._record.with_suffix(f".{os.getpid()}")
+        fresh.write_text(json.dumps(content))
+        fresh.replace(self._record)
+
+
+def kill_leftovers(record: Path) -> list[int]:
+    """Kills what a crashed start wrote into its record, never a process that only got the same number; says who.
+
+    ProcessError when the rehearsal of that record is still running.
+    """
+    try:
+        content = json.loads(record.read_text())
+        (owner, known_as), mark, processes = content["owner"], content["mark"], content["processes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    if owner != os.getpid() and known_as and reaper.identity(owner) == known_as:
+        raise ProcessError(f"A rehearsal is running already, as process {owner} ({record}).")
+    killed = [member for pid, started in processes for member in reaper.kill_family(pid, started)]
+    return killed + reaper.kill_marked(mark)
+
+
+async def eventually(condition: Callable[[], bool], timeout: float, every: float = 0.005) -> None:
+    """Returns once the condition holds; TimeoutError after `timeout` seconds."""
+    async with asyncio.timeout(timeout):
+        while not condition():  # noqa: ASYNC110 - nothing announces what other processes do, so it is looked for.
+            await asyncio.sleep(every)
+
+
+def _identified_family(pid: int) -> dict[int, str]:
+    return {member: known for member in reaper.family(pid) if (known := reaper.identity(member))}
+
+
+def _identity_of(user: str | None) -> dict[str, Any]:
+    if user is None:
+        return {}
+    account = pwd.getpwnam(user)
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+def _opened(stdout: Path | int) -> contextlib.AbstractContextManager[Any]:
+    if isinstance(stdout, int):
+        return contextlib.nullcontext(stdout)
+    stdout.parent.mkdir(parents=True, exist_ok=True)
+    return stdout.open("ab")

@@ -1,0 +1,128 @@
+"""A TCP proxy whose port never changes while the server behind it does: a database's endpoint."""
+
+import asyncio
+import socket
+from typing import cast
+
+
+class Proxy:
+    """One stable address; connections go to whichever local port it points to at the moment."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.host = host
+        self.port = port
+        self._target: int | None = None
+        self._server: asyncio.Server | None = None
+        self._holder: socket.socket | None = None
+        self._live: set[_Side] = set()
+
+    @property
+    def live(self) -> int:
+        """How many clients are connected."""
+        return sum(side.is_client for side in self._live)
+
+    def switch(self, target_port: int) -> None:
+        """New connections go to `target_port`; every live one is cut, as when an address moves to another host."""
+        self._target = target_port
+        self.abort()
+
+    def abort(self) -> None:
+        """Cuts every live connection without a farewell."""
+        for side in list(self._live):
+            side.abort()
+
+    async def accept(self) -> None:
+        """Clients can connect, at the port it had before if it had one."""
+        if self._server is not None:
+            return
+        self._release()
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._client, self.host, self.port, backlog=256)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def refuse(self) -> None:
+        """Clients get a real "connection refused"; nobody else can take the port meanwhile."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        await asyncio.sleep(0)  # The listening socket is closed by the loop's next turn.
+        self._hold()
+
+    async def close(self) -> None:
+        """No listener and no connection is left."""
+        await self.refuse()
+        self.abort()
+        self._release()
+        await asyncio.sleep(0)  # Aborted transports close their sockets in the loop's next turn.
+
+    def _client(self) -> asyncio.Protocol:
+        return _Side(self._live, self._target)
+
+    def _hold(self) -> None:
+        """Binds without listening: the port stays ours and refuses."""
+        self._holder = socket.socket()
+        self._holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._holder.bind((self.host, self.port))
+
+    def _release(self) -> None:
+        if self._holder is not None:
+            self._holder.close()
+            self._holder = None
+
+
+class _Side(asyncio.Protocol):
+    """One end of a connection: what arrives here is written to the other end, no faster than that end takes it."""
+
+    def __init__(self, live: set["_Side"], target: int | None = None, other: "_Side | None" = None) -> None:
+        self.is_client = other is None
+        self._live = live
+        self._target = target
+        self._other = other
+        self._transport: asyncio.Transport | None = None
+        self._connecting: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._live.add(self)
+        if self.is_client:
+            self._transport.pause_reading()
+            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            # Port 0 stands for no server at all: nobody can listen there.
+            port = self._target or 0
+            _, server = await loop.create_connection(lambda: _Side(self._live, None, self), "127.0.0.1", port)
+        except OSError:
+            self.abort()
+            return
+        self._other = server
+        if self._transport is None or self._transport.is_closing():
+            server.abort()
+        else:
+            self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self._other and self._other._transport:
+            self._other._transport.write(data)
+
+    def pause_writing(self) -> None:
+        if self._other and self._other._transport:
+            self._other._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._other and self._other._transport and not self._other._transport.is_closing():
+            self._other._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._live.discard(self)
+        if self._other and self._other._transport:
+            self._other._transport.close()
+
+    def abort(self) -> None:
+        if self._connecting:
+            self._connecting.cancel()
+        if self._transport:
+            self._transport.abort()

@@ -1,0 +1,201 @@
+"""An independent observer of a drill: it writes, remembers what was acknowledged, and later counts what is missing."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import psycopg
+
+SUSTAINED = 5
+
+
+@dataclass
+class Track:
+    """What one kind of request met: its present row of successes and when that row began."""
+
+    successes: int = 0
+    since: float = 0.0
+
+    def succeeded(self, at: float) -> None:
+        """Counts a success."""
+        self.since = self.since if self.successes else at
+        self.successes += 1
+
+    def failed(self) -> None:
+        """Ends the row."""
+        self.successes = 0
+
+
+@dataclass
+class Outage:
+    """From the first failure to the beginning of sustained success, in seconds since 1970; `ended` None while it lasts."""
+
+    began: float
+    ended: float | None = None
+
+    def seconds(self, now: float) -> float:
+        """How long it lasted, or has lasted by now."""
+        return round((self.ended or now) - self.began, 3)
+
+
+@dataclass
+class Ledger:
+    """The rules of counting, without any network: successes and failures in, outages out."""
+
+    tracks: dict[str, Track]
+    outages: list[Outage] = field(default_factory=list)
+
+    @property
+    def open(self) -> Outage | None:
+        """The outage that has not ended."""
+        return self.outages[-1] if self.outages and self.outages[-1].ended is None else None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every kind of request has succeeded lately and no outage is open."""
+        return self.open is None and all(track.successes for track in self.tracks.values())
+
+    @property
+    def since(self) -> float:
+        """Since when every kind of request has succeeded."""
+        return max(track.since for track in self.tracks.values())
+
+    def note(self, kind: str, ok: bool, asked: float, answered: float) -> None:
+        """Counts one answer. An outage begins when the failing request was sent, and ends with five successes of each kind."""
+        if ok:
+            self.tracks[kind].succeeded(answered)
+        else:
+            self.tracks[kind].failed()
+            if self.open is None:
+                self.outages.append(Outage(asked))
+        if self.open and all(track.successes >= SUSTAINED for track in self.tracks.values()):
+            self.open.ended = self.since
+
+
+class Witness:
+    """Writes a row and asks for health every `interval` seconds; measures the outage and the rows lost.
+
+    It knows the service by `public_url` as customers do, and reads the database directly by `read_dsn` to count.
+    """
+
+    def __init__(self, public_url: str, read_dsn: str, *, interval: float = 0.07, timeout: float = 1.0) -> None:
+        self._url = public_url.rstrip("/")
+        self._dsn = read_dsn
+        self._interval = interval
+        self._timeout = timeout
+        self._ledger = Ledger({"write": Track(), "health": Track()})
+        self._acknowledged: dict[int, float] = {}
+        self._lost: list[int] | None = None
+        self._next = time.time_ns() // 1_000_000  # Milliseconds: a later witness in the same world starts further up.
+        self._session: aiohttp.ClientSession | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """It watches from now on."""
+        limits = aiohttp.ClientTimeout(total=self._timeout)
+        connector = aiohttp.TCPConnector(force_close=True, use_dns_cache=False)  # Each request meets the world anew.
+        self._session = aiohttp.ClientSession(timeout=limits, connector=connector)
+        self._tasks = [
+            asyncio.create_task(self._watch("write", self._write), name="witness writes"),
+            asyncio.create_task(self._watch("health", self._health), name="witness asks for health"),
+        ]
+
+    async def stop(self) -> None:
+        """It watches no longer; its report stays."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+    def point_to(self, *, public_url: str | None = None, read_dsn: str | None = None) -> None:
+        """Watches another address from the next request on, as when a name was moved; acknowledged rows are kept."""
+        self._url = (public_url or self._url).rstrip("/")
+        self._dsn = read_dsn or self._dsn
+
+    async def healthy(self, timeout: float = 30.0) -> None:
+        """Returns once success is sustained; TimeoutError after `timeout` seconds."""
+        async with asyncio.timeout(timeout):
+            while not (self._ledger.healthy and self._steady):  # noqa: ASYNC110 - two tasks decide it together.
+                await asyncio.sleep(self._interval / 2)
+
+    async def verify(self, timeout: float = 10.0) -> dict[str, Any]:
+        """Reads which acknowledged rows are in the database, then the report; raises what the database raises."""
+        ids = sorted(self._acknowledged)
+        query = "SELECT id FROM records WHERE id = ANY(%s)"
+        async with asyncio.timeout(timeout):
+            connection = await psycopg.AsyncConnection.connect(self._dsn, connect_timeout=5, application_name="witness")
+            async with connection:
+                found = {row[0] for row in await (await connection.execute(query, [ids])).fetchall()}
+        self._lost = [number for number in ids if number not in found]
+        return self.report()
+
+    def report(self) -> dict[str, Any]:
+        """What was measured, as JSON values: times in ISO 8601 (UTC), seconds of this machine's clock.
+
+        `rows_lost` is what the last `verify` counted and None before the first; `rpo_seconds` reaches from the last
+        acknowledged row that is still there before the first lost one, to the last lost one.
+        """
+        now, ledger = time.time(), self._ledger
+        healthy = ledger.healthy
+        return {
+            "state": "healthy" if healthy else "down",
+            "outages": [
+                {"began": _iso(outage.began), "ended": _iso(outage.ended), "seconds": outage.seconds(now)}
+                for outage in ledger.outages
+            ],
+            "outage_seconds": ledger.outages[-1].seconds(now) if ledger.outages else 0.0,
+            "acknowledged": len(self._acknowledged),
+            "rows_lost": None if self._lost is None else len(self._lost),
+            "rpo_seconds": self._rpo(),
+            "healthy_since": _iso(ledger.since) if healthy else None,
+        }
+
+    @property
+    def _steady(self) -> bool:
+        return all(track.successes >= SUSTAINED for track in self._ledger.tracks.values())
+
+    def _rpo(self) -> float:
+        if not self._lost:
+            return 0.0
+        times, first = self._acknowledged, self._lost[0]
+        before = [at for number, at in times.items() if number < first]
+        return round(times[self._lost[-1]] - (max(before) if before else times[first]), 3)
+
+    async def _watch(self, kind: str, ask: Callable[[], Awaitable[bool]]) -> None:
+        while True:
+            asked = time.time()
+            ok = False
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+                ok = await ask()
+            answered = time.time()
+            self._ledger.note(kind, ok, asked, answered)
+            await asyncio.sleep(max(0.0, self._interval - (answered - asked)))
+
+    async def _write(self) -> bool:
+        self._next += 1
+        number = self._next
+        assert self._session is not None
+        body = {"id": number, "body": f"witness {number}"}
+        async with self._session.post(f"{self._url}/api/records", json=body) as answer:
+            await answer.read()
+            if answer.ok:
+                self._acknowledged[number] = time.time()
+            return answer.ok
+
+    async def _health(self) -> bool:
+        assert self._session is not None
+        async with self._session.get(f"{self._url}/api/health") as answer:
+            await answer.read()
+            return answer.ok
+
+
+def _iso(at: float | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
