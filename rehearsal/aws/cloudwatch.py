@@ -22,9 +22,7 @@ class CloudWatch:
         self.add_alarm("shielda-rds-cpu-high", namespace="AWS/RDS", metric="CPUUtilization", instance=instance)
         self.set_metric("AWS/RDS", "CPUUtilization", 12.0)
 
-    def add_alarm(
-        self, name: str, *, namespace: str, metric: str, instance: str, threshold: float = 90.0
-    ) -> None:
+    def add_alarm(self, name: str, *, namespace: str, metric: str, instance: str, threshold: float = 90.0) -> None:
         """An alarm in the state OK."""
         self.alarms[name] = {
             "AlarmName": name,

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
-Kind = Literal[
-    "throttle", "error500", "hang", "drop", "after_drop", "after_500", "access_denied", "slow", "region_down"
-]
+Kind = Literal["throttle", "error500", "hang", "drop", "after_drop", "after_500", "access_denied", "slow", "region_down"]
 BEFORE: frozenset[str] = frozenset({"throttle", "error500", "hang", "drop", "access_denied", "slow", "region_down"})
 AFTER: frozenset[str] = frozenset({"after_drop", "after_500"})
 
@@ -58,9 +56,7 @@ class Faults:
         if kind not in get_args(Kind):
             raise ValueError(f"There is no fault {kind!r}; there are {', '.join(get_args(Kind))}.")
         lasting = None if kind == "region_down" else times
-        fault = Fault(
-            kind=kind, operation=operation, service=service, region=region, times=lasting, seconds=seconds
-        )
+        fault = Fault(kind=kind, operation=operation, service=service, region=region, times=lasting, seconds=seconds)
         self.rules.append(fault)
         return fault
 
@@ -76,13 +72,13 @@ class Faults:
     def denies(self, action: str) -> bool:
         """Whether an access_denied rule covers an IAM action such as "ecs:UpdateService"; uses up nothing."""
         service, _, operation = action.partition(":")
-        return any(fault.kind == "access_denied" and fault.matches("*", service, operation) for fault in self._any())
-
-    def _any(self) -> list[Fault]:
-        return [
-            Fault(kind=rule.kind, service=rule.service, operation=rule.operation, times=rule.times)
+        return any(
+            rule.kind == "access_denied"
+            and rule.times != 0
+            and fnmatchcase(service, rule.service)
+            and fnmatchcase(operation, rule.operation)
             for rule in self.rules
-        ]
+        )
 
     def lift(self, fault: Fault) -> None:
         """Ends one rule."""

@@ -38,9 +38,7 @@ log = logging.getLogger(__name__)
 class Front:
     """AWS in several regions, each on its own loopback port; `strict` makes `close` raise if an answer was misshapen."""
 
-    def __init__(
-        self, *, regions: dict[str, int], clock: Clock, journal: Journal, faults: Faults, strict: bool = True
-    ) -> None:
+    def __init__(self, *, regions: dict[str, int], clock: Clock, journal: Journal, faults: Faults, strict: bool = True) -> None:
         self.clock = clock
         self.journal = journal
         self.faults = faults
@@ -180,9 +178,7 @@ class Exchange:
 
     async def _output(self) -> dict[str, Any] | None:
         self._authenticate()
-        self.operation, raw, self.is_json = wire.read_request(
-            self.service, self.request.headers, await self.request.read()
-        )
+        self.operation, raw, self.is_json = wire.read_request(self.service, self.request.headers, await self.request.read())
         fault = self.front.faults.take(self.region, self.service, self.operation, kinds=BEFORE)
         if fault is not None and not await self._survives(fault):
             return None
@@ -201,9 +197,7 @@ class Exchange:
             self.service = ""
             raise AwsError("UnknownOperationException", f"AWS has no service {scope[2]}.", 404) from None
         if region != self.region and self.service not in {"iam", "sts", "route53"}:
-            raise AwsError(
-                "SignatureDoesNotMatch", f"Credential should be scoped to region {self.region}, not {region}.", 403
-            )
+            raise AwsError("SignatureDoesNotMatch", f"Credential should be scoped to region {self.region}, not {region}.", 403)
 
     async def _survives(self, fault: Fault) -> bool:
         self.fault = fault.kind
@@ -219,9 +213,13 @@ class Exchange:
                 await asyncio.sleep(fault.seconds)
                 return True
             case "hang":
-                while self.request.transport is not None and not self.request.transport.is_closing():
-                    await asyncio.sleep(0.05)
+                await self._until_client_leaves()
         return False
+
+    async def _until_client_leaves(self) -> None:
+        # aiohttp tells of a client that gave up only by its transport, so this looks at it now and then.
+        while self.request.transport is not None and not self.request.transport.is_closing():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
     def _denied(self) -> AwsError:
         message = (

@@ -67,9 +67,7 @@ class Journal:
             )
         )
 
-    def calls(
-        self, *, changing: bool | None = None, source: str | None = None, operation: str | None = None
-    ) -> list[Call]:
+    def calls(self, *, changing: bool | None = None, source: str | None = None, operation: str | None = None) -> list[Call]:
         """The calls that match, oldest first."""
         return [
             call

@@ -45,9 +45,7 @@ class Logs:
         """Adds a line to a stream; both come into being with their first line."""
         moment = at or self.clock.now()
         self._count += 1
-        event = Event(
-            number=self._count, stream=stream, timestamp=int(moment.timestamp() * 1000), message=message.rstrip("\n")
-        )
+        event = Event(number=self._count, stream=stream, timestamp=int(moment.timestamp() * 1000), message=message.rstrip("\n"))
         events = self._groups.setdefault((region, group), [])
         events.append(event)
         del events[:-KEPT]

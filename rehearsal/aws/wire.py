@@ -27,12 +27,35 @@ SERVICE_OF_SIGNING_NAME = {"monitoring": "cloudwatch", "email": "ses"}
 
 # Codes that any operation may answer with, beside those its own model lists.
 COMMON_CODES = frozenset(
-    "AccessDenied AccessDeniedException AuthFailure ExpiredToken IncompleteSignature InternalFailure InternalError "
-    "InvalidAction InvalidClientTokenId InvalidParameterCombination InvalidParameterException InvalidParameterValue "
-    "MissingAuthenticationToken MissingAuthenticationTokenException MissingParameter OptInRequired "
-    "RequestExpired RequestLimitExceeded "
-    "SerializationException ServerException ServiceUnavailable Throttling ThrottlingException "
-    "UnknownOperationException UnrecognizedClientException ValidationError ValidationException".split()
+    [
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthFailure",
+        "ExpiredToken",
+        "IncompleteSignature",
+        "InternalFailure",
+        "InternalError",
+        "InvalidAction",
+        "InvalidClientTokenId",
+        "InvalidParameterCombination",
+        "InvalidParameterException",
+        "InvalidParameterValue",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "MissingParameter",
+        "OptInRequired",
+        "RequestExpired",
+        "RequestLimitExceeded",
+        "SerializationException",
+        "ServerException",
+        "ServiceUnavailable",
+        "Throttling",
+        "ThrottlingException",
+        "UnknownOperationException",
+        "UnrecognizedClientException",
+        "ValidationError",
+        "ValidationException",
+    ]
 )
 
 

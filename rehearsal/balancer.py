@@ -1,0 +1,136 @@
+"""The public name: one fixed port that hands every connection to a running task of the control plane.
+
+One request per connection. Without a target it answers 503, for a target that refuses or breaks off 502, for one that
+does not answer in time 504, each with a JSON body: the answers a load balancer gives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+HEAD_LIMIT = 65_536
+WORDS = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
+
+
+class Balancer:
+    """A proxy on a port of its own; `seconds` is how long a target may take to begin its answer."""
+
+    def __init__(self, *, port: int = 0, seconds: float = 2.0) -> None:
+        self.port = port
+        self.seconds = seconds
+        self.targets: list[int] = []
+        self._turn = 0
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+
+    @property
+    def url(self) -> str:
+        """The address people use."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> str:
+        """Opens the port; returns the address."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=HEAD_LIMIT)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self.url
+
+    async def close(self) -> None:
+        """Closes the port and cuts what is open."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for writer in list(self._open):
+            writer.transport.abort()
+
+    def set_targets(self, ports: Sequence[int]) -> None:
+        """New connections go to these ports of this machine, in turn; to none if empty."""
+        self.targets = list(ports)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            async with asyncio.timeout(10):
+                request = await _read_request(reader)
+            await self._forward(request, writer)
+            await writer.drain()
+        except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # the client left or does not speak HTTP
+        finally:
+            self._open.discard(writer)
+            writer.close()
+
+    async def _forward(self, request: bytes, client: asyncio.StreamWriter) -> None:
+        targets = self._in_turn()
+        if not targets:
+            client.write(_own_answer(503, "No task of the control plane is running."))
+            return
+        for port in targets:
+            try:
+                reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), self.seconds)
+            except OSError:  # a TimeoutError is one too
+                continue
+            self._open.add(writer)
+            try:
+                await self._exchange(request, reader, writer, client)
+            finally:
+                self._open.discard(writer)
+                writer.close()
+            return
+        client.write(_own_answer(502, "The task of the control plane refuses connections."))
+
+    def _in_turn(self) -> list[int]:
+        self._turn += 1
+        start = self._turn % len(self.targets) if self.targets else 0
+        return self.targets[start:] + self.targets[:start]
+
+    async def _exchange(
+        self,
+        request: bytes,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        client: asyncio.StreamWriter,
+    ) -> None:
+        begun = False
+        try:
+            writer.write(request)
+            while chunk := await asyncio.wait_for(reader.read(65_536), self.seconds):
+                begun = True
+                client.write(chunk)
+                await client.drain()
+        except TimeoutError:
+            if not begun:
+                client.write(_own_answer(504, f"The task did not answer within {self.seconds:g} seconds."))
+            return
+        except OSError:
+            pass
+        if not begun:
+            client.write(_own_answer(502, "The task broke off without an answer."))
+
+
+async def _read_request(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+    length = 0
+    kept = [first]
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.lower() == "content-length":
+            length = int(value)
+        if name.lower() not in {"connection", "keep-alive"}:
+            kept.append(line)
+    kept.append("Connection: close")
+    body = await reader.readexactly(length)
+    return "\r\n".join(kept).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def _own_answer(status: int, sentence: str) -> bytes:
+    body = json.dumps({"error": sentence}).encode()
+    head = (
+        f"HTTP/1.1 {status} {WORDS[status]}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        f"Date: {format_datetime(datetime.now(UTC), usegmt=True)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
