@@ -37,7 +37,7 @@ class Database:
         port: int = 0,
         zones: tuple[str, str] = ("us-west-2a", "us-west-2b"),
     ) -> None:
-        self.zone, self._other_zone = zones
+        self.zone, self.other_zone = zones
         self.started_at = datetime.now(UTC)
         self._processes = processes
         self._room = room
@@ -56,7 +56,8 @@ class Database:
         """Both servers run, the standby is synchronous, and the endpoint takes connections."""
         self._template = await postgres_template.prepare(self._processes, self._cache)
         self._room = await asyncio.to_thread(postgres_binaries.room, self._room, self._template.binaries.account)
-        self.primary, standby = self._server(self.zone), self._server(self._other_zone)
+        await self._clear("*.log")
+        self.primary, standby = self._server(self.zone), self._server(self.other_zone)
         await asyncio.gather(self._template.copy(self.primary.data), self._template.copy(standby.data))
         self.primary.configure()
         await self.primary.start()
@@ -65,7 +66,7 @@ class Database:
         await self._open()
 
     async def close(self) -> None:
-        """Everything is stopped; the data stays in its folder."""
+        """Everything is stopped and the data is gone; the logs stay in the folder."""
         if self._rebuild:
             self._rebuild.cancel()
             await asyncio.gather(self._rebuild, return_exceptions=True)
@@ -73,6 +74,7 @@ class Database:
         await self._proxy.close()
         servers = [server for server in (self.primary, self.standby) if server]
         await asyncio.gather(*(server.kill() for server in servers))
+        await self._clear()
 
     @property
     def host(self) -> str:
@@ -87,7 +89,7 @@ class Database:
     @property
     def standby_zone(self) -> str | None:
         """The zone of the synchronous standby; None while there is none to fail over to."""
-        return self._other_zone if self.standby else None
+        return self.other_zone if self.standby else None
 
     @property
     def engine_version(self) -> str:
@@ -121,7 +123,7 @@ class Database:
             self._proxy.abort()
             await self._promote(promoted)
             self.primary, self.standby = promoted, None
-            self.zone, self._other_zone = self._other_zone, self.zone
+            self.zone, self.other_zone = self.other_zone, self.zone
             self._hung = False
             await self._open()
             self._start_rebuild()
@@ -216,6 +218,14 @@ class Database:
         server.configure()
         await server.start()
 
+    async def _clear(self, logs: str | None = None, keep: Path | None = None) -> None:
+        """Removes the data of servers that are no more, about 30 MB each, and old logs if a pattern is given."""
+        for old in self._room.glob("postgres-*-[0-9]*"):
+            if old != keep and old.is_dir():
+                await asyncio.to_thread(shutil.rmtree, old, ignore_errors=True)
+        for log in self._room.glob(logs) if logs else ():
+            log.unlink()
+
     async def _open(self) -> None:
         self._proxy.switch(self.primary.port)
         await self._proxy.accept()
@@ -224,10 +234,8 @@ class Database:
         self._rebuild = asyncio.create_task(self._build_standby(), name="rebuild the standby")
 
     async def _build_standby(self) -> None:
-        standby = self._server(self._other_zone)
-        kept = {self.primary.data, standby.data}
-        for old in set(self._room.glob("postgres-*-[0-9]*")) - kept:
-            await asyncio.to_thread(shutil.rmtree, old, ignore_errors=True)
+        standby = self._server(self.other_zone)
+        await self._clear(keep=self.primary.data)
         await standby.copy_from(self.primary.port, self._template.password, SUPERUSER)
         await self._attach(standby)
 

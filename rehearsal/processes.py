@@ -110,6 +110,11 @@ class Processes:
         process = self._running.get(name)
         return process.pid if process and process.returncode is None else None
 
+    @property
+    def reaper_pid(self) -> int | None:
+        """The process id of the reaper, while there is one."""
+        return self._reaper.pid if self._reaper else None
+
     def pids(self) -> dict[str, int]:
         """Name and process id of everything that runs."""
         return {name: process.pid for name, process in self._running.items() if process.returncode is None}
