@@ -1,0 +1,115 @@
+"""The Web API: every method with the scopes it needs, and how a call is authorised and answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rehearsal.slack import chat, reading, viewing
+from rehearsal.slack.errors import RefusedError
+from rehearsal.slack.journal import summary
+from rehearsal.slack.persons import APP, BOT, BOT_USER, TEAM
+from rehearsal.slack.workspace import Workspace
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One method of the Web API; `token` is which token it takes: bot, app or none."""
+
+    run: Callable[[Workspace, Json], Json]
+    scope: str | None = None
+    token: str = "bot"
+
+
+def _auth_test(workspace: Workspace, arguments: Json) -> Json:
+    return {
+        "url": "https://shielda.rehearsal.invalid/",
+        "team": "Shielda (rehearsal)",
+        "user": "dr",
+        "team_id": TEAM,
+        "user_id": BOT_USER,
+        "bot_id": BOT,
+        "is_enterprise_install": False,
+    }
+
+
+def _api_test(workspace: Workspace, arguments: Json) -> Json:
+    if "error" in arguments:
+        raise RefusedError(str(arguments["error"]))
+    return {"args": {name: value for name, value in arguments.items() if name not in ("token", "base")}}
+
+
+def _connections_open(workspace: Workspace, arguments: Json) -> Json:
+    return {"url": workspace.sockets.ticket(arguments["base"])}
+
+
+METHODS: dict[str, Method] = {
+    "api.test": Method(run=_api_test, token="none"),
+    "auth.test": Method(run=_auth_test),
+    "apps.connections.open": Method(run=_connections_open, token="app"),
+    "blocks.validate": Method(run=viewing.blocks_validate, token="none"),
+    "chat.postMessage": Method(run=chat.post_message, scope="chat:write"),
+    "chat.update": Method(run=chat.update, scope="chat:write"),
+    "chat.delete": Method(run=chat.delete, scope="chat:write"),
+    "chat.postEphemeral": Method(run=chat.post_ephemeral, scope="chat:write"),
+    "pins.add": Method(run=chat.pins_add, scope="pins:write"),
+    "pins.remove": Method(run=chat.pins_remove, scope="pins:write"),
+    "pins.list": Method(run=chat.pins_list, scope="pins:read"),
+    "reactions.add": Method(run=chat.reactions_add, scope="reactions:write"),
+    "conversations.history": Method(run=reading.history, scope="channels:history"),
+    "conversations.replies": Method(run=reading.replies, scope="channels:history"),
+    "conversations.info": Method(run=reading.info, scope="channels:read"),
+    "conversations.list": Method(run=reading.channels, scope="channels:read"),
+    "conversations.members": Method(run=reading.members, scope="channels:read"),
+    "conversations.open": Method(run=reading.open_direct, scope="im:write"),
+    "users.info": Method(run=reading.user, scope="users:read"),
+    "users.list": Method(run=reading.users, scope="users:read"),
+    "usergroups.list": Method(run=reading.groups, scope="usergroups:read"),
+    "usergroups.users.list": Method(run=reading.group_members, scope="usergroups:read"),
+    "views.open": Method(run=viewing.views_open),
+    "views.push": Method(run=viewing.views_push),
+    "views.update": Method(run=viewing.views_update),
+    "views.publish": Method(run=viewing.views_publish),
+}
+
+
+def authorise(workspace: Workspace, method: Method, token: str) -> None:
+    """Refuse a call whose token is missing, wrong, of the wrong kind, or without the scope."""
+    if method.token == "none":
+        return
+    if not token:
+        raise RefusedError("not_authed")
+    if token not in (workspace.bot_token, workspace.app_token):
+        raise RefusedError("invalid_auth")
+    if token != (workspace.bot_token if method.token == "bot" else workspace.app_token):
+        raise RefusedError("not_allowed_token_type")
+    if workspace.strict and method.scope and method.scope not in workspace.scopes():
+        raise RefusedError("missing_scope", needed=method.scope, provided=",".join(workspace.scopes()))
+
+
+def answer(workspace: Workspace, name: str, arguments: Json, token: str) -> tuple[Json, RefusedError | None]:
+    """Carry out one call: the JSON body, and the refusal if it was one; the journal tells of both."""
+    began = time.monotonic()
+    refusal: RefusedError | None = None
+    try:
+        workspace.faults.limit(name)
+        if name not in METHODS:
+            raise RefusedError("unknown_method", req_method=name)
+        authorise(workspace, METHODS[name], token)
+        body = {"ok": True, **METHODS[name].run(workspace, arguments)}
+    except RefusedError as error:
+        refusal, body = error, error.answer()
+    workspace.journal.note(
+        "call",
+        method=name,
+        args=summary(arguments),
+        ok=refusal is None,
+        error=refusal.error if refusal else None,
+        app=APP,
+        ms=round((time.monotonic() - began) * 1000, 3),
+    )
+    return body, refusal

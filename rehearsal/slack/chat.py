@@ -1,0 +1,174 @@
+"""Web API methods that write messages: chat.*, pins.*, reactions.*."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from rehearsal.slack.blocks import problems, too_long
+from rehearsal.slack.errors import RefusedError
+from rehearsal.slack.persons import BOT_USER
+from rehearsal.slack.store import Channel, told
+from rehearsal.slack.workspace import Workspace
+
+Json = dict[str, Any]
+TEXT_CHARACTERS = 40_000
+METADATA_CHARACTERS = 8_000
+MOST_PINS = 100
+
+
+def truth(value: Any) -> bool:
+    """Whether a Web API argument means yes; the SDKs send booleans as "1" or "true"."""
+    return value in (True, 1, "1", "true", "True")
+
+
+def _contents(workspace: Workspace, arguments: Json) -> tuple[str, list[Json]]:
+    """The text and the blocks of a message to be written, refused as Slack refuses them."""
+    text, blocks = str(arguments.get("text") or ""), arguments.get("blocks") or []
+    if not isinstance(blocks, list):
+        raise RefusedError("invalid_blocks_format")
+    if not text.strip() and not blocks:
+        raise RefusedError("no_text")
+    if len(text) > TEXT_CHARACTERS:
+        raise RefusedError("msg_too_long")
+    if workspace.strict:
+        said = problems(blocks)
+        if said:
+            raise RefusedError("invalid_blocks", errors=said, response_metadata={"messages": said})
+        if too_long(blocks):
+            raise RefusedError("msg_blocks_too_long")
+    return text, blocks
+
+
+def _metadata(arguments: Json) -> Json | None:
+    given = arguments.get("metadata")
+    if given in (None, ""):
+        return None
+    if not isinstance(given, dict) or not isinstance(given.get("event_payload"), dict) or not given.get("event_type"):
+        raise RefusedError("invalid_metadata_format")
+    if len(json.dumps(given)) > METADATA_CHARACTERS:
+        raise RefusedError("metadata_too_large")
+    return {"event_type": given["event_type"], "event_payload": given["event_payload"]}
+
+
+def _channel(workspace: Workspace, arguments: Json) -> Channel:
+    name = str(arguments.get("channel") or arguments.get("channel_id") or "")
+    if name in workspace.persons:
+        return workspace.store.direct(name)
+    return workspace.store.channel(name)
+
+
+def _told(workspace: Workspace, channel: Channel, message: Json) -> Json:
+    workspace.journal.changed("message", channel=channel.id, ts=message["ts"])
+    return {"channel": channel.id, "ts": message["ts"], "message": told(message, channel)}
+
+
+def post_message(workspace: Workspace, arguments: Json) -> Json:
+    """chat.postMessage: a new message, in a thread if `thread_ts` names one."""
+    channel = _channel(workspace, arguments)
+    text, blocks = _contents(workspace, arguments)
+    thread_ts = str(arguments.get("thread_ts") or "") or None
+    if thread_ts and not any(m["ts"] == thread_ts for m in channel.messages):
+        raise RefusedError("cannot_reply_to_message")
+    message = workspace.store.bot_message(channel, text, blocks, metadata=_metadata(arguments), thread_ts=thread_ts)
+    return _told(workspace, channel, message)
+
+
+def update(workspace: Workspace, arguments: Json) -> Json:
+    """chat.update: new contents for a message of the bot; text without blocks takes the blocks away."""
+    channel = _channel(workspace, arguments)
+    message = channel.find(str(arguments.get("ts")))
+    if message["user"] != BOT_USER:
+        raise RefusedError("cant_update_message")
+    text, blocks = _contents(workspace, arguments)
+    message |= {"text": text, "blocks": workspace.store.with_block_ids(blocks)}
+    if not blocks:
+        message["edited"] = {"user": BOT_USER, "ts": workspace.store.next_ts()}
+    metadata = _metadata(arguments)
+    if metadata is not None:
+        message["metadata"] = metadata
+    return _told(workspace, channel, message) | {"text": text}
+
+
+def delete(workspace: Workspace, arguments: Json) -> Json:
+    """chat.delete: take a message of the bot away."""
+    channel = _channel(workspace, arguments)
+    message = channel.find(str(arguments.get("ts")))
+    if message["user"] != BOT_USER:
+        raise RefusedError("cant_delete_message")
+    workspace.store.drop(message)
+    workspace.journal.changed("message", channel=channel.id, ts=message["ts"])
+    return {"channel": channel.id, "ts": message["ts"]}
+
+
+def post_ephemeral(workspace: Workspace, arguments: Json) -> Json:
+    """chat.postEphemeral: a message that only one person sees."""
+    channel = _channel(workspace, arguments)
+    person = str(arguments.get("user") or "")
+    if person not in workspace.persons:
+        raise RefusedError("user_not_in_channel")
+    text, blocks = _contents(workspace, arguments)
+    message = workspace.store.ephemeral(person, channel, text, blocks)
+    workspace.journal.changed("ephemeral", person=person)
+    return {"message_ts": message["ts"]}
+
+
+def _pinnable(workspace: Workspace, arguments: Json) -> tuple[Channel, Json]:
+    if not arguments.get("timestamp"):
+        raise RefusedError("no_item_specified")
+    channel = _channel(workspace, arguments)
+    return channel, channel.find(str(arguments["timestamp"]))
+
+
+def pins_add(workspace: Workspace, arguments: Json) -> Json:
+    """pins.add: pin a message to its channel; already_pinned if it is."""
+    channel, message = _pinnable(workspace, arguments)
+    if message["pinned"]:
+        raise RefusedError("already_pinned")
+    if len(list(workspace.store.pins(channel))) >= MOST_PINS:
+        raise RefusedError("too_many_pins")
+    message["pinned"] = True
+    workspace.journal.changed("message", channel=channel.id, ts=message["ts"])
+    return {}
+
+
+def pins_remove(workspace: Workspace, arguments: Json) -> Json:
+    """pins.remove: take the pin off; no_pin if there is none."""
+    channel, message = _pinnable(workspace, arguments)
+    if not message["pinned"]:
+        raise RefusedError("no_pin")
+    message["pinned"] = False
+    workspace.journal.changed("message", channel=channel.id, ts=message["ts"])
+    return {}
+
+
+def pins_list(workspace: Workspace, arguments: Json) -> Json:
+    """pins.list: the pinned messages of a channel."""
+    channel = _channel(workspace, arguments)
+    return {
+        "items": [
+            {
+                "type": "message",
+                "channel": channel.id,
+                "created": int(time.time()),
+                "created_by": BOT_USER,
+                "message": told(message, channel),
+            }
+            for message in workspace.store.pins(channel)
+        ]
+    }
+
+
+def reactions_add(workspace: Workspace, arguments: Json) -> Json:
+    """reactions.add: the bot's reaction to a message."""
+    name = str(arguments.get("name") or "").strip(":")
+    if not name:
+        raise RefusedError("invalid_name")
+    channel, message = _pinnable(workspace, arguments)
+    reactions = message.setdefault("reactions", [])
+    if any(reaction["name"] == name for reaction in reactions):
+        raise RefusedError("already_reacted")
+    reactions.append({"name": name, "users": [BOT_USER], "count": 1})
+    workspace.journal.changed("message", channel=channel.id, ts=message["ts"])
+    return {}

@@ -1,0 +1,141 @@
+"""The control API: what the page, drills and tests use to act as persons and to put faults in; loopback only."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from rehearsal.slack.errors import UnknownError
+from rehearsal.slack.workspace import Workspace
+
+Json = dict[str, Any]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Doing = Callable[[Json], Awaitable[Json]]
+KEEP_ALIVE_SECONDS = 15.0
+
+
+class Control:
+    """The handlers under /ui."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def routes(self) -> list[web.RouteDef]:
+        """The routes of the control API, each closed to other machines and to other pages."""
+        doings: dict[str, Doing] = {
+            "command": self._command,
+            "click": self._click,
+            "submit": self._submit,
+            "close_view": self._close_view,
+            "post": self._post,
+            "home": self._home,
+            "fault": self._fault,
+        }
+        return [
+            *(web.post(f"/ui/{name}", _guarded(_json(doing))) for name, doing in doings.items()),
+            web.get("/ui/state", _guarded(self._state)),
+            web.get("/ui/log", _guarded(self._log)),
+            web.get("/ui/events", _guarded(self._events)),
+        ]
+
+    async def _command(self, body: Json) -> Json:
+        command = body.get("command", "/dr")
+        text = body["text"].strip()
+        if text.split(maxsplit=1)[:1] == [command]:
+            text = text.removeprefix(command)
+        return await self._workspace.command(body["person"], body["channel"], text, command=command)
+
+    async def _click(self, body: Json) -> Json:
+        return await self._workspace.click(
+            body["person"], body["channel"], body["ts"], body["action_id"], value=body.get("value")
+        )
+
+    async def _submit(self, body: Json) -> Json:
+        return await self._workspace.submit(body["person"], body["view_id"], body.get("values") or {})
+
+    async def _close_view(self, body: Json) -> Json:
+        return await self._workspace.close_view(body["person"], body["view_id"])
+
+    async def _post(self, body: Json) -> Json:
+        return await self._workspace.post(body["person"], body["channel"], body["text"], body.get("thread_ts"))
+
+    async def _home(self, body: Json) -> Json:
+        return await self._workspace.open_home(body["person"])
+
+    async def _fault(self, body: Json) -> Json:
+        parameters = {name: value for name, value in body.items() if name != "kind"}
+        self._workspace.faults.put(body["kind"], **parameters)
+        return {"away": self._workspace.faults.away}
+
+    async def _state(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return web.json_response(self._workspace.state(request.query.get("person")))
+        except UnknownError as error:
+            return web.json_response({"error": str(error)}, status=404)
+
+    async def _log(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response({"log": self._workspace.log})
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        await stream.prepare(request)
+        queue = self._workspace.journal.watch()
+        try:
+            await stream.write(b": hello\n\n")
+            while (line := await _next(queue)) is not None:
+                await stream.write(line)
+        except ConnectionError:
+            pass  # the page was closed.
+        finally:
+            self._workspace.journal.unwatch(queue)
+        return stream
+
+
+async def _next(queue: asyncio.Queue[Json | None]) -> bytes | None:
+    """The next line of the event stream, a comment when nothing happens for long; None at the end."""
+    try:
+        async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+            change = await queue.get()
+    except TimeoutError:
+        return b": still here\n\n"
+    return None if change is None else f"data: {json.dumps(change)}\n\n".encode()
+
+
+def _json(doing: Doing) -> Handler:
+    """A handler that takes and gives JSON; what the caller got wrong is told as `{"error": sentence}`."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.content_type != "application/json":
+            return web.json_response({"error": "The control API takes application/json."}, status=415)
+        try:
+            return web.json_response(await doing(await request.json()))
+        except UnknownError as error:
+            return web.json_response({"error": str(error)}, status=404)
+        except (KeyError, ValueError, AttributeError) as error:
+            return web.json_response({"error": f"The request is not complete: {error!r}."}, status=400)
+
+    return handle
+
+
+def _guarded(handler: Handler) -> Handler:
+    """The same handler, for callers on this machine and for our own page only."""
+
+    async def guard(request: web.Request) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        if not _loopback(request.remote) or (origin and origin.split("://")[-1] != request.host):
+            return web.json_response({"error": "The control API serves only this machine."}, status=403)
+        return await handler(request)
+
+    return guard
+
+
+def _loopback(address: str | None) -> bool:
+    try:
+        return address is not None and ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

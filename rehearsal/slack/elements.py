@@ -1,0 +1,176 @@
+"""The interactive elements and text objects inside blocks, and the checker that collects what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+Json = dict[str, Any]
+TEXT_KEYS = {"plain_text": "type text emoji", "mrkdwn": "type text verbatim"}
+STYLES = frozenset({"primary", "danger"})
+
+
+class Checker:
+    """Collects complaints in Slack's form: `[ERROR] must be … [json-pointer:/blocks/0/text]`."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, at: str, what: str) -> None:
+        """One complaint about the value at this JSON pointer."""
+        self.said.append(f"[ERROR] {what} [json-pointer:{at}]")
+
+    def need(self, value: Json, name: str, at: str) -> None:
+        """The field must be there and not empty."""
+        if value.get(name) in (None, ""):
+            self.say(at, f"missing required field: {name}")
+
+    def only(self, value: Json, names: str, at: str) -> None:
+        """No other fields than these (a line of names) may be there."""
+        for name in value.keys() - set(names.split()):
+            self.say(at, f"invalid additional property: {name}")
+
+    def short(self, value: Json, name: str, most: int, at: str) -> None:
+        """The field, if it is there, must be a string of at most this length."""
+        given = value.get(name)
+        if given is None:
+            return
+        if not isinstance(given, str):
+            self.say(f"{at}/{name}", "must be a string")
+        elif len(given) > most:
+            self.say(f"{at}/{name}", f"must be less than {most + 1} characters")
+
+    def one_of(self, value: Json, name: str, allowed: Collection[str], at: str) -> None:
+        """The field, if it is there, must be one of these."""
+        if name in value and value[name] not in allowed:
+            self.say(f"{at}/{name}", f"must be one of: {', '.join(sorted(allowed))}")
+
+    def items(self, value: Json, name: str, most: int, at: str) -> list[Any]:
+        """The list in this field, which must have between one and `most` items; empty when it is no list."""
+        given = value.get(name)
+        if not isinstance(given, list):
+            self.say(at, f"missing required field: {name}")
+            return []
+        if not given:
+            self.say(f"{at}/{name}", "no fewer than 1 items allowed")
+        elif len(given) > most:
+            self.say(f"{at}/{name}", f"no more than {most} items allowed")
+        return given
+
+    def text(self, value: Any, at: str, most: int, *, kinds: str = "plain_text mrkdwn") -> None:
+        """The value must be a text object of one of these kinds, not empty and not longer than `most`."""
+        if not isinstance(value, dict):
+            self.say(at, "missing required field: text object")
+            return
+        if value.get("type") not in kinds.split():
+            self.say(f"{at}/type", f"must be one of: {', '.join(kinds.split())}")
+            return
+        self.only(value, TEXT_KEYS[value["type"]], at)
+        if not value.get("text"):
+            self.say(f"{at}/text", "must be more than 0 characters")
+        self.short(value, "text", most, at)
+
+    def element(self, value: Any, allowed: Collection[str], at: str) -> None:
+        """The value must be an element of one of the allowed types, and right in itself."""
+        kind = value.get("type") if isinstance(value, dict) else None
+        if kind is None or kind not in allowed:
+            self.say(f"{at}/type", f"unsupported type: {kind}")
+            return
+        keys, rule = ELEMENTS[kind]
+        self.only(value, f"type {keys}", at)
+        self.short(value, "action_id", 255, at)
+        if "confirm" in value:
+            _confirm(self, value["confirm"], f"{at}/confirm")
+        if "placeholder" in value:
+            self.text(value["placeholder"], f"{at}/placeholder", 150, kinds="plain_text")
+        rule(self, value, at)
+
+
+def _confirm(check: Checker, value: Any, at: str) -> None:
+    if not isinstance(value, dict):
+        check.say(at, "must be an object")
+        return
+    check.only(value, "title text confirm deny style", at)
+    check.text(value.get("title"), f"{at}/title", 100, kinds="plain_text")
+    check.text(value.get("text"), f"{at}/text", 300)
+    for name in ("confirm", "deny"):
+        check.text(value.get(name), f"{at}/{name}", 30, kinds="plain_text")
+    check.one_of(value, "style", STYLES, at)
+
+
+def _button(check: Checker, value: Json, at: str) -> None:
+    check.text(value.get("text"), f"{at}/text", 75, kinds="plain_text")
+    check.short(value, "value", 2000, at)
+    check.short(value, "url", 3000, at)
+    check.short(value, "accessibility_label", 75, at)
+    check.one_of(value, "style", STYLES, at)
+
+
+def _option(check: Checker, value: Any, at: str) -> None:
+    if not isinstance(value, dict):
+        check.say(at, "must be an object")
+        return
+    check.only(value, "text value description url", at)
+    check.text(value.get("text"), f"{at}/text", 75)
+    check.need(value, "value", at)
+    check.short(value, "value", 150, at)
+    if "description" in value:
+        check.text(value["description"], f"{at}/description", 75)
+
+
+def _options(check: Checker, value: Json, most: int, at: str) -> None:
+    for number, option in enumerate(check.items(value, "options", most, at)):
+        _option(check, option, f"{at}/options/{number}")
+    if "initial_option" in value and value["initial_option"] not in (value.get("options") or []):
+        check.say(f"{at}/initial_option", "must be one of the options")
+
+
+def _overflow(check: Checker, value: Json, at: str) -> None:
+    _options(check, value, 5, at)
+
+
+def _choice(check: Checker, value: Json, at: str) -> None:
+    _options(check, value, 10, at)
+
+
+def _select(check: Checker, value: Json, at: str) -> None:
+    _options(check, value, 100, at)
+
+
+def _plain_text_input(check: Checker, value: Json, at: str) -> None:
+    check.short(value, "initial_value", 3000, at)
+    least, most = value.get("min_length"), value.get("max_length")
+    if least is not None and not 0 <= least <= 3000:
+        check.say(f"{at}/min_length", "must be between 0 and 3000")
+    if most is not None and not 1 <= most <= 3000:
+        check.say(f"{at}/max_length", "must be between 1 and 3000")
+
+
+def _datetimepicker(check: Checker, value: Json, at: str) -> None:
+    given = value.get("initial_date_time")
+    if given is not None and (not isinstance(given, int) or len(str(given)) != 10):
+        check.say(f"{at}/initial_date_time", "must be a Unix time stamp of 10 digits")
+
+
+def _image(check: Checker, value: Json, at: str) -> None:
+    if "slack_file" not in value:
+        check.need(value, "image_url", at)
+    check.need(value, "alt_text", at)
+    check.short(value, "image_url", 3000, at)
+    check.short(value, "alt_text", 2000, at)
+
+
+Rule = Callable[[Checker, Json, str], None]
+ELEMENTS: dict[str, tuple[str, Rule]] = {
+    "button": ("text action_id url value style confirm accessibility_label", _button),
+    "overflow": ("action_id options confirm", _overflow),
+    "static_select": ("action_id options initial_option placeholder confirm focus_on_load", _select),
+    "radio_buttons": ("action_id options initial_option confirm focus_on_load", _choice),
+    "checkboxes": ("action_id options initial_options confirm focus_on_load", _choice),
+    "datetimepicker": ("action_id initial_date_time confirm focus_on_load", _datetimepicker),
+    "plain_text_input": (
+        "action_id initial_value multiline min_length max_length placeholder focus_on_load dispatch_action_config",
+        _plain_text_input,
+    ),
+    "image": ("image_url slack_file alt_text", _image),
+}

@@ -1,0 +1,69 @@
+"""Who is in the rehearsal's Slack: persons, the bot user and the user groups they are in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+TEAM = "T0SHIELDA"
+TEAM_DOMAIN = "shielda"
+APP = "A0DRBOT"
+BOT_USER = "U0DRBOT"
+BOT = "B0DRBOT"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """One member of the workspace, as `users.info` tells it."""
+
+    id: str
+    name: str
+    real_name: str
+    title: str = ""
+    guest: bool = False
+    deleted: bool = False
+    bot: bool = False
+    groups: tuple[str, ...] = ()
+
+    def profile(self) -> dict[str, Any]:
+        """The user object of the Web API; a deactivated member has lost the fields about his standing."""
+        user: dict[str, Any] = {
+            "id": self.id,
+            "team_id": TEAM,
+            "name": self.name,
+            "deleted": self.deleted,
+            "is_bot": self.bot,
+            "is_app_user": False,
+            "updated": 1736899200,
+            "profile": {
+                "real_name": self.real_name,
+                "display_name": self.name,
+                "title": self.title,
+                "team": TEAM,
+            },
+        }
+        return user if self.deleted else user | self._standing()
+
+    def _standing(self) -> dict[str, Any]:
+        return {
+            "real_name": self.real_name,
+            "tz": "Etc/UTC",
+            "tz_label": "Coordinated Universal Time",
+            "tz_offset": 0,
+            "is_admin": False,
+            "is_owner": False,
+            "is_primary_owner": False,
+            "is_restricted": self.guest,
+            "is_ultra_restricted": False,
+        }
+
+
+GROUPS = {"S0ONCALL": "oncall", "S0APPROVE": "dr-approvers"}
+BOT_PERSON = Person(id=BOT_USER, name="dr", real_name="DR bot", bot=True)
+DEFAULT_PERSONS = (
+    Person(id="U0ALICE", name="alice", real_name="Alice Ng", title="on-call", groups=("S0ONCALL", "S0APPROVE")),
+    Person(id="U0BOB", name="bob", real_name="Bob Okafor", title="on-call", groups=("S0ONCALL", "S0APPROVE")),
+    Person(id="U0CAROL", name="carol", real_name="Carol Lindqvist", title="database lead", groups=("S0APPROVE",)),
+    Person(id="U0DAVE", name="dave", real_name="Dave Moreau", title="engineer, not on the list"),
+    Person(id="U0GINA", name="gina", real_name="Gina Petrov", title="guest of a supplier", guest=True),
+)

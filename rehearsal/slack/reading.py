@@ -1,0 +1,182 @@
+"""Web API methods that only look: conversations.*, users.*, usergroups.*."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from rehearsal.slack.chat import truth
+from rehearsal.slack.errors import RefusedError
+from rehearsal.slack.persons import BOT_USER, GROUPS, TEAM
+from rehearsal.slack.store import Channel, told
+from rehearsal.slack.workspace import Workspace
+
+Json = dict[str, Any]
+MOST_MESSAGES = 999
+
+
+def _limit(arguments: Json, default: int) -> int:
+    try:
+        limit = int(arguments.get("limit") or default)
+    except ValueError as error:
+        raise RefusedError("invalid_limit") from error
+    if not 1 <= limit <= MOST_MESSAGES:
+        raise RefusedError("invalid_limit")
+    return limit
+
+
+def _page(items: list[Json], arguments: Json, default: int) -> tuple[list[Json], str]:
+    """One page of a listing, and the cursor of the next ("" at the end)."""
+    limit, begin = _limit(arguments, default), 0
+    if arguments.get("cursor"):
+        try:
+            begin = int(base64.b64decode(str(arguments["cursor"])).decode().removeprefix("next:"))
+        except (ValueError, binascii.Error) as error:
+            raise RefusedError("invalid_cursor") from error
+    more = begin + limit < len(items)
+    cursor = base64.b64encode(f"next:{begin + limit}".encode()).decode() if more else ""
+    return items[begin : begin + limit], cursor
+
+
+def _between(message: Json, arguments: Json) -> bool:
+    """Whether the message lies between `oldest` and `latest`; the bounds belong to it if `inclusive`."""
+    ts, inclusive = _moment(message["ts"]), truth(arguments.get("inclusive"))
+    oldest, latest = _moment(arguments.get("oldest")), _moment(arguments.get("latest"))
+    if oldest and (ts < oldest or (ts == oldest and not inclusive)):
+        return False
+    return not (latest and (ts > latest or (ts == latest and not inclusive)))
+
+
+def _moment(ts: Any) -> int:
+    whole, _, part = str(ts or 0).partition(".")
+    try:
+        return int(whole) * 1_000_000 + int((part + "000000")[:6])
+    except ValueError as error:
+        raise RefusedError("invalid_ts_latest") from error
+
+
+def _listing(channel: Channel, messages: list[Json], arguments: Json, default: int) -> Json:
+    page, cursor = _page([m for m in messages if _between(m, arguments)], arguments, default)
+    metadata = truth(arguments.get("include_all_metadata"))
+    return {
+        "messages": [told(message, channel, metadata=metadata) for message in page],
+        "has_more": bool(cursor),
+        "response_metadata": {"next_cursor": cursor},
+    }
+
+
+def history(workspace: Workspace, arguments: Json) -> Json:
+    """conversations.history: newest first, without the replies in threads."""
+    channel = workspace.store.channel(str(arguments.get("channel")))
+    outside = [m for m in reversed(channel.messages) if m.get("thread_ts") in (None, m["ts"])]
+    answer = _listing(channel, outside, arguments, 100)
+    return answer | {"pin_count": len(list(workspace.store.pins(channel)))}
+
+
+def replies(workspace: Workspace, arguments: Json) -> Json:
+    """conversations.replies: the parent and its replies, oldest first."""
+    channel = workspace.store.channel(str(arguments.get("channel")))
+    thread = channel.thread(str(arguments.get("ts")))
+    if not thread or thread[0]["ts"] != str(arguments.get("ts")):
+        raise RefusedError("thread_not_found")
+    return _listing(channel, thread, arguments, 100)
+
+
+def _conversation(workspace: Workspace, channel: Channel) -> Json:
+    if channel.person:
+        return {"id": channel.id, "is_im": True, "user": channel.person, "is_archived": False, "is_org_shared": False}
+    return {
+        "id": channel.id,
+        "name": channel.name,
+        "name_normalized": channel.name,
+        "is_channel": True,
+        "is_group": False,
+        "is_im": False,
+        "is_mpim": False,
+        "is_private": False,
+        "is_archived": False,
+        "is_general": channel.name == "general",
+        "is_member": True,
+        "is_shared": False,
+        "is_org_shared": False,
+        "is_ext_shared": False,
+        "is_ext_shared_channel": False,
+        "is_pending_ext_shared": False,
+        "context_team_id": TEAM,
+        "creator": BOT_USER,
+        "created": 1736899200,
+        "topic": {"value": "", "creator": "", "last_set": 0},
+        "purpose": {"value": "", "creator": "", "last_set": 0},
+    }
+
+
+def info(workspace: Workspace, arguments: Json) -> Json:
+    """conversations.info: one channel."""
+    return {"channel": _conversation(workspace, workspace.store.channel(str(arguments.get("channel"))))}
+
+
+def channels(workspace: Workspace, arguments: Json) -> Json:
+    """conversations.list: the public channels."""
+    public = [_conversation(workspace, c) for c in workspace.store.channels.values() if not c.person]
+    page, cursor = _page(public, arguments, 100)
+    return {"channels": page, "response_metadata": {"next_cursor": cursor}}
+
+
+def members(workspace: Workspace, arguments: Json) -> Json:
+    """conversations.members: everybody who is not deactivated is in every channel."""
+    channel = workspace.store.channel(str(arguments.get("channel")))
+    inside = [p.id for p in workspace.persons.values() if not p.deleted]
+    if channel.person:
+        inside = [channel.person, BOT_USER]
+    return {"members": inside, "response_metadata": {"next_cursor": ""}}
+
+
+def open_direct(workspace: Workspace, arguments: Json) -> Json:
+    """conversations.open: the bot's direct conversation with one person."""
+    person = str(arguments.get("users") or "")
+    if person not in workspace.persons:
+        raise RefusedError("user_not_found")
+    return {"channel": {"id": workspace.store.direct(person).id}}
+
+
+def user(workspace: Workspace, arguments: Json) -> Json:
+    """users.info: one person."""
+    person = workspace.persons.get(str(arguments.get("user")))
+    if person is None:
+        raise RefusedError("user_not_found")
+    return {"user": person.profile()}
+
+
+def users(workspace: Workspace, arguments: Json) -> Json:
+    """users.list: every person, the bot too."""
+    page, cursor = _page([p.profile() for p in workspace.persons.values()], arguments, 200)
+    return {"members": page, "response_metadata": {"next_cursor": cursor}}
+
+
+def _group_members(workspace: Workspace, group: str, *, disabled: bool = False) -> list[str]:
+    return [p.id for p in workspace.persons.values() if group in p.groups and (disabled or not p.deleted)]
+
+
+def groups(workspace: Workspace, arguments: Json) -> Json:
+    """usergroups.list: the user groups."""
+    listed = [
+        {
+            "id": group,
+            "team_id": TEAM,
+            "is_usergroup": True,
+            "handle": handle,
+            "name": handle,
+            "user_count": len(_group_members(workspace, group)),
+        }
+        for group, handle in GROUPS.items()
+    ]
+    return {"usergroups": listed}
+
+
+def group_members(workspace: Workspace, arguments: Json) -> Json:
+    """usergroups.users.list: the ids of those in a user group."""
+    group = str(arguments.get("usergroup") or "")
+    if group not in GROUPS:
+        raise RefusedError("no_such_subteam")
+    return {"users": _group_members(workspace, group, disabled=truth(arguments.get("include_disabled")))}

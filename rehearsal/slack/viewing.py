@@ -1,0 +1,68 @@
+"""Web API methods about views and blocks: views.* and blocks.validate."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from rehearsal.slack.blocks import problems, too_long, view_problems
+from rehearsal.slack.errors import RefusedError
+from rehearsal.slack.workspace import Workspace
+
+Json = dict[str, Any]
+
+
+def _opened(workspace: Workspace, arguments: Json, *, push: bool) -> Json:
+    view = workspace.modals.check(arguments.get("view"), "modal")
+    person = workspace.modals.exchange(str(arguments.get("trigger_id") or ""))
+    opened = workspace.modals.open(person, view, push=push)
+    workspace.journal.changed("view", person=person)
+    return {"view": copy.deepcopy(opened)}
+
+
+def views_open(workspace: Workspace, arguments: Json) -> Json:
+    """views.open: a modal for the person of the trigger."""
+    return _opened(workspace, arguments, push=False)
+
+
+def views_push(workspace: Workspace, arguments: Json) -> Json:
+    """views.push: a modal on top of those the person has open."""
+    return _opened(workspace, arguments, push=True)
+
+
+def views_update(workspace: Workspace, arguments: Json) -> Json:
+    """views.update: new contents for an open modal; hash_conflict if it changed meanwhile."""
+    given = workspace.modals.check(arguments.get("view"), "modal")
+    view = workspace.modals.find(view_id=str(arguments.get("view_id") or ""), external_id=str(arguments.get("external_id") or ""))
+    if arguments.get("hash") not in (None, "", view["hash"]):
+        raise RefusedError("hash_conflict")
+    workspace.modals.update(view, given)
+    workspace.journal.changed("view")
+    return {"view": copy.deepcopy(view)}
+
+
+def views_publish(workspace: Workspace, arguments: Json) -> Json:
+    """views.publish: the app's home for one person."""
+    person = str(arguments.get("user_id") or "")
+    if person not in workspace.persons:
+        raise RefusedError("user_not_found")
+    published = workspace.modals.publish(person, workspace.modals.check(arguments.get("view"), "home"))
+    workspace.journal.changed("home", person=person)
+    return {"view": copy.deepcopy(published)}
+
+
+def blocks_validate(workspace: Workspace, arguments: Json) -> Json:
+    """blocks.validate: whether blocks, a message or a view would be taken; asks for no token."""
+    message = arguments.get("message")
+    blocks = message.get("blocks") if isinstance(message, dict) else arguments.get("blocks")
+    if arguments.get("view"):
+        said = view_problems(arguments["view"])
+    elif blocks is None:
+        raise RefusedError("invalid_arguments")
+    else:
+        said = problems(blocks)
+        if not said and too_long(blocks):
+            raise RefusedError("msg_blocks_too_long")
+    if said:
+        raise RefusedError("invalid_blocks", errors=said, response_metadata={"messages": said})
+    return {}
