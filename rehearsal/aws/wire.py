@@ -27,35 +27,13 @@ SERVICE_OF_SIGNING_NAME = {"monitoring": "cloudwatch", "email": "ses"}
 
 # Codes that any operation may answer with, beside those its own model lists.
 COMMON_CODES = frozenset(
-    [
-        "AccessDenied",
-        "AccessDeniedException",
-        "AuthFailure",
-        "ExpiredToken",
-        "IncompleteSignature",
-        "InternalFailure",
-        "InternalError",
-        "InvalidAction",
-        "InvalidClientTokenId",
-        "InvalidParameterCombination",
-        "InvalidParameterException",
-        "InvalidParameterValue",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        "MissingParameter",
-        "OptInRequired",
-        "RequestExpired",
-        "RequestLimitExceeded",
-        "SerializationException",
-        "ServerException",
-        "ServiceUnavailable",
-        "Throttling",
-        "ThrottlingException",
-        "UnknownOperationException",
-        "UnrecognizedClientException",
-        "ValidationError",
-        "ValidationException",
-    ]
+    """
+    AccessDenied AccessDeniedException AuthFailure ExpiredToken IncompleteSignature InternalFailure InternalError
+    InvalidAction InvalidClientTokenId InvalidParameterCombination InvalidParameterException InvalidParameterValue
+    MissingAuthenticationToken MissingAuthenticationTokenException MissingParameter OptInRequired RequestExpired
+    RequestLimitExceeded SerializationException ServerException ServiceUnavailable Throttling ThrottlingException
+    UnknownOperationException UnrecognizedClientException ValidationError ValidationException
+    """.split()  # noqa: SIM905 (a list of thirty strings, one a line, would be a page)
 )
 
 
