@@ -1,0 +1,167 @@
+"""The Slack app: Bolt over Socket Mode. A handler validates, records and acknowledges; everything else happens at the desk."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import cards
+from bot.inbox import Inbox
+from bot.settings import Settings
+from bot.store import Item, Store
+from commands import BadCommand, help_text, parse
+from commands.scenario import Request
+
+log = structlog.get_logger(__name__)
+CONNECTIONS = 2  # Slack sends each payload to one of them; one may be gone while the other lives
+PING_SECONDS = 3
+BUTTONS = ("dr_approve", "dr_reject", "dr_retry", "dr_skip", "dr_fallback", "dr_abort", "dr_stop", "dr_hold_yes", "dr_hold_no")
+Ack = Callable[..., Awaitable[Any]]
+
+
+class Malformed(ValueError):
+    """A payload lacks something that Slack always sends; the message names it."""
+
+
+def slack_client(settings: Settings) -> AsyncWebClient:
+    """A client without retries of its own: the outbox alone decides what is sent again."""
+    return AsyncWebClient(token=settings.bot_token.reveal(), base_url=settings.slack.api_url, retry_handlers=[], timeout=10)
+
+
+class App:
+    """Slack's side of the bot. `connect()` opens the sockets, `close()` ends them."""
+
+    def __init__(self, settings: Settings, client: AsyncWebClient, inbox: Inbox, store: Store) -> None:
+        self._settings = settings
+        self._inbox = inbox
+        self._store = store
+        bolt = AsyncApp(client=client, process_before_response=True, request_verification_enabled=False)
+        bolt.command(re.compile(".*"))(self._on_command)
+        bolt.action(re.compile(".*"))(self._on_click)
+        bolt.view(re.compile(".*"))(self._on_submit)
+        bolt.error(self._on_error)
+        token = settings.app_token.reveal()
+        self._handlers = [AsyncSocketModeHandler(bolt, token, ping_interval=PING_SECONDS) for _ in range(CONNECTIONS)]
+
+    async def connect(self) -> None:
+        """Open the connections to Slack."""
+        for handler in self._handlers:
+            await handler.connect_async()
+
+    async def close(self) -> None:
+        """Close the connections to Slack."""
+        for handler in self._handlers:
+            await handler.close_async()  # type: ignore[no-untyped-call]
+
+    async def _on_command(self, ack: Ack, body: dict[str, Any]) -> None:
+        try:
+            person, channel, trigger = (_text(body, key) for key in ("user_id", "channel_id", "trigger_id"))
+            text = str(body.get("text") or "").strip()
+            request = parse(text)
+        except (BadCommand, Malformed) as error:
+            await ack(str(error))
+            return
+        answer = await self._at_once(request)
+        if answer is None:
+            await self._inbox.record(_item(f"command/{trigger}", "command", person, channel, {"text": text}))
+            answer = self._heard(request)
+        await ack(answer)
+
+    async def _at_once(self, request: Request) -> str | None:
+        """The answer to a question that needs no work; None for a command that does."""
+        if request.words == "help":
+            return help_text()
+        if request.words == "runs":
+            return cards.runs_text(await self._store.stories())
+        if request.words == "show":
+            story = await self._store.story(request.about)
+            return cards.story_text(story) if story else f"There is no run {request.about!r}. `/dr runs` lists them."
+        return None
+
+    def _heard(self, request: Request) -> str:
+        if request.words == "stop":
+            return f"I heard `/dr stop {request.about}`; the run's own card says what follows."
+        return f"I am reading the world for `/dr {request.words}`. The plan comes to <#{self._settings.slack.channel}>; nothing is done yet."
+
+    async def _on_click(self, ack: Ack, body: dict[str, Any]) -> None:
+        try:
+            item = read_click(body)
+        except Malformed as error:
+            log.warning("click_malformed", says=str(error))
+            await self._say_malformed(body, str(error))
+        else:
+            await self._inbox.record(item)
+        await ack()
+
+    async def _on_submit(self, ack: Ack, body: dict[str, Any]) -> None:
+        try:
+            item = read_form(body)
+        except Malformed as error:
+            await ack(response_action="errors", errors={"reason": f"{error} Nothing was done."})
+            return
+        await self._inbox.record(item)
+        await ack()
+
+    async def _on_error(self, error: Exception, body: dict[str, Any]) -> None:
+        """A handler failed before the deed was on disk: it is not acknowledged, and Slack tells the person so."""
+        log.error("handler_failed", error=str(error), type=body.get("type"))
+
+    async def _say_malformed(self, body: Mapping[str, Any], says: str) -> None:
+        person, channel = (_maybe(body, key, "id") for key in ("user", "channel"))
+        if person and channel:
+            key = f"malformed/{body.get('trigger_id') or time.time_ns()}"
+            await self._store.whisper(key, person, channel, f"{says} Nothing was done.")
+
+
+def read_click(body: Mapping[str, Any]) -> Item:
+    """The item behind a button's payload. Raises `Malformed`, also for a button that is none of ours."""
+    person, channel = (_text(body.get(key) or {}, "id", key) for key in ("user", "channel"))
+    actions = body.get("actions")
+    if not isinstance(actions, list) or not actions or not isinstance(actions[0], dict):
+        raise Malformed("The click names no button.")
+    action_id = _text(actions[0], "action_id", "actions[0]")
+    if action_id not in BUTTONS:
+        raise Malformed(f"I have no button {action_id[:60]!r}; a button of mine is one of {', '.join(BUTTONS)}.")
+    value = _text(actions[0], "value", "actions[0]")
+    moment = _text(actions[0], "action_ts", "actions[0]")
+    payload = {"action_id": action_id, "value": value[:300], "trigger_id": str(body.get("trigger_id") or "")}
+    return _item(f"click/{moment}/{person}/{action_id}", "click", person, channel, payload)
+
+
+def read_form(body: Mapping[str, Any]) -> Item:
+    """The item behind a submitted form. Raises `Malformed`, also for a form that is none of ours."""
+    view = body.get("view")
+    person = _text(body.get("user") or {}, "id", "user")
+    if not isinstance(view, dict) or view.get("callback_id") != "dr_confirm":
+        raise Malformed("This form is none of mine.")
+    channel, _, value = _text(view, "private_metadata", "view").partition("|")
+    reason = _maybe(view, "state", "values", "reason", "reason", "value")
+    if len(reason.strip()) < 3:
+        raise Malformed("A reason of at least three characters is needed.")
+    return _item(
+        f"submit/{_text(view, 'id', 'view')}", "submit", person, channel, {"value": value, "reason": reason.strip()[:300]}
+    )
+
+
+def _item(name: str, kind: str, person: str, channel: str, payload: dict[str, str]) -> Item:
+    return Item(id=name[:200], kind=kind, person=person, channel=channel, payload=payload)
+
+
+def _text(body: Any, key: str, where: str = "The payload") -> str:
+    value = body.get(key) if isinstance(body, Mapping) else None
+    if not isinstance(value, str) or not value or len(value) > 3000:
+        raise Malformed(f"{where} has no usable {key}.")
+    return value
+
+
+def _maybe(body: Any, *path: str) -> str:
+    for key in path:
+        body = body.get(key) if isinstance(body, Mapping) else None
+    return body if isinstance(body, str) else ""

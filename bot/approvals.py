@@ -1,0 +1,161 @@
+"""What a click may change, each inside one transaction: approve, reject, answer a question, stop."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from actions.base import Json
+from bot.store import ENDS, Refusal, Store, read_story
+from bot.tables import approvals, decisions, locks, outbox, plans, runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Click:
+    """A button's opaque value: which run (or plan), which question of it, and the nonce that was shown."""
+
+    run_id: str
+    question: str
+    nonce: str
+
+    @classmethod
+    def from_value(cls, value: str) -> Click:
+        """Read `run:question:nonce`. Raises `Refusal` on anything else."""
+        parts = value.split(":")
+        if len(parts) != 3 or not all(part and len(part) <= 64 for part in parts):
+            raise Refusal("This button carries nothing that I know. Nothing was done; use `/dr runs` to find the run's own card.")
+        return cls(run_id=parts[0], question=parts[1], nonce=parts[2])
+
+
+def approve(connection: Connection, store: Store, click: Click, person: str, needed: int) -> bool:
+    """Record one approval of the plan that was shown. True where that makes it enough and the run is to begin.
+
+    Raises `Refusal` where the plan is closed, expired, changed or its target is held by another run.
+    """
+    plan = _standing(connection, click)
+    if plan["expires"] < time.time():
+        raise Refusal(_expired(plan))
+    _forbid_stopped(plan)
+    held = connection.execute(select(locks).where(locks.c.target == plan["plan"]["target"])).mappings().first()
+    if held:
+        raise Refusal(held_by(plan["plan"]["target"], held))
+    row = {"plan_id": click.run_id, "person": person, "digest": plan["digest"], "at": time.time()}
+    if not store.insert_once(connection, approvals, **row):
+        raise Refusal(f"You approved plan {click.run_id} already; it still needs another person's approval.")
+    store.redraw(connection, click.run_id)
+    count = len(connection.execute(select(approvals.c.person).where(approvals.c.plan_id == click.run_id)).all())
+    if count < needed:
+        return False
+    _begin_run(connection, store, plan, person)
+    return True
+
+
+def reject(connection: Connection, store: Store, click: Click, person: str) -> None:
+    """Close a plan for good. Raises `Refusal` where it is closed already."""
+    _standing(connection, click)
+    _close(connection, click.run_id, "rejected", person)
+    store.tell(connection, click.run_id, "rejected", "end", f"<@{person}> rejected this plan. Nothing was done.")
+
+
+def answer(connection: Connection, store: Store, click: Click, person: str, choice: str, reason: str) -> None:
+    """Record the one answer to a run's open question. Raises `Refusal` where it has one, or another question is open."""
+    story = read_story(connection, click.run_id)
+    run = story.run if story else None
+    if run is None:
+        raise Refusal(f"There is no run {click.run_id!r}. Nothing was done; `/dr runs` lists them.")
+    question = f"{click.run_id}/{click.question}"
+    open_question = run.question or {}
+    if open_question.get("id") != question or open_question.get("nonce") != click.nonce:
+        given = connection.execute(select(decisions).where(decisions.c.question == question)).mappings().first()
+        by = f" <@{given['person']}> answered it at {clock(given['at'])}: {given['choice']}." if given else ""
+        raise Refusal(f"This question of run {click.run_id} is closed.{by} The run is {run.state} now. Nothing was done.")
+    if choice not in open_question["choices"]:
+        raise Refusal(
+            f"{choice!r} is no answer to this question; it takes {', '.join(open_question['choices'])}. Nothing was done."
+        )
+    row: dict[str, Any] = {"question": question, "run_id": click.run_id, "choice": choice, "person": person, "reason": reason}
+    if not store.insert_once(connection, decisions, **row, at=time.time()):
+        raise Refusal(f"Somebody answered this question of run {click.run_id} a moment ago. Nothing was done twice.")
+    because = f", because: {reason}" if reason else ""
+    store.tell(connection, click.run_id, f"{click.question}:answer", "ask", f"<@{person}> decided: {choice}{because}.")
+
+
+def ask_to_stop(connection: Connection, store: Store, run_id: str, person: str) -> Json:
+    """Mark a run to end at its next step; returns its open question, which the stop also answers. Raises `Refusal`."""
+    story = read_story(connection, run_id)
+    if story is None or story.run is None:
+        raise Refusal(f"There is no run {run_id!r} to stop. `/dr runs` lists them. Nothing was done.")
+    if story.run.state in ENDS:
+        raise Refusal(f"Run {run_id} is over: {story.run.state}. There is nothing to stop.")
+    if story.run.stop_by:
+        raise Refusal(f"<@{story.run.stop_by}> has told run {run_id} to stop already; it ends at its next step.")
+    connection.execute(update(runs).where(runs.c.id == run_id).values(stop_by=person))
+    says = f"<@{person}> told the run to stop. The step under way is finished and proven first; no further step begins."
+    store.tell(connection, run_id, "stop", "ask", says)
+    return story.run.question
+
+
+def held_by(target: str, held: Any) -> str:
+    """The sentence for a target that another run holds."""
+    return (
+        f"Run {held['run_id']} has been working on {target} since {clock(held['since'])}, approved by <@{held['person']}>. "
+        f"Nothing was done; watch it with `/dr show {held['run_id']}`, or stop it with `/dr stop {held['run_id']}`."
+    )
+
+
+def clock(at: float) -> str:
+    """A time of day in UTC, as people read it at night."""
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
+
+
+def _standing(connection: Connection, click: Click) -> Any:
+    plan = connection.execute(select(plans).where(plans.c.id == click.run_id)).mappings().first()
+    if plan is None or plan["nonce"] != click.nonce:
+        raise Refusal("This button belongs to no plan that I know. Nothing was done; ask again with `/dr`.")
+    if plan["status"] != "offered":
+        raise Refusal(_closed(connection, plan))
+    return plan
+
+
+def _closed(connection: Connection, plan: Any) -> str:
+    if plan["status"] == "approved":
+        first = connection.execute(select(approvals).where(approvals.c.plan_id == plan["id"])).mappings().first()
+        by = f" by <@{first['person']}> at {clock(first['at'])}" if first else ""
+        return f"Plan {plan['id']} was approved already{by}, and its run is the only one. Nothing was done a second time."
+    if plan["status"] == "superseded":
+        return f"Plan {plan['id']} no longer holds: the world has changed, and a newer plan stands below. Nothing was done."
+    if plan["status"] == "expired":
+        return _expired(plan)
+    by = f" by <@{plan['closed_by']}>" if plan["closed_by"] else ""
+    return f"Plan {plan['id']} was {plan['status']}{by}. Nothing was done; ask again with `/dr {plan['scenario']}`."
+
+
+def _expired(plan: Any) -> str:
+    expired = f"Plan {plan['id']} expired at {clock(plan['expires'])}, so it was not approved and nothing was done."
+    return f"{expired} Ask again with `/dr {plan['scenario']}`."
+
+
+def _forbid_stopped(plan: Any) -> None:
+    stops = [f["says"] for f in plan["plan"]["findings"] if f["level"] == "stop"]
+    if stops:
+        raise Refusal(f"Plan {plan['id']} cannot be approved: {stops[0]} Nothing was done.")
+
+
+def _close(connection: Connection, plan_id: str, status: str, person: str) -> None:
+    connection.execute(update(plans).where(plans.c.id == plan_id).values(status=status, closed_by=person))
+
+
+def _begin_run(connection: Connection, store: Store, plan: Any, person: str) -> None:
+    now, target = time.time(), plan["plan"]["target"]
+    connection.execute(locks.insert().values(target=target, run_id=plan["id"], person=person, since=now))
+    connection.execute(runs.insert().values(id=plan["id"], target=target, state="approved", says="", began=now, stop_by=""))
+    _close(connection, plan["id"], "approved", person)
+    connection.execute(update(outbox).where(outbox.c.key == plan["id"]).values(pin_wanted=True))
+    text = (
+        f"<@{person}> approved plan {plan['id']} (digest {plan['digest'][:12]}), which <@{plan['requested_by']}> had asked for."
+    )
+    store.tell(connection, plan["id"], "approved", "begin", text)

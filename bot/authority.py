@@ -1,0 +1,101 @@
+"""Who may ask, approve and decide. Lists come from dr.toml; Slack is asked whether the person is still one of us."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+
+from bot.settings import Authority
+from bot.store import Refusal
+
+log = structlog.get_logger(__name__)
+CACHE_SECONDS = 60.0
+_OUTSIDERS = {
+    "deleted": "is deactivated in Slack",
+    "is_bot": "is a bot",
+    "is_restricted": "is a guest in Slack",
+    "is_ultra_restricted": "is a guest in Slack",
+    "is_stranger": "belongs to another company's Slack",
+}
+
+
+class Directory:
+    """What Slack knows of people: whether a person is a full member, and who is in a user group. Kept for a minute."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._kept: dict[str, tuple[float, Any]] = {}
+
+    async def require_member(self, person: str) -> None:
+        """Raises `Refusal` for a guest, a bot, a deactivated or foreign user, and where Slack does not answer."""
+        user = await self._ask(f"user {person}", lambda: self._client.users_info(user=person), "user")
+        for flag, says in _OUTSIDERS.items():
+            if user.get(flag):
+                raise Refusal(f"<@{person}> {says}; only full members may do this. Nothing was done.")
+
+    async def members(self, entries: Iterable[str]) -> frozenset[str]:
+        """The user ids behind ids (U...) and user groups (S...). Raises `Refusal` where Slack does not answer."""
+        people: set[str] = set()
+        for entry in entries:
+            if entry.startswith("S"):
+                members = await self._ask(
+                    f"group {entry}", lambda e=entry: self._client.usergroups_users_list(usergroup=e), "users"
+                )
+                people.update(members)
+            else:
+                people.add(entry)
+        return frozenset(people)
+
+    async def _ask(self, name: str, question: Any, field: str) -> Any:
+        at, answer = self._kept.get(name, (-CACHE_SECONDS, None))
+        if time.monotonic() - at < CACHE_SECONDS:
+            return answer
+        try:
+            answer = (await question())[field]
+        except Exception as error:  # any failure of Slack's client means the same here: we do not know, so we refuse
+            log.warning("authority_unknown", about=name, error=str(error))
+            raise Refusal(
+                f"Slack did not say who {name} is, so this is refused. Nothing was done; try again in a minute."
+            ) from error
+        self._kept[name] = (time.monotonic(), answer)
+        return answer
+
+
+class Gate:
+    """The rules of dr.toml, applied to people. Every method returns in silence or raises `Refusal` with the sentence."""
+
+    def __init__(self, authority: Authority, directory: Directory) -> None:
+        self.authority = authority
+        self.directory = directory
+
+    async def may_request(self, person: str, scenario: str) -> None:
+        """Whether a person may ask for a plan."""
+        rule = self.authority.rule(scenario)
+        await self._listed(person, [*rule.requesters, *rule.approvers], f"ask for `/dr {scenario}`", "[authority] requesters")
+
+    async def may_approve(self, person: str, scenario: str, requester: str) -> None:
+        """Whether a person may approve what another asked for."""
+        if person == requester:
+            raise Refusal(f"You asked for this plan yourself, <@{person}>, so somebody else must approve it. Nothing was done.")
+        rule = self.authority.rule(scenario)
+        await self._listed(person, rule.approvers, f"approve `/dr {scenario}`", "[authority] approvers")
+
+    async def may_decide(self, person: str, scenario: str) -> None:
+        """Whether a person may answer a run's question about an effect: retry, skip, go to the fallback."""
+        rule = self.authority.rule(scenario)
+        await self._listed(person, rule.approvers, f"decide in a run of `/dr {scenario}`", "[authority] approvers")
+
+    async def may_end(self, person: str, scenario: str) -> None:
+        """Whether a person may reject a plan, stop or abort a run: everyone who may ask or approve."""
+        rule = self.authority.rule(scenario)
+        await self._listed(
+            person, [*rule.requesters, *rule.approvers], f"end a run of `/dr {scenario}`", "[authority] requesters"
+        )
+
+    async def _listed(self, person: str, entries: Iterable[str], what: str, where: str) -> None:
+        if person not in await self.directory.members(entries):
+            raise Refusal(f"<@{person}> may not {what}: the list {where} of dr.toml does not have you. Nothing was done.")
+        await self.directory.require_member(person)

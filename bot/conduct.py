@@ -1,0 +1,163 @@
+"""How one step is carried out: observe, record, act once, read back, prove. Each part is safe to run again after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from actions.base import (
+    Action,
+    ActionError,
+    Check,
+    Facts,
+    Level,
+    Outcome,
+    Proof,
+    Refused,
+    Result,
+    Step,
+    Uncertain,
+    Verdict,
+    failed,
+    unknown,
+)
+from actions.world import World
+from bot.store import Store
+
+log = structlog.get_logger(__name__)
+GRACE_SECONDS = 60.0  # local seconds beyond a step's own deadline, after which it is given up as a defect
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """What `apply` came to: a receipt to verify with, or an outcome that ends the step at once."""
+
+    receipt: Facts
+    says: str = ""
+    outcome: Outcome | None = None
+    again: bool = False
+
+
+class Conduct:
+    """Carries out single steps against the world; the engine above it decides which and when."""
+
+    def __init__(self, store: Store, world: World) -> None:
+        self.store = store
+        self.world = world
+
+    async def look(self, check: Check) -> Outcome:
+        """Carry out a check."""
+        return await self._bounded(check, check.look(self.world))
+
+    async def observe(self, action: Action) -> tuple[Facts, Outcome | None]:
+        """The facts before the effect, and an outcome where the step must not go on."""
+        try:
+            async with asyncio.timeout(self._patience(action)):
+                facts = await action.observe(self.world)
+        except (ActionError, TimeoutError) as error:
+            return {}, failed(f"{_sentence(error)} Nothing was done, because the state before could not be read.")
+        finding = action.precheck(facts)
+        if finding.level is Level.STOP:
+            return facts, failed(f"{finding.says} Nothing was done.")
+        return facts, None
+
+    async def apply(self, run_id: str, step: str, attempt: int, action: Action, facts: Facts) -> Applied:
+        """Have the effect once. After a crash, a lost answer or an earlier attempt, read back before anything is sent."""
+        first_try = await self.store.record_intent(run_id, step, attempt, facts)
+        if not first_try or attempt > 1:
+            earlier = await self.store.first_facts(run_id, step)
+            proof = await self.read_back(action, earlier)
+            if proof.verdict is Verdict.DONE:
+                return Applied(receipt=proof.receipt, says=f"An earlier try had worked: {proof.says}", again=True)
+            if proof.verdict is Verdict.UNKNOWN and not (first_try and attempt > 1):
+                return Applied(receipt={}, outcome=unknown(f"{proof.says} I do not repeat it by myself."))
+        return await self._send(action, facts)
+
+    async def verify(self, action: Action, facts: Facts, applied: Applied) -> Outcome:
+        """Follow the effect to its goal."""
+        outcome = await self._bounded(action, action.verify(self.world, facts, applied.receipt))
+        said = f"{applied.says} {outcome.says}".strip()
+        if outcome.result is Result.DONE and applied.again:
+            return Outcome(result=Result.ALREADY_DONE, says=said)
+        return Outcome(result=outcome.result, says=said)
+
+    async def read_back(self, action: Action, facts: Facts) -> Proof:
+        """Ask the world for the effect until it shows or the settle time is over."""
+        proof = Proof(verdict=Verdict.UNKNOWN, says="Nobody was asked yet.")
+        async for _ in self.world.ticks(timeout=action.settle, every=2.0):
+            try:
+                async with asyncio.timeout(GRACE_SECONDS):
+                    proof = await action.applied(self.world, facts)
+            except (ActionError, TimeoutError) as error:
+                proof = Proof(verdict=Verdict.UNKNOWN, says=f"Reading back gave no answer: {_sentence(error)}")
+            if proof.verdict is Verdict.DONE:
+                break
+        log.info("read_back", step=action.kind, verdict=proof.verdict, says=proof.says)
+        return proof
+
+    async def _send(self, action: Action, facts: Facts) -> Applied:
+        try:
+            return Applied(receipt=await action.apply(self.world, facts))
+        except Refused as error:
+            return Applied(receipt={}, outcome=failed(f"{error} The effect did not happen."))
+        except Uncertain as error:
+            lost = str(error)
+        except Exception as error:  # a defect around an effect: nobody knows, so it is read back like a lost answer
+            log.exception("apply_broke", step=action.kind)
+            lost = _sentence(error)
+        proof = await self.read_back(action, facts)
+        if proof.verdict is Verdict.DONE:
+            return Applied(receipt=proof.receipt, says=f"The answer was lost ({lost}); reading back showed: {proof.says}")
+        if proof.verdict is Verdict.NOT_DONE:
+            return Applied(receipt={}, outcome=failed(f"{lost} Reading back showed that it did not happen: {proof.says}"))
+        return Applied(receipt={}, outcome=unknown(f"{lost} {proof.says} Whether it happened, nobody can say yet."))
+
+    async def _bounded(self, step: Step, looking: Any) -> Outcome:
+        try:
+            async with asyncio.timeout(self._patience(step)):
+                outcome: Outcome = await looking
+                return outcome
+        except (ActionError, TimeoutError) as error:
+            return failed(f"{step.title}: {_sentence(error)}")
+        except Exception as error:  # a defect in a step's looking must not end the run without a word
+            log.exception("step_broke", step=step.kind)
+            return failed(f"{step.title}: an error that nobody expected: {_sentence(error)}")
+
+    def _patience(self, step: Step) -> float:
+        return self.world.local(step.timeout) + GRACE_SECONDS
+
+
+def applied_json(applied: Applied) -> dict[str, Any]:
+    """An `Applied` as the engine records it."""
+    outcome = outcome_json(applied.outcome) if applied.outcome else None
+    return {"receipt": applied.receipt, "says": applied.says, "outcome": outcome, "again": applied.again}
+
+
+def applied_from(stored: dict[str, Any]) -> Applied:
+    """The recorded `Applied` again."""
+    outcome = outcome_from(stored["outcome"]) if stored["outcome"] else None
+    return Applied(receipt=stored["receipt"], says=stored["says"], outcome=outcome, again=stored["again"])
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """An `Outcome` as the engine records it."""
+    return {"result": outcome.result.value, "says": outcome.says}
+
+
+def outcome_from(stored: dict[str, Any]) -> Outcome:
+    """The recorded `Outcome` again."""
+    return Outcome(result=Result(stored["result"]), says=stored["says"])
+
+
+def skipped(person: str, reason: str) -> Outcome:
+    """A step that a person passed over."""
+    return Outcome(result=Result.SKIPPED, says=f"<@{person}> passed it over, because: {reason or 'no reason was given'}.")
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, TimeoutError) and not str(error):
+        return "There was no answer in time."
+    return str(error) or type(error).__name__

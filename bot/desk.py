@@ -1,0 +1,133 @@
+"""The desk: what follows from a recorded command, click or form. All of it may run again after a crash and then adds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from sqlalchemy import select
+
+from bot import approvals, cards
+from bot.approvals import Click
+from bot.authority import Gate
+from bot.outbox import Outbox
+from bot.planner import Planner, plan_id
+from bot.runs import Runs
+from bot.store import Item, Refusal, Store
+from bot.tables import decisions
+from commands import BadCommand, parse
+
+log = structlog.get_logger(__name__)
+
+
+class Desk:
+    """Handles what people did. A refusal is a sentence that only the person sees."""
+
+    def __init__(self, *, store: Store, planner: Planner, gate: Gate, runs: Runs, outbox: Outbox, slack: Any) -> None:
+        self.store = store
+        self.planner = planner
+        self.gate = gate
+        self.runs = runs
+        self.outbox = outbox
+        self.slack = slack
+
+    async def handle(self, item: Item) -> None:
+        """Do what follows from one item."""
+        works: dict[str, Callable[[Item], Awaitable[None]]] = {
+            "command": self._command,
+            "click": self._click,
+            "submit": self._submit,
+        }
+        try:
+            await works[item.kind](item)
+        except (Refusal, BadCommand) as refusal:
+            await self.store.whisper(f"refusal/{item.id}", item.person, item.channel, str(refusal))
+            log.info("refused", item=item.id, person=item.person, says=str(refusal))
+        except Exception as error:
+            says = f"That did not work, because of an error that nobody expected: {error}. The log has the details."
+            await self.store.whisper(f"error/{item.id}", item.person, item.channel, says)
+            log.exception("handling_failed", item=item.id)
+        finally:
+            self.outbox.wake()
+
+    async def resume(self) -> None:
+        """Hand over again what a crash may have cut off: approved runs that never began, answers that never arrived."""
+        for run_id in await self.store.unfinished():
+            await self.runs.start_if_new(run_id)
+            for row in await self.store.do(_answers_of, run_id):
+                question = row["question"].removeprefix(f"{run_id}/")
+                await self.runs.answer(run_id, question, row["choice"], row["person"], row["reason"])
+
+    # Commands --------------------------------------------------------------------------------------------------------
+
+    async def _command(self, item: Item) -> None:
+        request = parse(item.payload["text"])
+        if request.words == "stop":
+            await self._stop(request.about, item.person)
+            return
+        if await self.store.story(plan_id(item.id)):
+            return  # planned before a crash
+        await self.gate.may_request(item.person, request.words)
+        plan = await self.planner.make(request.words, request.arguments)
+        held = await self.store.holder(plan.target)
+        if held:
+            raise Refusal(approvals.held_by(plan.target, held))
+        await self.planner.offer(plan_id(item.id), plan, item.person)
+
+    async def _stop(self, run_id: str, person: str) -> None:
+        story = await self.store.story(run_id)
+        if story is None:
+            raise Refusal(f"There is no run {run_id!r} to stop. `/dr runs` lists them. Nothing was done.")
+        await self.gate.may_end(person, story.offer.plan.scenario)
+        question = await self.store.do(approvals.ask_to_stop, self.store, run_id, person)
+        if question:
+            await self.runs.answer(run_id, question["name"], "abort", person, "the run was told to stop")
+
+    # Clicks ----------------------------------------------------------------------------------------------------------
+
+    async def _click(self, item: Item) -> None:
+        action, click = item.payload["action_id"], Click.from_value(item.payload["value"])
+        story = await self.store.story(click.run_id)
+        if story is None:
+            raise Refusal("This button belongs to no plan that I know. Nothing was done; ask again with `/dr`.")
+        scenario, requester = story.offer.plan.scenario, story.offer.requested_by
+        if action == "dr_approve":
+            await self.gate.may_approve(item.person, scenario, requester)
+            await self._approve(click, item.person, scenario)
+        elif action == "dr_reject":
+            await self.gate.may_end(item.person, scenario)
+            await self.store.do(approvals.reject, self.store, click, item.person)
+        elif action == "dr_stop":
+            await self._stop(click.run_id, item.person)
+        elif action == "dr_skip":
+            await self.gate.may_decide(item.person, scenario)
+            await self._ask_reason(item)
+        else:
+            await self._decide(click, action.removeprefix("dr_"), item.person, scenario)
+
+    async def _approve(self, click: Click, person: str, scenario: str) -> None:
+        needed = self.gate.authority.rule(scenario).approvals
+        enough = await self.store.do(approvals.approve, self.store, click, person, needed)
+        if enough:
+            await self.runs.start(click.run_id)
+
+    async def _decide(self, click: Click, choice: str, person: str, scenario: str, reason: str = "") -> None:
+        await (self.gate.may_end if choice == "abort" else self.gate.may_decide)(person, scenario)
+        await self.store.do(approvals.answer, self.store, click, person, choice, reason)
+        await self.runs.answer(click.run_id, click.question, choice, person, reason)
+
+    async def _ask_reason(self, item: Item) -> None:
+        view = cards.reason_form(item.payload["value"], item.channel)
+        await self.slack.views_open(trigger_id=item.payload["trigger_id"], view=view)
+
+    async def _submit(self, item: Item) -> None:
+        click = Click.from_value(item.payload["value"])
+        story = await self.store.story(click.run_id)
+        if story is None:
+            raise Refusal(f"There is no run {click.run_id!r}. Nothing was done.")
+        await self._decide(click, "skip", item.person, story.offer.plan.scenario, item.payload["reason"])
+
+
+def _answers_of(connection: Any, run_id: str) -> list[Any]:
+    return list(connection.execute(select(decisions).where(decisions.c.run_id == run_id)).mappings())

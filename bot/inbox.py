@@ -1,0 +1,76 @@
+"""The inbox: what a person did is on disk before Slack is told that we have it, and is then handled in a task of its own.
+
+Deeds that arrive together share one transaction, so that fifty commands at once cost one sync of the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from bot.store import Item, Store
+
+log = structlog.get_logger(__name__)
+Handle = Callable[[Item], Awaitable[None]]
+
+
+class Inbox:
+    """`await record(item)` returns once the item is on disk; `handle` then gets it exactly once per process."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._handle: Handle | None = None
+        self._waiting: list[tuple[Item, asyncio.Future[bool]]] = []
+        self._writer: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self, handle: Handle) -> None:
+        """Hand over what was recorded and never finished, and from now on everything that comes."""
+        self._handle = handle
+        for item in await self._store.unhandled():
+            self._hand_over(item)
+
+    async def record(self, item: Item) -> bool:
+        """Write the item down; False where it was written before (a second delivery), and then nothing follows from it."""
+        recorded = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, recorded))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+        fresh = await recorded
+        if fresh and self._handle:
+            self._hand_over(item)
+        return fresh
+
+    async def close(self) -> None:
+        """Stop handling; what is not finished is handed over again at the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                fresh = await self._store.do(self._store.record_items, [item for item, _ in batch])
+            except Exception as error:
+                for _, recorded in batch:
+                    recorded.set_exception(error)
+                continue
+            for (_, recorded), is_fresh in zip(batch, fresh, strict=True):
+                if not recorded.done():
+                    recorded.set_result(is_fresh)
+
+    def _hand_over(self, item: Item) -> None:
+        task = asyncio.create_task(self._finish(item))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _finish(self, item: Item) -> None:
+        assert self._handle is not None
+        try:
+            await self._handle(item)
+        except Exception:
+            log.exception("item_broke", item=item.id, kind=item.kind)
+        await self._store.handled(item)

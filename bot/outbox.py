@@ -1,0 +1,178 @@
+"""The outbox: one worker tells Slack what the tables say is still to be told, in order, once, through crashes and outages.
+
+New messages go before edits. A message is marked in flight before it is sent and carries its key as metadata, so that after
+a crash or a lost answer the channel itself is asked whether it is there. A card is drawn when it is sent: the latest wins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+import structlog
+from aiohttp import ClientError
+from slack_sdk.errors import SlackApiError, SlackClientError
+from sqlalchemy import Connection, and_, or_, select, update
+
+from bot import cards
+from bot.settings import Settings
+from bot.store import ENDS, Store
+from bot.tables import outbox, plans, runs
+
+log = structlog.get_logger(__name__)
+LOST = (ClientError, OSError, TimeoutError, SlackClientError)  # SlackApiError is caught before these: it is an answer
+EVENT = "dr_timeline"
+TICK_SECONDS = 15.0
+BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
+
+
+class Outbox:
+    """`run()` tells until cancelled; `wake()` says that there is something new."""
+
+    def __init__(self, store: Store, slack: Any, settings: Settings) -> None:
+        self._store = store
+        self._slack = slack
+        self._settings = settings
+        self._new = asyncio.Event()
+        self._failures = 0
+
+    def wake(self) -> None:
+        """There is something to tell."""
+        self._new.set()
+
+    async def run(self) -> None:
+        """Tell what is to be told until cancelled; never gives up."""
+        pause = 1.0 / self._settings.slack.posts_per_second
+        ticked = time.monotonic()
+        while True:
+            if time.monotonic() - ticked > TICK_SECONDS:
+                ticked = time.monotonic()
+                await self._store.do(_tick, self._store)
+            self._new.clear()
+            row = await self._store.do(_next)
+            if row is None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._new.wait(), 0.25)
+                continue
+            await self._tell(row)
+            await asyncio.sleep(pause)
+
+    async def drained(self) -> bool:
+        """Whether everything has been told."""
+        return await self._store.do(_next) is None
+
+    async def _tell(self, row: Any) -> None:
+        try:
+            await self._deliver(row)
+            self._failures = 0
+        except SlackApiError as error:
+            await self._refused(row, error)
+        except LOST as error:
+            await self._wait(row, f"{type(error).__name__}: {error}")
+
+    async def _deliver(self, row: Any) -> None:
+        """Bring one row one step on: settle a message in flight, post it, edit it, or pin it."""
+        if row["kind"] == "ephemeral":
+            await self._slack.chat_postEphemeral(channel=row["channel"], user=row["person"], text=row["text"])
+            await self._mark(row, sent_rev=row["rev"])
+        elif row["ts"] and row["sent_rev"] == row["rev"]:
+            await self._pin(row)
+        elif row["ts"]:
+            await self._slack.chat_update(channel=row["channel"], ts=row["ts"], **await self._content(row))
+            await self._mark(row, sent_rev=row["rev"])
+        elif row["in_flight"]:
+            await self._settle(row)
+        else:
+            await self._post(row)
+
+    async def _post(self, row: Any) -> None:
+        content = await self._content(row)
+        thread = await self._thread(row)
+        await self._mark(row, in_flight=True)
+        answer = await self._slack.chat_postMessage(channel=row["channel"], thread_ts=thread, **content)
+        await self._mark(row, ts=answer["ts"], sent_rev=row["rev"], in_flight=False)
+
+    async def _settle(self, row: Any) -> None:
+        """Ask the channel whether a message whose answer we never saw is there; adopt it, or free it to be sent."""
+        found = await self._find(row)
+        log.info("message_settled", key=row["key"], found=bool(found))
+        await self._mark(row, ts=found or "", sent_rev=0, in_flight=False)
+
+    async def _find(self, row: Any) -> str | None:
+        thread = await self._thread(row)
+        question: dict[str, Any] = {"channel": row["channel"], "include_all_metadata": True, "limit": 200}
+        if thread:
+            answer = await self._slack.conversations_replies(ts=thread, **question)
+        else:
+            answer = await self._slack.conversations_history(**question)
+        for message in answer["messages"]:
+            metadata = message.get("metadata") or {}
+            if metadata.get("event_type") == EVENT and metadata.get("event_payload", {}).get("key") == row["key"]:
+                return str(message["ts"])
+        return None
+
+    async def _pin(self, row: Any) -> None:
+        try:
+            await self._slack.pins_add(channel=row["channel"], timestamp=row["ts"])
+        except SlackApiError as error:
+            if error.response["error"] == "ratelimited":
+                raise
+            log.info("not_pinned", key=row["key"], error=error.response["error"])
+        await self._mark(row, pinned=True)
+
+    async def _content(self, row: Any) -> dict[str, Any]:
+        metadata = {"event_type": EVENT, "event_payload": {"key": row["key"], "rev": row["rev"]}}
+        if row["kind"] == "reply":
+            return {"text": cards.reply(row["mark"], row["text"]), "metadata": metadata}
+        story = await self._store.story(row["run_id"])
+        assert story is not None, row["run_id"]
+        needed = self._settings.authority.rule(story.offer.plan.scenario).approvals
+        text, blocks = cards.render(story, self._settings.targets.rto_minutes, needed)
+        return {"text": text, "blocks": blocks, "metadata": metadata}
+
+    async def _thread(self, row: Any) -> str | None:
+        if row["kind"] != "reply":
+            return None
+        return await self._store.do(lambda c: c.execute(select(outbox.c.ts).where(outbox.c.key == row["run_id"])).scalar_one())
+
+    async def _refused(self, row: Any, error: SlackApiError) -> None:
+        """Slack answered with an error: wait where it says so, drop what only one person would have seen, else try again."""
+        code = error.response.get("error", "")
+        if code == "ratelimited" or error.response.status_code == 429:
+            await self._mark(row, in_flight=False)
+            await asyncio.sleep(float(error.response.headers.get("Retry-After", 1)))
+        elif row["kind"] == "ephemeral" and code:
+            log.warning("whisper_dropped", key=row["key"], error=code)
+            await self._mark(row, sent_rev=row["rev"])
+        elif error.response.status_code >= 500:
+            await self._wait(row, f"HTTP {error.response.status_code}")
+        else:
+            await self._mark(row, in_flight=False)
+            await self._wait(row, f"Slack refused it: {code}")
+
+    async def _wait(self, row: Any, why: str) -> None:
+        pause = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
+        self._failures += 1
+        log.warning("slack_not_told", key=row["key"], why=why, next_try_seconds=pause)
+        await asyncio.sleep(pause)
+
+    async def _mark(self, row: Any, **values: Any) -> None:
+        await self._store.do(lambda c: c.execute(update(outbox).where(outbox.c.seq == row["seq"]).values(**values)))
+
+
+def _next(connection: Connection) -> Any:
+    """The next row to bring on: new messages in order, then edits and pins."""
+    due = or_(outbox.c.sent_rev < outbox.c.rev, and_(outbox.c.pin_wanted, ~outbox.c.pinned))
+    return connection.execute(select(outbox).where(due).order_by(outbox.c.ts != "", outbox.c.seq).limit(1)).mappings().first()
+
+
+def _tick(connection: Connection, store: Store) -> None:
+    """Redraw the clocks of runs under way, and close plans whose time is over."""
+    for run_id in connection.execute(select(runs.c.id).where(runs.c.state.not_in(ENDS))).scalars().all():
+        store.redraw(connection, run_id)
+    over = select(plans.c.id).where(plans.c.status == "offered", plans.c.expires < time.time())
+    for plan in connection.execute(over).scalars().all():
+        connection.execute(update(plans).where(plans.c.id == plan).values(status="expired"))
+        store.redraw(connection, plan)

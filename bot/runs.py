@@ -1,0 +1,280 @@
+"""Durable runs: the one module that knows the engine (DBOS). An interpreter carries out the frozen plan.
+
+A plan's stages run one after the other, the steps of a stage together, each in a child workflow of its own. After a crash
+the engine calls the same functions again; whatever was recorded is not done again, and `Conduct` settles the one step
+that was under way. Names of recorded steps are unique within their workflow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, DBOSPortableJSONSerializer, SetWorkflowID
+from sqlalchemy import update
+
+from actions.base import Action, Json, Step
+from bot import conduct
+from bot.conduct import Conduct, outcome_from, outcome_json
+from bot.planner import Planner, plan_id
+from bot.store import Store
+from bot.tables import plans
+from commands.plan import Plan, changes
+
+log = structlog.get_logger(__name__)
+ENGINE_VERSION = "1"  # pinned, so that a deploy between crash and resume strands no run; raise it only with a migration
+ANSWER_SECONDS = 24 * 3600.0
+
+
+@DBOS.dbos_class()
+class Runs(DBOSConfiguredInstance):
+    """The interpreter of approved plans."""
+
+    def __init__(self, store: Store, planner: Planner) -> None:
+        super().__init__("runs")
+        self.store = store
+        self.planner = planner
+        self.conduct = Conduct(store, planner.world)
+
+    def launch(self, url: str) -> None:
+        """Start the engine in the running loop; runs that a crash interrupted go on."""
+        config: DBOSConfig = {
+            "name": "dr-bot",
+            "system_database_url": url,
+            "application_version": ENGINE_VERSION,
+            "executor_id": "dr-bot",
+            "serializer": DBOSPortableJSONSerializer(),
+            "log_level": "WARNING",
+            "max_executor_threads": 8,
+            "notification_listener_polling_interval_sec": 0.05,
+        }
+        if url.startswith("sqlite:"):
+            config["system_database_engine"] = self.store.engine
+        DBOS(config=config)
+        DBOS.launch()
+
+    async def close(self) -> None:
+        """Stop the engine; runs that are under way go on at the next start."""
+        await asyncio.to_thread(DBOS.destroy)
+
+    async def start(self, run_id: str) -> None:
+        """Begin an approved run; a second start of the same run is none."""
+        with SetWorkflowID(run_id):
+            await DBOS.start_workflow_async(self.carry_out, run_id)
+
+    async def start_if_new(self, run_id: str) -> None:
+        """Begin an approved run that a crash kept from beginning; one that the engine knows is left to the engine."""
+        if await DBOS.get_workflow_status_async(run_id) is None:
+            await self.start(run_id)
+
+    async def answer(self, run_id: str, question: str, choice: str, person: str, reason: str) -> None:
+        """Hand a recorded decision to its run; a second hand-over of the same question is none."""
+        message = {"choice": choice, "person": person, "reason": reason}
+        await DBOS.send_async(run_id, message, topic=question, idempotency_key=f"{run_id}/{question}")
+
+    # The interpreter -------------------------------------------------------------------------------------------------
+
+    @DBOS.workflow(max_recovery_attempts=1000)
+    async def carry_out(self, run_id: str) -> str:
+        """Carry out an approved plan to one of the ends; returns its name."""
+        structlog.contextvars.bind_contextvars(run=run_id)
+        if not await self._recorded("plan again", self._plan_again, run_id):
+            return "not started"
+        stages: list[list[str]] = await self._recorded("stages", self._stages, run_id)
+        for number, steps in enumerate(stages, 1):
+            end = await self._stage(run_id, number, steps)
+            if end:
+                return end
+        return await self._recorded("end", self._end_well, run_id)
+
+    async def _stage(self, run_id: str, number: int, steps: list[str]) -> str:
+        """Carry out a stage until it is through; returns the run's end where a person or a stop ends it here."""
+        attempt, pending = 1, steps
+        while pending:
+            outcomes = await self._together(run_id, pending, attempt)
+            if any(o is None for o in outcomes.values()):
+                return await self._recorded(f"stopped {number}#{attempt}", self._end_stopped, run_id)
+            pending = [step for step, o in outcomes.items() if o and not outcome_from(o).ok]
+            if not pending:
+                break
+            question = f"stage{number}-{attempt}"
+            await self._recorded(f"ask {question}", self._ask, run_id, question, pending)
+            decision = await self._await_answer(question)
+            end = await self._recorded(f"decide {question}", self._decide, run_id, question, pending, decision)
+            if end:
+                return end
+            if decision["choice"] == "skip":
+                break
+            attempt += 1
+        return ""
+
+    async def _together(self, run_id: str, steps: list[str], attempt: int) -> dict[str, Json]:
+        """Carry out steps side by side, each in its own child workflow; one failing does not disturb another."""
+        handles = []
+        for step in steps:
+            with SetWorkflowID(f"{run_id}/{step}/{attempt}"):
+                handles.append(await DBOS.start_workflow_async(self.carry_out_step, run_id, step, attempt))
+        return dict(zip(steps, [await handle.get_result() for handle in handles], strict=True))
+
+    @DBOS.workflow(max_recovery_attempts=1000)
+    async def carry_out_step(self, run_id: str, step_id: str, attempt: int) -> Json:
+        """Carry out one step; returns its outcome, or None where the run was stopped before it began."""
+        structlog.contextvars.bind_contextvars(run=run_id, step=step_id)
+        step = await self._step(run_id, step_id)
+        if not await self._recorded("begin", self.store.begin_step, run_id, step_id, attempt, step.title):
+            return None
+        if isinstance(step, Action):
+            outcome = await self._act(run_id, step_id, attempt, step)
+        else:
+            outcome = await self._recorded("look", self._look, step)
+        await self._recorded("finish", self._finish, run_id, step_id, attempt, outcome)
+        return outcome
+
+    async def _act(self, run_id: str, step_id: str, attempt: int, action: Action) -> Json:
+        observed = await self._recorded("observe", self._observe, action)
+        if observed["outcome"]:
+            return observed["outcome"]
+        applied = await self._recorded("apply", self._apply, run_id, step_id, attempt, action, observed["facts"])
+        if applied["outcome"]:
+            return applied["outcome"]
+        return await self._recorded("verify", self._verify, action, observed["facts"], applied)
+
+    async def _await_answer(self, question: str) -> Json:
+        answer = await DBOS.recv_async(question, timeout_seconds=ANSWER_SECONDS)
+        return answer or {"choice": "abort", "person": "", "reason": "nobody answered for 24 hours"}
+
+    async def _recorded(self, name: str, work: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        """Run a function once for good: its JSON result is recorded under `name` and returned again after a crash."""
+        return await DBOS.run_step_async({"name": name}, work, *arguments)
+
+    # What is recorded ------------------------------------------------------------------------------------------------
+
+    async def _plan_again(self, run_id: str) -> bool:
+        """Make the plan again; where the world has changed, end the run before it began and offer the new plan."""
+        story = await self.store.story(run_id)
+        assert story is not None, run_id
+        old = story.offer.plan
+        new = await self.planner.make(old.scenario, old.arguments)
+        differences = changes(old, new)
+        if not differences and not new.forbidden:
+            await self.store.set_run(
+                run_id, "started", "begin", "The world is as it was planned for; the run begins.", state="running"
+            )
+            return True
+        why = differences or tuple(f.says for f in new.forbidden)
+        await self.planner.offer(plan_id(f"{run_id}/again"), new, story.offer.requested_by, why)
+        says = f"Nothing was done: the world has changed since the plan was made. {' '.join(why)} A new plan stands below."
+        await self.store.do(lambda c: c.execute(update(plans).where(plans.c.id == run_id).values(status="superseded")))
+        await self._end(run_id, "not started", says, "warn")
+        return False
+
+    async def _stages(self, run_id: str) -> list[list[str]]:
+        plan = await self._plan(run_id)
+        return [[f"{s}.{n}" for n, _ in enumerate(stage, 1)] for s, stage in enumerate(plan.stages, 1)]
+
+    async def _look(self, step: Step) -> Json:
+        return outcome_json(await self.conduct.look(step))  # type: ignore[arg-type]
+
+    async def _observe(self, action: Action) -> Json:
+        facts, outcome = await self.conduct.observe(action)
+        return {"facts": facts, "outcome": outcome_json(outcome) if outcome else None}
+
+    async def _apply(self, run_id: str, step_id: str, attempt: int, action: Action, facts: Json) -> Json:
+        return conduct.applied_json(await self.conduct.apply(run_id, step_id, attempt, action, facts))
+
+    async def _verify(self, action: Action, facts: Json, applied: Json) -> Json:
+        return outcome_json(await self.conduct.verify(action, facts, conduct.applied_from(applied)))
+
+    async def _finish(self, run_id: str, step_id: str, attempt: int, outcome: Json) -> None:
+        await self.store.end_step(run_id, step_id, attempt, outcome_from(outcome))
+
+    async def _ask(self, run_id: str, question: str, failed: list[str]) -> None:
+        """Put the question of a failed stage to the people: what to do now."""
+        story = await self.store.story(run_id)
+        assert story is not None, run_id
+        choices = ["retry", "skip", *(["fallback"] if story.offer.plan.fallback else []), "abort"]
+        body = {
+            "id": f"{run_id}/{question}",
+            "name": question,
+            "nonce": secrets.token_urlsafe(12),
+            "choices": choices,
+            "steps": failed,
+        }
+        meaning = _explain(choices, story.offer.plan.fallback)
+        says = f"The run waits for a person: step {', '.join(failed)} did not succeed. {meaning}"
+        await self.store.set_run(run_id, f"{question}:ask", "ask", says, state="waiting", says=says, question=body)
+        if story.run and story.run.stop_by:  # a stop that came before the question answers it
+            await self.answer(run_id, question, "abort", story.run.stop_by, "the run was told to stop")
+
+    async def _decide(self, run_id: str, question: str, failed: list[str], decision: Json) -> str:
+        """Carry out a person's decision; returns the run's end, or "" where it goes on."""
+        choice, person, reason = decision["choice"], decision["person"], decision["reason"]
+        if choice == "abort":
+            by = f"<@{person}> ended the run" if person else "The run ended"
+            return await self._end(run_id, "aborted", f"{by} at step {', '.join(failed)}. {_undone(reason)}", "bad")
+        if choice == "fallback":
+            return await self._fall_back(run_id, failed, person)
+        if choice == "skip":
+            for step in failed:
+                await self.store.end_step(run_id, step, 0, conduct.skipped(person, reason))
+        says = {"retry": "The run goes on: what failed is looked at again.", "skip": "The run goes on without what failed."}[
+            choice
+        ]
+        await self.store.set_run(run_id, f"{question}:on", "begin", says, state="running", says="", question=None)
+        return ""
+
+    async def _fall_back(self, run_id: str, failed: list[str], person: str) -> str:
+        plan = await self._plan(run_id)
+        fallback = await self.planner.make(plan.fallback, {})
+        await self.planner.offer(plan_id(f"{run_id}/fallback"), fallback, person)
+        says = (
+            f"Ended at step {', '.join(failed)}; its fallback `/dr {plan.fallback}` is planned below and needs its own approval."
+        )
+        return await self._end(run_id, "failed", says, "bad")
+
+    async def _end_stopped(self, run_id: str) -> str:
+        return await self._end(run_id, "stopped", "The run ended because it was told to stop; no further step begins.", "warn")
+
+    async def _end_well(self, run_id: str) -> str:
+        story = await self.store.story(run_id)
+        assert story is not None, run_id
+        skips = [s.step for s in story.steps if s.state == "skipped"]
+        minutes, seconds = divmod(int(time.time() - story.offer.requested_at), 60)
+        took = f"{minutes} min {seconds} s after it was asked for"
+        says = f"Every step is done and proven, {took}."
+        if skips:
+            says = f"The run is through, {took}; step {', '.join(skips)} was passed over by a person and is not proven."
+        return await self._end(run_id, "done", says, "warn" if skips else "ok")
+
+    async def _end(self, run_id: str, state: str, says: str, mark: str) -> str:
+        now = time.time()
+        await self.store.set_run(run_id, "end", mark, says, release=True, state=state, says=says, ended=now, question=None)
+        log.info("run_ended", run=run_id, state=state)
+        return state
+
+    async def _plan(self, run_id: str) -> Plan:
+        story = await self.store.story(run_id)
+        assert story is not None, run_id
+        return story.offer.plan
+
+    async def _step(self, run_id: str, step_id: str) -> Step:
+        return dict((await self._plan(run_id)).steps())[step_id]
+
+
+def _explain(choices: list[str], fallback: str) -> str:
+    meanings = {
+        "retry": "Retry looks again, and repeats an effect only where it provably did not happen",
+        "skip": "Skip goes on without it and needs a reason",
+        "fallback": f"Fallback plans `/dr {fallback}`",
+        "abort": "Abort ends the run here",
+    }
+    return "; ".join(meanings[choice] for choice in choices) + "."
+
+
+def _undone(reason: str) -> str:
+    because = f" Reason: {reason}." if reason else ""
+    return f"What was done before stays done; nothing more is done.{because}"

@@ -1,0 +1,276 @@
+"""The bot's memory: every change of it is one transaction here, and each is safe to repeat after a crash.
+
+All calls run on one thread of their own, so that two of them never interleave within this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, func, select, update
+
+from actions.base import Facts, Json, Outcome
+from bot.tables import approvals, decisions, inbox, insert_once, intents, locks, outbox, plans, runs, steps, timeline
+from commands.plan import Plan
+
+T = TypeVar("T")
+ENDS = ("done", "failed", "aborted", "stopped", "not started")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """Something a person did: `kind` is command, click or submit; `id` is Slack's own and makes a second delivery harmless."""
+
+    id: str
+    kind: str
+    person: str
+    channel: str
+    payload: Json
+    at: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """A plan as it was shown: who asked, until when, and whether it still stands."""
+
+    id: str
+    plan: Plan
+    digest: str
+    nonce: str
+    requested_by: str
+    requested_at: float
+    expires: float
+    status: str
+    closed_by: str
+    changes: tuple[str, ...]
+    channel: str
+    approved_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of a timeline. `mark` is begin, ok, warn, bad, ask or end."""
+
+    at: float
+    mark: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepState:
+    """How far one step is: started, or how it ended, with its sentence."""
+
+    step: str
+    attempt: int
+    state: str
+    says: str
+    began: float
+    ended: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One execution of one approved plan."""
+
+    id: str
+    target: str
+    state: str
+    says: str
+    began: float
+    ended: float | None
+    stop_by: str
+    question: Json
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has come to one of its ends."""
+        return self.state in ENDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """A plan with all that happened to it: what a card and `dr show` are made from."""
+
+    offer: Offer
+    run: Run | None
+    steps: tuple[StepState, ...]
+    timeline: tuple[Line, ...]
+
+
+class Refusal(Exception):
+    """A click that is not allowed; the message is the sentence for the person who clicked."""
+
+
+class Store:
+    """The transactions. `await store.do(fn, ...)` runs `fn(connection, ...)` in one; the rest are named ones."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+
+    async def do(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run `work(connection, *arguments)` in one transaction on the store's thread. Exceptions roll it back."""
+
+        def transact() -> T:
+            with self.engine.begin() as connection:
+                return work(connection, *arguments)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, transact)
+
+    def insert_once(self, connection: Connection, table: Any, **row: Any) -> bool:
+        """Insert the row; False where it is there already."""
+        return bool(connection.execute(insert_once(self.engine, table).values(**row)).rowcount)
+
+    def close(self) -> None:
+        """End the thread and the connections."""
+        self._thread.shutdown()
+        self.engine.dispose()
+
+    # What people did -------------------------------------------------------------------------------------------------
+
+    def record_items(self, connection: Connection, items: list[Item]) -> list[bool]:
+        """Write what people did, all in one transaction; False for each that was there already."""
+        return [self.insert_once(connection, inbox, **vars(item), handled=False) for item in items]
+
+    async def unhandled(self) -> list[Item]:
+        """What was recorded and, because of a crash, not finished."""
+
+        def work(connection: Connection) -> list[Item]:
+            rows = connection.execute(select(inbox).where(~inbox.c.handled).order_by(inbox.c.at)).mappings()
+            return [Item(**{k: v for k, v in row.items() if k != "handled"}) for row in rows]
+
+        return await self.do(work)
+
+    async def handled(self, item: Item) -> None:
+        """The item is finished."""
+        await self.do(lambda c: c.execute(update(inbox).where(inbox.c.id == item.id).values(handled=True)))
+
+    # Plans, approvals, locks -----------------------------------------------------------------------------------------
+
+    def offer(self, connection: Connection, row: dict[str, Any]) -> bool:
+        """Store a plan as it is shown and order its card; False where it is stored already."""
+        if not self.insert_once(connection, plans, **row):
+            return False
+        self.insert_once(connection, outbox, key=row["id"], kind="card", run_id=row["id"], channel=row["channel"])
+        return True
+
+    async def story(self, run_id: str) -> Story | None:
+        """All there is about a plan and its run; None where there is no such plan."""
+        return await self.do(read_story, run_id)
+
+    async def stories(self, limit: int = 20) -> list[Story]:
+        """The latest runs, newest first."""
+
+        def work(connection: Connection) -> list[Story]:
+            ids = connection.execute(select(runs.c.id).order_by(runs.c.began.desc()).limit(limit)).scalars()
+            return [s for s in (read_story(connection, i) for i in list(ids)) if s]
+
+        return await self.do(work)
+
+    async def holder(self, target: str) -> Any:
+        """Who holds a target: a row with run_id, person, since; None where it is free."""
+        return await self.do(lambda c: c.execute(select(locks).where(locks.c.target == target)).mappings().first())
+
+    # Runs ------------------------------------------------------------------------------------------------------------
+
+    async def unfinished(self) -> list[str]:
+        """The runs that have not come to an end."""
+        return await self.do(lambda c: list(c.execute(select(runs.c.id).where(runs.c.state.not_in(ENDS))).scalars()))
+
+    async def begin_step(self, run_id: str, step: str, attempt: int, title: str) -> bool:
+        """Say that a step begins; False where the run was told to stop, and then nothing begins."""
+
+        def work(connection: Connection) -> bool:
+            if connection.execute(select(runs.c.stop_by).where(runs.c.id == run_id)).scalar():
+                return False
+            key = {"run_id": run_id, "step": step}
+            if not self.insert_once(connection, steps, **key, attempt=attempt, state="started", says="", began=time.time()):
+                again = update(steps).where(steps.c.run_id == run_id, steps.c.step == step, steps.c.attempt < attempt)
+                connection.execute(again.values(attempt=attempt, state="started", says="", ended=None))
+            self.tell(connection, run_id, f"{step}#{attempt}:begin", "begin", f"Step {step}: {title}.")
+            return True
+
+        return await self.do(work)
+
+    async def end_step(self, run_id: str, step: str, attempt: int, outcome: Outcome) -> None:
+        """Say how a step ended."""
+
+        def work(connection: Connection) -> None:
+            where = (steps.c.run_id == run_id, steps.c.step == step)
+            values = {"state": outcome.result.value, "says": outcome.says, "ended": time.time()}
+            connection.execute(update(steps).where(*where).values(**values))
+            mark = "ok" if outcome.ok else "bad"
+            self.tell(connection, run_id, f"{step}#{attempt}:end", mark, f"Step {step} {outcome.result}: {outcome.says}")
+
+        await self.do(work)
+
+    async def record_intent(self, run_id: str, step: str, attempt: int, facts: Facts) -> bool:
+        """Write facts and intent before an effect; False where this attempt wrote them before, so a crash lies between."""
+        row = {"run_id": run_id, "step": step, "attempt": attempt, "facts": facts, "at": time.time()}
+        return await self.do(lambda c: self.insert_once(c, intents, **row))
+
+    async def first_facts(self, run_id: str, step: str) -> Facts:
+        """The facts of the earliest intent for a step: those from before any attempt."""
+        query = select(intents.c.facts).where(intents.c.run_id == run_id, intents.c.step == step).order_by(intents.c.attempt)
+        return await self.do(lambda c: c.execute(query.limit(1)).scalar_one())
+
+    def tell(self, connection: Connection, run_id: str, key: str, mark: str, text: str) -> None:
+        """Add a line to the timeline, once; order its reply in the thread and a new revision of the card."""
+        if not self.insert_once(connection, timeline, run_id=run_id, key=f"{run_id}/{key}", mark=mark, text=text, at=time.time()):
+            return
+        channel = connection.execute(select(plans.c.channel).where(plans.c.id == run_id)).scalar_one()
+        self.insert_once(
+            connection, outbox, key=f"{run_id}/{key}", kind="reply", run_id=run_id, channel=channel, mark=mark, text=text
+        )
+        self.redraw(connection, run_id)
+
+    def redraw(self, connection: Connection, run_id: str) -> None:
+        """Order a new revision of a run's card."""
+        connection.execute(update(outbox).where(outbox.c.key == run_id).values(rev=outbox.c.rev + 1))
+
+    async def set_run(self, run_id: str, key: str, mark: str, text: str, *, release: bool = False, **values: Any) -> None:
+        """Change a run's state and say so, in one transaction; with `release` its target is free again."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+            if release:
+                connection.execute(locks.delete().where(locks.c.run_id == run_id))
+            self.tell(connection, run_id, key, mark, text)
+
+        await self.do(work)
+
+    async def whisper(self, key: str, person: str, channel: str, text: str) -> None:
+        """Order a sentence that only one person sees."""
+        row = {"key": key[:120], "kind": "ephemeral", "channel": channel, "person": person, "text": text}
+        await self.do(lambda c: self.insert_once(c, outbox, **row))
+
+
+def read_story(connection: Connection, run_id: str) -> Story | None:
+    """All there is about a plan and its run; None where there is no such plan."""
+    row = connection.execute(select(plans).where(plans.c.id == run_id)).mappings().first()
+    if row is None:
+        return None
+    people = select(approvals.c.person).where(approvals.c.plan_id == run_id).order_by(approvals.c.at)
+    approved_by = tuple(connection.execute(people).scalars())
+    kept = {k: v for k, v in row.items() if k not in ("plan", "changes", "scenario")}
+    offer = Offer(plan=Plan.from_json(row["plan"]), changes=tuple(row["changes"]), approved_by=approved_by, **kept)
+    run = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().first()
+    of_run = [select(t).where(t.c.run_id == run_id) for t in (steps, timeline)]
+    states = connection.execute(of_run[0].order_by(steps.c.step)).mappings()
+    lines = connection.execute(of_run[1].order_by(timeline.c.seq)).mappings()
+    return Story(
+        offer=offer,
+        run=Run(**run) if run else None,
+        steps=tuple(StepState(**{k: v for k, v in s.items() if k != "run_id"}) for s in states),
+        timeline=tuple(Line(at=line["at"], mark=line["mark"], text=line["text"]) for line in lines),
+    )
+
+
+def answer_count(connection: Connection, question: str) -> int:
+    """How many answers a question has: none or one."""
+    return connection.execute(select(func.count()).select_from(decisions).where(decisions.c.question == question)).scalar_one()

@@ -1,0 +1,172 @@
+"""The tables of the bot's memory, beside the engine's own in the same database, and how that database is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import JSON, Boolean, Column, Engine, Float, Integer, MetaData, String, Table, Text, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+
+metadata = MetaData()
+
+# What people did, in the order in which it reached us. The id is Slack's own (trigger id, action time stamp): a delivery
+# that comes twice is one row.
+inbox = Table(
+    "dr_inbox",
+    metadata,
+    Column("id", String(200), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("person", String(40), nullable=False),
+    Column("channel", String(40), nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("handled", Boolean, nullable=False, default=False),
+)
+
+# Plans as they were shown. status: offered, approved, rejected, superseded, expired. A run has the id of its plan.
+plans = Table(
+    "dr_plans",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("scenario", String(80), nullable=False),
+    Column("plan", JSON, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("nonce", String(40), nullable=False),
+    Column("requested_by", String(40), nullable=False),
+    Column("requested_at", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("closed_by", String(40), nullable=False, default=""),
+    Column("changes", JSON, nullable=False, default=list),
+    Column("channel", String(40), nullable=False),
+)
+
+approvals = Table(
+    "dr_approvals",
+    metadata,
+    Column("plan_id", String(40), primary_key=True),
+    Column("person", String(40), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+# state: approved, running, waiting, and the ends: done, failed, aborted, stopped, "not started".
+runs = Table(
+    "dr_runs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("target", String(200), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("says", Text, nullable=False, default=""),
+    Column("began", Float, nullable=False),
+    Column("ended", Float),
+    Column("stop_by", String(40), nullable=False, default=""),
+    Column("question", JSON),
+)
+
+locks = Table(
+    "dr_locks",
+    metadata,
+    Column("target", String(200), primary_key=True),
+    Column("run_id", String(40), nullable=False),
+    Column("person", String(40), nullable=False),
+    Column("since", Float, nullable=False),
+)
+
+# Written before an effect is attempted: the facts, and that we meant to.
+intents = Table(
+    "dr_intents",
+    metadata,
+    Column("run_id", String(40), primary_key=True),
+    Column("step", String(20), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("facts", JSON, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+# How far each step is: state started, or a Result once it ended.
+steps = Table(
+    "dr_steps",
+    metadata,
+    Column("run_id", String(40), primary_key=True),
+    Column("step", String(20), primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("says", Text, nullable=False, default=""),
+    Column("began", Float, nullable=False),
+    Column("ended", Float),
+)
+
+# What a person answered to a question of a run; the first answer counts.
+decisions = Table(
+    "dr_decisions",
+    metadata,
+    Column("question", String(80), primary_key=True),
+    Column("run_id", String(40), nullable=False),
+    Column("choice", String(20), nullable=False),
+    Column("person", String(40), nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("at", Float, nullable=False),
+)
+
+# What was said of a run, in order; (run_id, key) keeps a sentence from being said twice.
+timeline = Table(
+    "dr_timeline",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("run_id", String(40), nullable=False, index=True),
+    Column("key", String(120), nullable=False, unique=True),
+    Column("mark", String(20), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+# What Slack still has to be told. kind: card (rendered from the tables when it is sent, latest wins), reply, ephemeral.
+outbox = Table(
+    "dr_outbox",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("key", String(120), nullable=False, unique=True),
+    Column("kind", String(20), nullable=False),
+    Column("run_id", String(40), nullable=False, default=""),
+    Column("channel", String(40), nullable=False),
+    Column("person", String(40), nullable=False, default=""),
+    Column("mark", String(20), nullable=False, default=""),
+    Column("text", Text, nullable=False, default=""),
+    Column("rev", Integer, nullable=False, default=1),
+    Column("sent_rev", Integer, nullable=False, default=0),
+    Column("in_flight", Boolean, nullable=False, default=False),
+    Column("ts", String(40), nullable=False, default=""),
+    Column("pinned", Boolean, nullable=False, default=False),
+    Column("pin_wanted", Boolean, nullable=False, default=False),
+)
+
+
+def open_engine(url: str) -> Engine:
+    """The engine for a state address, with the tables made. SQLite writes ahead and syncs at every commit."""
+    if url.startswith("sqlite:"):
+        engine = _open_sqlite(url)
+    else:
+        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), pool_pre_ping=True)
+    metadata.create_all(engine)
+    return engine
+
+
+def insert_once(engine: Engine, table: Table) -> Any:
+    """An INSERT that does nothing where the row is there already; its rowcount tells which it was."""
+    dialect = sqlite if engine.dialect.name == "sqlite" else postgresql
+    return dialect.insert(table).on_conflict_do_nothing()
+
+
+def _open_sqlite(url: str) -> Engine:
+    Path(url.removeprefix("sqlite:///")).absolute().parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: Any) -> None:
+        connection.isolation_level = "IMMEDIATE"
+        for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
