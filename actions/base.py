@@ -166,10 +166,11 @@ class Step(ABC):
     def permissions(self) -> tuple[str, ...]:
         """The rights the step needs, such as `ecs:UpdateService` or `postgresql:pg_signal_backend`."""
 
-    @property
-    @abstractmethod
-    def region(self) -> str:
-        """The AWS region the step depends on; "" where it depends on none."""
+    if TYPE_CHECKING:  # not there at run time: a dataclass would take an inherited property for the default of its field
+
+        @property
+        def region(self) -> str:
+            """The AWS region the step depends on; "" where it depends on none. A field or a class variable."""
 
     @property
     def arguments(self) -> dict[str, Json]:

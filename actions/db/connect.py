@@ -1,0 +1,253 @@
+"""Connections to the site's databases: two profiles, deadlines around everything, and failures told apart.
+
+ask     -> rows, or DatabaseUnreachable               (read-only session)
+change  -> rows, or Refused (not sent), or Uncertain  (sent, answer lost)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg import conninfo
+from psycopg.rows import DictRow, dict_row
+
+from actions.base import Refused, Uncertain, Unreachable
+from actions.db.handshake import Handshake, shake_hands
+from actions.site import Database
+
+log = structlog.get_logger()
+
+CONNECT_SECONDS = 3
+STATEMENT_SECONDS = 15
+OPTIONS = {
+    "statement_timeout": f"{STATEMENT_SECONDS * 1000}",
+    "lock_timeout": "2000",
+    "idle_in_transaction_session_timeout": "30000",
+}
+PROFILES: Mapping[str, Mapping[str, str]] = {"read": {**OPTIONS, "default_transaction_read_only": "on"}, "change": OPTIONS}
+KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10000}
+STRICT_TLS = ("require", "verify-ca", "verify-full")
+
+BY_STATE = {  # https://www.postgresql.org/docs/current/errcodes-appendix.html
+    "53300": "slots used up",
+    "57P03": "starting",
+    "57P01": "starting",
+    "57P02": "starting",
+    "25006": "read-only",
+    "28P01": "auth",
+    "28000": "auth",
+    "3D000": "auth",
+}
+BY_TEXT = {  # for what libpq says after signing in has begun, where it gives no SQLSTATE
+    "remaining connection slots": "slots used up",
+    "too many clients": "slots used up",
+    "too many connections": "slots used up",
+    "starting up": "starting",
+    "not yet accepting": "starting",
+    "shutting down": "starting",
+    "session is read-only": "read-only",
+    "authentication": "auth",
+    "pg_hba": "auth",
+    "does not exist": "auth",
+    "no password supplied": "auth",
+    "is not permitted to log in": "auth",
+    "certificate": "tls",
+    "SSL": "tls",
+}
+MEANING = {
+    "answers": "The database answers",
+    "refused": "The database refuses connections",
+    "timeout": "The database does not answer",
+    "dns": "The database's name does not resolve",
+    "tls": "The TLS connection to the database fails",
+    "auth": "The database does not let us sign in",
+    "starting": "The database is starting or shutting down",
+    "slots used up": "The database has no free connection slot",
+    "read-only": "The database answers, and takes no writes",
+    "other": "The database cannot be used",
+}
+STATE_OF_SERVER = """
+SELECT pg_is_in_recovery() AS in_recovery, current_setting('transaction_read_only') = 'on' AS read_only,
+  current_setting('max_connections')::int AS slots,
+  current_setting('superuser_reserved_connections')::int + coalesce(current_setting('reserved_connections', true)::int, 0) AS kept,
+  (SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid()
+     AND (backend_type = 'client backend' OR backend_type IS NULL AND datid IS NOT NULL)) AS used
+"""
+
+
+class DatabaseUnreachable(Unreachable):
+    """The database did not answer. `sqlstate` is PostgreSQL's code, "" where there is none."""
+
+    def __init__(self, says: str, *, sqlstate: str = "") -> None:
+        super().__init__(says)
+        self.sqlstate = sqlstate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What is the matter with the database: one of the keys of `MEANING`, a sentence, and what it rests on."""
+
+    kind: str
+    says: str
+    evidence: str = ""
+
+    @property
+    def answers(self) -> bool:
+        """Whether the database is well as far as a connection shows."""
+        return self.kind == "answers"
+
+
+class Databases:
+    """Connections to the site's database. Nothing is pooled: in a disaster every connection is a question of its own."""
+
+    def __init__(self, settings: Database) -> None:
+        self._settings = settings
+
+    @property
+    def dsn(self) -> str:
+        """The DSN from the environment. Raises `DatabaseUnreachable` naming the variable where it is not set."""
+        if not self._settings.dsn:
+            raise DatabaseUnreachable(
+                f"The environment variable {self._settings.dsn_env} is not set; it must hold the DSN of {self._settings.instance}."
+            )
+        return self._settings.dsn
+
+    async def connect(self, profile: str = "read", *, dsn: str = "") -> psycopg.AsyncConnection[DictRow]:
+        """A connection in autocommit; "read" sessions are read-only by default. Raises `DatabaseUnreachable`."""
+        given = dsn or self.dsn
+        try:
+            async with asyncio.timeout(2 * CONNECT_SECONDS):
+                return await psycopg.AsyncConnection.connect(_with_options(given, profile), autocommit=True, row_factory=dict_row)
+        except TimeoutError as error:
+            raise DatabaseUnreachable(f"The database gave no connection within {2 * CONNECT_SECONDS} s.") from error
+        except psycopg.Error as error:
+            raise DatabaseUnreachable(f"The database gave no connection: {_sentence(error, given)}") from error
+
+    @asynccontextmanager
+    async def session(
+        self, profile: str = "read", *, timeout: float = STATEMENT_SECONDS, dsn: str = ""
+    ) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+        """A connection that is closed afterwards, with a deadline: statement_timeout does not end every wait."""
+        connection = await self.connect(profile, dsn=dsn)
+        try:
+            async with asyncio.timeout(timeout), connection:
+                yield connection
+        except TimeoutError as error:
+            raise DatabaseUnreachable(f"The database did not answer within {timeout:g} s.") from error
+        except psycopg.Error as error:
+            raise DatabaseUnreachable(f"The database says: {_sentence(error)}", sqlstate=error.sqlstate or "") from error
+
+    async def ask(
+        self, sql: str, parameters: Sequence[Any] | None = None, *, timeout: float = STATEMENT_SECONDS
+    ) -> list[DictRow]:
+        """The rows of one question."""
+        async with self.session("read", timeout=timeout) as connection:
+            cursor = await connection.execute(sql.encode(), parameters)
+            return await cursor.fetchall()
+
+    async def change(
+        self, sql: str, parameters: Sequence[Any] | None = None, *, timeout: float = STATEMENT_SECONDS
+    ) -> list[DictRow]:
+        """One statement with an effect, sent once. Raises `Refused` where it was not sent, else `Uncertain`."""
+        try:
+            connection = await self.connect("change")
+        except Unreachable as error:
+            raise Refused(f"The statement was not sent: {error}") from error
+        try:
+            async with asyncio.timeout(timeout), connection:
+                cursor = await connection.execute(sql.encode(), parameters)
+                return await cursor.fetchall()
+        except TimeoutError as error:
+            raise Uncertain(f"The statement was sent, and no answer came within {timeout:g} s.") from error
+        except psycopg.Error as error:
+            raise Uncertain(f"The statement was sent, and did not end well: {_sentence(error)}") from error
+
+    async def diagnose(self) -> Diagnosis:
+        """Tell the failures apart: by SQLSTATE where there is one, by a raw handshake where there is none."""
+        try:
+            async with self.session("change", timeout=5) as connection:  # a read-only session would call every server read-only
+                row = await (await connection.execute(STATE_OF_SERVER)).fetchone()
+        except DatabaseUnreachable as error:
+            return await self._diagnose_failure(error)
+        return _diagnose_state(row or {})
+
+    async def _diagnose_failure(self, error: DatabaseUnreachable) -> Diagnosis:
+        if error.sqlstate:
+            return _diagnosis(BY_STATE.get(error.sqlstate, "other"), f"{error} (SQLSTATE {error.sqlstate})")
+        try:
+            host, port, user, name, tls = _address(self.dsn)
+        except psycopg.Error as unreadable:
+            raise DatabaseUnreachable(
+                f"The DSN in {self._settings.dsn_env} cannot be read: {_sentence(unreadable, self.dsn)}"
+            ) from error
+        return judge_handshake(await shake_hands(host, port, user, name, tls=tls), str(error))
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def judge_handshake(seen: Handshake, said: str) -> Diagnosis:
+    """The diagnosis from a raw handshake, and from libpq's text where the handshake got as far as signing in."""
+    if seen.reached == "error":
+        return _diagnosis(BY_STATE.get(seen.sqlstate, "other"), f"{seen.says} (SQLSTATE {seen.sqlstate})")
+    if seen.reached == "alive":
+        kind = next((kind for text, kind in BY_TEXT.items() if text in said), "other")
+        return _diagnosis(kind, said)
+    kind = "refused" if seen.reached == "closed" else seen.reached
+    return _diagnosis(kind, f"{seen.says}.")
+
+
+def _diagnose_state(row: DictRow) -> Diagnosis:
+    used, free_for_all = int(row["used"]), int(row["slots"]) - int(row["kept"])
+    connections = f"{used} of {free_for_all} connections are used, {row['kept']} more are reserved"
+    if used >= free_for_all:
+        return _diagnosis("slots used up", f"{connections}; we came in through a reserved one.")
+    if row["in_recovery"] or row["read_only"]:
+        why = "it is in recovery: a standby" if row["in_recovery"] else "default_transaction_read_only is on"
+        return _diagnosis("read-only", f"{why}; {connections}.")
+    return _diagnosis("answers", f"{connections}.")
+
+
+def _diagnosis(kind: str, evidence: str) -> Diagnosis:
+    return Diagnosis(kind=kind, says=f"{MEANING[kind]}.", evidence=evidence)
+
+
+def _with_options(dsn: str, profile: str) -> str:
+    theirs = conninfo.conninfo_to_dict(dsn).get("options") or ""
+    ours = " ".join(f"-c {name}={value}" for name, value in PROFILES[profile].items())
+    return conninfo.make_conninfo(
+        dsn,
+        connect_timeout=CONNECT_SECONDS,
+        application_name="dr-bot",
+        options=f"{theirs} {ours}".strip(),
+        **KEEPALIVE,
+    )
+
+
+def _address(dsn: str) -> tuple[str, int, str, str, bool]:
+    """Host, port, user, database and whether TLS is required; of several hosts the first."""
+    parts = {name: str(value) for name, value in conninfo.conninfo_to_dict(dsn).items() if value is not None}
+    user = parts.get("user") or "postgres"
+    host = (parts.get("hostaddr") or parts.get("host") or "localhost").split(",")[0]
+    port = int(parts.get("port", "5432").split(",")[0] or 5432)
+    return host, port, user, parts.get("dbname") or user, parts.get("sslmode") in STRICT_TLS
+
+
+def _sentence(error: psycopg.Error, dsn: str = "") -> str:
+    """The error as one line, without the password should libpq have quoted the DSN."""
+    said = " ".join((error.diag.message_primary or str(error) or type(error).__name__).split())
+    for word in dsn.replace("@", " ").replace(":", " ").replace("/", " ").split():
+        secret = word.removeprefix("password=").strip("'")
+        if len(secret) > 3 and _is_password(secret, dsn):
+            said = said.replace(secret, "***")
+    return said.rstrip(".") + "."
+
+
+def _is_password(word: str, dsn: str) -> bool:
+    return f":{word}@" in dsn or f"password={word}" in dsn or f"password='{word}'" in dsn
