@@ -88,7 +88,8 @@ class App:
     def _heard(self, request: Request) -> str:
         if request.words == "stop":
             return f"I heard `/dr stop {request.about}`; the run's own card says what follows."
-        return f"I am reading the world for `/dr {request.words}`. The plan comes to <#{self._settings.slack.channel}>; nothing is done yet."
+        channel = f"<#{self._settings.slack.channel}>"
+        return f"I am reading the world for `/dr {request.words}`. The plan comes to {channel}; nothing is done yet."
 
     async def _on_click(self, ack: Ack, body: dict[str, Any]) -> None:
         try:

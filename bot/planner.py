@@ -27,9 +27,7 @@ class Planner:
 
     async def make(self, scenario: str, arguments: Mapping[str, str]) -> Plan:
         """The plan for a scenario as the world is now; changes nothing. Raises `BadCommand` on bad arguments."""
-        plan = await SCENARIOS[scenario].make(self.world, arguments)
-        minutes = self.settings.authority.rule(plan.scenario).expiry_minutes
-        return replace(plan, expires=datetime.now(UTC) + timedelta(minutes=minutes))
+        return expiring(await SCENARIOS[scenario].make(self.world, arguments), self.settings)
 
     async def offer(self, plan_id: str, plan: Plan, requester: str, changes: Sequence[str] = ()) -> bool:
         """Show a plan in the incident channel; False where this id is shown already, and then nothing changes."""
@@ -53,3 +51,9 @@ class Planner:
 def plan_id(origin: str) -> str:
     """A short id a person can type, always the same for the same origin, so that planning again makes no second plan."""
     return base64.b32encode(hashlib.sha256(origin.encode()).digest()).decode().lower()[:8]
+
+
+def expiring(plan: Plan, settings: Settings) -> Plan:
+    """The plan with the expiry that the settings give its scenario."""
+    minutes = settings.authority.rule(plan.scenario).expiry_minutes
+    return replace(plan, expires=datetime.now(UTC) + timedelta(minutes=minutes))

@@ -1,0 +1,178 @@
+"""The `dr` program: serve, plan, runs, show, check."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bot import log
+from bot.settings import BadSettings, Settings, load
+
+if TYPE_CHECKING:
+    from bot.store import Story
+    from commands.plan import Plan
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the program; returns its exit code: 0 well, 1 not well, 2 bad words or settings."""
+    options = _parser().parse_args(argv)
+    log.set_up(level="INFO" if options.does is _serve else "WARNING")
+    try:
+        return asyncio.run(options.does(load(options.config), options))
+    except BadSettings as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dr", description="Disaster recovery from Slack: a plan, an approval, a durable run.")
+    words = parser.add_subparsers(required=True, metavar="serve | plan | runs | show | check")
+    _word(words, "serve", _serve, "connect to Slack and serve")
+    plan = _word(words, "plan", _plan, "make a plan and print it; touches nothing", as_json=True)
+    plan.add_argument("scenario", help='the words after /dr, such as "database failover"')
+    plan.add_argument("arguments", nargs="*", help="name=value")
+    _word(words, "runs", _runs, "list the latest runs", as_json=True)
+    _word(words, "show", _show, "show a run and its timeline", as_json=True).add_argument("run")
+    _word(words, "check", _check, "what would fail tonight: settings, Slack, AWS, databases", as_json=True)
+    return parser
+
+
+def _word(words: Any, name: str, does: Callable[..., Coroutine[Any, Any, int]], says: str, *, as_json: bool = False) -> Any:
+    word = words.add_parser(name, help=says, description=says)
+    word.add_argument("--config", type=Path, default=Path("dr.toml"), help="the settings file (default: dr.toml)")
+    if as_json:
+        word.add_argument("--json", action="store_true", help="print JSON")
+    word.set_defaults(does=does)
+    return word
+
+
+async def _serve(settings: Settings, _options: argparse.Namespace) -> int:
+    from bot.serve import serve  # imports Slack's client, which the other words do not need
+
+    await serve(settings)
+    return 0
+
+
+async def _plan(settings: Settings, options: argparse.Namespace) -> int:
+    from actions.world import World
+    from bot.planner import expiring
+    from commands import BadCommand, parse
+
+    world = World(settings)
+    try:
+        request = parse(" ".join([options.scenario, *options.arguments]))
+        if request.scenario is None:
+            raise BadCommand(f"`dr plan` takes a scenario, and {request.words!r} is none; `/dr help` lists them.")
+        plan = expiring(await request.scenario.make(world, request.arguments), settings)
+    except BadCommand as error:
+        print(error, file=sys.stderr)
+        return 2
+    finally:
+        await world.close()
+    print(json.dumps(plan.to_json(), indent=2) if options.json else _plan_text(plan))
+    return 1 if plan.forbidden else 0
+
+
+async def _runs(settings: Settings, options: argparse.Namespace) -> int:
+    store = _store(settings)
+    stories = await store.stories()
+    if options.json:
+        print(json.dumps([_story_json(story, brief=True) for story in stories], indent=2))
+    else:
+        print("\n".join(_run_line(s) for s in stories) or "There was no run yet.")
+    store.close()
+    return 0
+
+
+async def _show(settings: Settings, options: argparse.Namespace) -> int:
+    store = _store(settings)
+    story = await store.story(options.run)
+    store.close()
+    if story is None:
+        print(f"There is no run {options.run!r}; `dr runs` lists them.", file=sys.stderr)
+        return 2
+    lines = [_run_line(story), *(f"{_iso(line.at)}  {line.mark:5}  {line.text}" for line in story.timeline)]
+    print(json.dumps(_story_json(story), indent=2) if options.json else "\n".join(lines))
+    return 0
+
+
+async def _check(settings: Settings, options: argparse.Namespace) -> int:
+    from bot.check import check
+
+    findings = await check(settings)
+    if options.json:
+        print(json.dumps([{"level": f.level, "says": f.says, "evidence": f.evidence} for f in findings], indent=2))
+    else:
+        print("\n".join(f"{f.level:5} {f.says}" + (f" ({f.evidence})" if f.evidence else "") for f in findings))
+    return 1 if any(f.level == "stop" for f in findings) else 0
+
+
+def _store(settings: Settings) -> Any:
+    from bot.store import Store
+    from bot.tables import open_engine
+
+    return Store(open_engine(settings.state.url))
+
+
+def _plan_text(plan: Plan) -> str:
+    lines = [f"Plan: /dr {plan.scenario} on {plan.target}", plan.why, "", "Findings:"]
+    lines += [f"  {f.level:5} {f.says}" + (f" ({f.evidence})" if f.evidence else "") for f in plan.findings]
+    lines += ["", "Steps:"]
+    for step_id, step in plan.steps():
+        lines += [f"  {step_id} {step.title}", f"      {step.command()}"]
+    lines += ["", "Cost:", *(f"  {c}" for c in plan.cost)] if plan.cost else []
+    lines += [
+        "",
+        f"Fallback: {'/dr ' + plan.fallback if plan.fallback else 'none'}",
+        f"Digest: {plan.digest}",
+        f"Expires: {plan.expires}",
+    ]
+    return "\n".join(lines)
+
+
+def _run_line(story: Story) -> str:
+    state = story.run.state if story.run else story.offer.status
+    return f"{story.offer.id}  {_iso(story.offer.requested_at)}  /dr {story.offer.plan.scenario}  {state}"
+
+
+def _story_json(story: Story, *, brief: bool = False) -> dict[str, Any]:
+    offer, run = story.offer, story.run
+    base = {
+        "run": offer.id,
+        "scenario": offer.plan.scenario,
+        "arguments": dict(offer.plan.arguments),
+        "target": offer.plan.target,
+        "state": run.state if run else offer.status,
+        "says": run.says if run else "",
+        "digest": offer.digest,
+        "requested_by": offer.requested_by,
+        "approved_by": list(offer.approved_by),
+        "began": _iso(run.began) if run else None,
+        "ended": _iso(run.ended) if run and run.ended else None,
+    }
+    return base if brief else base | _details(story)
+
+
+def _details(story: Story) -> dict[str, Any]:
+    states = {s.step: s for s in story.steps}
+    steps = []
+    for step_id, step in story.offer.plan.steps():
+        state = states.get(step_id)
+        seconds = round(state.ended - state.began, 3) if state and state.ended else None
+        known = {"outcome": state.state if state else "not begun", "says": state.says if state else "", "seconds": seconds}
+        steps.append({"id": step_id, "title": step.title, "command": step.command()} | known)
+    findings = [{"level": f.level, "says": f.says, "evidence": f.evidence} for f in story.offer.plan.findings]
+    timeline = [{"at": _iso(line.at), "mark": line.mark, "text": line.text} for line in story.timeline]
+    return {"steps": steps, "findings": findings, "timeline": timeline, "basis": dict(story.offer.plan.basis)}
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
