@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -47,7 +48,6 @@ class Database:
         self._changing = asyncio.Lock()
         self._rebuild: asyncio.Task[None] | None = None
         self._generation = 0
-        self._hung = False
         self._template: Template
         self.primary: Server
         self.standby: Server | None = None
@@ -100,14 +100,20 @@ class Database:
         """A connection string to the endpoint for shielda, dr_bot, or postgres (the rehearsal's own superuser)."""
         return self._dsn(role, self.port)
 
+    def url(self, role: str) -> str:
+        """The same as an address, for DATABASE_URL."""
+        return f"postgresql://{role}:{self.password(role)}@{self.host}:{self.port}/{DATABASE}"
+
     def password(self, role: str) -> str:
         """The password of a role."""
         return self._template.password if role == SUPERUSER else self._passwords[role]
 
     def statements(self, role: str = BOT) -> list[str]:
         """The log lines of a role's statements on both servers, in order of time: the journal of what it did there."""
-        lines = [line for log in self._room.glob("*.log") for line in log.read_text(errors="replace").splitlines()]
-        return sorted(line for line in lines if f" {role}@" in line and ("statement:" in line or "execute " in line))
+        logs = [log.read_text(errors="replace") for log in self._room.glob("postgres-*.log")]
+        lines = "\n".join(logs).replace("\n\t", " ").splitlines()  # A tab begins the next line of a long statement.
+        said = re.compile(rf"^[^\[]+\[\d+\] {re.escape(role)}@.* LOG:  (statement|execute [^:]*):")
+        return sorted(line for line in lines if said.match(line))
 
     async def failover(self) -> None:
         """The standby is the primary now and the zones are swapped; a new standby is built in the background.
@@ -124,7 +130,6 @@ class Database:
             await self._promote(promoted)
             self.primary, self.standby = promoted, None
             self.zone, self.other_zone = self.other_zone, self.zone
-            self._hung = False
             await self._open()
             self._start_rebuild()
 
@@ -132,7 +137,7 @@ class Database:
         """The primary is restarted where it is, as by a reboot without failover; clients are cut and refused meanwhile."""
         async with self._changing:
             await self._proxy.refuse()
-            await (self.primary.kill() if self._hung else self.primary.stop())
+            await self.primary.stop()
             await self.primary.start()
             await self._open()
 
@@ -143,7 +148,6 @@ class Database:
 
     async def hang_primary(self) -> None:
         """Fault: every process of the primary stops. Connections are taken, and nothing is ever answered."""
-        self._hung = True
         await self.primary.hang()
 
     async def kill_primary(self) -> None:
@@ -166,9 +170,7 @@ class Database:
         """Takes every fault back: the report is gone, the primary runs and answers, the endpoint takes connections."""
         await self._processes.kill(LEAK)
         async with self._changing:
-            if self._hung:
-                await self.primary.resume()
-                self._hung = False
+            await self.primary.resume()
             if not self.primary.running:
                 await self.primary.start()
             await self._open()

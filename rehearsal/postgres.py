@@ -25,6 +25,7 @@ class Server:
         self.log = log
         self.binaries = binaries
         self.port = 0
+        self.hung = False
         self._processes = processes
         self._settings: dict[str, str] = {}
 
@@ -57,20 +58,26 @@ class Server:
         return None
 
     async def stop(self, *, timeout: float = 10.0) -> None:
-        """A fast, clean shutdown: sessions are ended, nothing is lost."""
+        """A fast, clean shutdown: sessions are ended, nothing is lost. A hung server is killed, as it would not listen."""
+        if self.hung:
+            return await self.kill()
         await self._processes.stop(self.name, grace=timeout, number=signal.SIGINT)
+        return None
 
     async def kill(self) -> None:
         """As a power cut: every process of the server is gone at once, also when it hangs."""
         await self._processes.kill(self.name)
+        self.hung = False
 
     async def hang(self) -> None:
         """Every process of the server is stopped: connections stay open, or are taken, and nothing answers."""
+        self.hung = True
         await self._processes.signal(self.name, signal.SIGSTOP, everybody=True)
 
     async def resume(self) -> None:
         """The server goes on where it was hung."""
         await self._processes.signal(self.name, signal.SIGCONT, everybody=True)
+        self.hung = False
 
     async def reload(self, **settings: str) -> None:
         """Changes some of its own settings while it runs."""

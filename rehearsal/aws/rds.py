@@ -11,19 +11,18 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from rehearsal.aws.clock import Clock
 from rehearsal.aws.front import AwsError, Handler
 from rehearsal.aws.rds_events import Events
+from rehearsal.aws.rds_settings import CREATED, TAGS, settings
 from rehearsal.aws.sts import ACCOUNT
 from rehearsal.database import Database
 
 FAILOVER_SECONDS = (60.0, 90.0)  # What AWS calls typical is 60 to 120; the real failover here takes a fraction of a second.
 REBOOT_SECONDS = (20.0, 40.0)
-CREATED = datetime(2024, 3, 5, 9, 12, 44, tzinfo=UTC)
-TAGS = {"Environment": "production", "Service": "shielda", "ManagedBy": "terraform"}
 log = logging.getLogger(__name__)
 
 
@@ -127,7 +126,7 @@ class Rds:
         wanted = params.get("DBInstanceIdentifier")
         if wanted is not None:
             self._require_instance(region, wanted)
-        elif region != self.region:
+        if region != self.region or not self._passes(params.get("Filters", [])):
             return {"DBInstances": []}
         return {"DBInstances": [self._view(self._seen())]}
 
@@ -160,7 +159,7 @@ class Rds:
     def _list_tags(self, region: str, params: dict[str, Any]) -> dict[str, Any]:
         if params["ResourceName"] != self.arn or region != self.region:
             raise AwsError("DBInstanceNotFound", f"{params['ResourceName']} not found.")
-        return {"TagList": _tags()}
+        return {"TagList": TAGS}
 
     def _begin(self, work: Callable[[], Awaitable[None]]) -> None:
         self._publish("rebooting", self.state)
@@ -208,6 +207,13 @@ class Rds:
         if region != self.region or name.lower() != self.instance:
             raise AwsError("DBInstanceNotFound", f"DBInstance {name} not found.")
 
+    def _passes(self, filters: list[dict[str, Any]]) -> bool:
+        facts = {"db-instance-id": self.instance, "dbi-resource-id": self.resource_id, "engine": "postgres"}
+        for one in filters:
+            if one["Name"] not in facts:
+                raise AwsError("InvalidParameterValue", f"Unrecognized filter name: {one['Name']}")
+        return all(facts[one["Name"]] in one["Values"] for one in filters)
+
     def _require_idle(self) -> None:
         if self.state.status != "available":
             message = f"Instance {self.instance} is not in available state: it is {self.state.status}."
@@ -227,11 +233,10 @@ class Rds:
             "MultiAZ": self.multi_az,
             "AvailabilityZone": state.zone,
             "Endpoint": {"Address": self._database.host, "Port": self._database.port, "HostedZoneId": "Z1PVIF0B656C1W"},
-            "EngineVersion": self._database.engine_version,
             "LatestRestorableTime": self.restorable(),
             "ReadReplicaDBInstanceIdentifiers": list(self.replicas),
-            "TagList": _tags(),
-            **_settings(),
+            "TagList": TAGS,
+            **settings(self._database.engine_version),
         }
         return {**view, "SecondaryAvailabilityZone": state.standby_zone} if state.standby_zone else view
 
@@ -255,39 +260,3 @@ class Rds:
             "AvailabilityZone": self.state.zone,
             "Encrypted": True,
         }
-
-
-def _tags() -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in TAGS.items()]
-
-
-def _settings() -> dict[str, Any]:
-    """What the instance was created with: all that a restore must carry over."""
-    return {
-        "DBInstanceClass": "db.r6g.large",
-        "Engine": "postgres",
-        "DBName": "shielda",
-        "MasterUsername": "shielda_admin",
-        "AllocatedStorage": 100,
-        "MaxAllocatedStorage": 500,
-        "StorageType": "gp3",
-        "StorageEncrypted": True,
-        "InstanceCreateTime": CREATED,
-        "BackupRetentionPeriod": 35,
-        "PreferredBackupWindow": "04:00-04:30",
-        "PreferredMaintenanceWindow": "sun:06:00-sun:06:30",
-        "AutoMinorVersionUpgrade": False,
-        "PubliclyAccessible": False,
-        "DeletionProtection": True,
-        "CopyTagsToSnapshot": True,
-        "IAMDatabaseAuthenticationEnabled": False,
-        "PerformanceInsightsEnabled": True,
-        "MonitoringInterval": 60,
-        "CACertificateIdentifier": "rds-ca-rsa2048-g1",
-        "EnabledCloudwatchLogsExports": ["postgresql", "upgrade"],
-        "PendingModifiedValues": {},
-        "DBSubnetGroup": {"DBSubnetGroupName": "shielda-private", "VpcId": "vpc-0a1b2c3d4e5f60718"},
-        "VpcSecurityGroups": [{"VpcSecurityGroupId": "sg-0d15ea5edb0000001", "Status": "active"}],
-        "DBParameterGroups": [{"DBParameterGroupName": "shielda-postgres", "ParameterApplyStatus": "in-sync"}],
-        "OptionGroupMemberships": [{"OptionGroupName": "default:postgres-18", "Status": "in-sync"}],
-    }
