@@ -1,0 +1,74 @@
+// One message, and a list of messages in which only what changed is drawn anew.
+import { $, call, h, toast } from "./dom.js";
+import { renderBlocks } from "./blocks.js";
+import { moment, mrkdwn, EMOJI } from "./mrkdwn.js";
+
+const initials = (name) => name.split(/\s+/).map((word) => word[0]).join("").slice(0, 2).toUpperCase();
+const colour = (id) => [...id].reduce((sum, letter) => sum + letter.charCodeAt(0), 0) % 6;
+
+/** Draw these messages into `place`; `world` knows who looks at what. A drawn message that did not change stays. */
+export function drawMessages(place, messages, world) {
+  const atEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 60;
+  const old = new Map([...place.children].map((node) => [node.dataset.ts, node]));
+  const fresh = messages.map((message) => {
+    const print = JSON.stringify([message, world.person, world.thread === message.ts]);
+    const kept = old.get(message.ts);
+    if (kept && kept.print === print) return kept;
+    const node = drawMessage(message, world);
+    node.print = print;
+    if (kept && kept.contains(document.activeElement)) node.wanted = document.activeElement.dataset.action;
+    return node;
+  });
+  fresh.forEach((node, number) => { if (place.children[number] !== node) place.insertBefore(node, place.children[number] || null); });
+  while (place.children.length > fresh.length) place.lastChild.remove();
+  for (const node of fresh.filter((one) => one.wanted)) {
+    (node.querySelector(`[data-action="${CSS.escape(node.wanted)}"]`) || place).focus();
+    node.wanted = undefined;
+  }
+  if (atEnd) place.scrollTop = place.scrollHeight;
+}
+
+function drawMessage(message, world) {
+  const author = world.personOf(message.user);
+  const context = { names: world.names, act: (element, value) => act(message, element, value, world) };
+  const blocks = message.blocks && message.blocks.length ? renderBlocks(message.blocks, context) : h("div", { class: "b-text" }, mrkdwn(message.text || "", world.names));
+  return h("article", {
+    class: `message${message.is_ephemeral ? " ephemeral" : ""}${message.pinned ? " pinned" : ""}`, "data-ts": message.ts, "aria-label": `Message of ${author.name}`,
+  },
+  h("div", { class: `avatar colour-${colour(message.user)}`, "aria-hidden": "true" }, initials(author.real_name || author.name)),
+  h("div", { class: "content" },
+    message.pinned && h("p", { class: "quiet" }, "📌 Pinned"),
+    message.is_ephemeral && h("p", { class: "quiet" }, "👁 Only visible to you"),
+    h("p", { class: "author" }, h("strong", {}, author.real_name || author.name), author.is_bot && h("span", { class: "badge" }, "APP"), " ",
+      h("span", { class: "quiet" }, moment(message.ts, "{time_secs}"))),
+    blocks,
+    message.edited && h("span", { class: "quiet" }, "(edited)"),
+    (message.reactions || []).length > 0 && h("p", { class: "reactions" }, message.reactions.map((one) => h("span", {}, `${EMOJI[one.name] || `:${one.name}:`} ${one.count}`))),
+    foot(message, world)));
+}
+
+function foot(message, world) {
+  if (message.is_ephemeral) return h("button", { type: "button", class: "plain", onclick: () => world.dismiss(message.ts) }, "Dismiss message");
+  if (message.thread_ts && message.thread_ts !== message.ts) return null;
+  const count = (message.replies || []).length;
+  const said = count ? `${count} ${count === 1 ? "reply" : "replies"}` : "Reply in a thread";
+  const last = count ? h("span", { class: "quiet" }, " last at ", moment(message.replies.at(-1).ts, "{time_secs}")) : null;
+  return h("p", { class: count ? "thread-foot" : "thread-foot none" }, h("button", { type: "button", class: "plain", onclick: () => world.openThread(message.ts) }, said), last);
+}
+
+async function act(message, element, value, world) {
+  const body = { person: world.person, channel: message.channel || world.channel, ts: message.ts, action_id: element.action_id };
+  if (value !== null && value !== undefined) body.value = value;
+  const answer = await call("/ui/click", body);
+  if (answer.error) toast(answer.error);
+}
+
+/** The pins of a channel, as jumps to the messages. */
+export function drawPins(messages) {
+  $("pins").replaceChildren(...messages.filter((message) => message.pinned).map((message) => h("button", {
+    type: "button", class: "plain", onclick: () => {
+      const node = document.querySelector(`#messages [data-ts="${message.ts}"]`);
+      if (node) { node.scrollIntoView({ block: "start" }); node.classList.add("found"); setTimeout(() => node.classList.remove("found"), 1500); }
+    },
+  }, `📌 ${(message.text || "pinned message").slice(0, 60)}`)));
+}

@@ -1,0 +1,116 @@
+// Confirmations and modals: <dialog>, with the inputs of a view, its errors, and the state values it submits.
+import { call, h, toast } from "./dom.js";
+import { renderBlocks, text } from "./blocks.js";
+
+/** Ask "are you sure?"; resolves to whether the person said yes. */
+export function confirmed(confirm, context) {
+  return new Promise((resolve) => {
+    const dialog = h("dialog", { class: "confirm", onclose: () => { resolve(dialog.returnValue === "yes"); dialog.remove(); } },
+      h("form", { method: "dialog" },
+        h("h2", {}, text(confirm.title, context)), h("div", { class: "dialog-body" }, text(confirm.text, context)),
+        h("div", { class: "dialog-foot" },
+          h("button", { value: "no" }, text(confirm.deny, context)),
+          h("button", { value: "yes", class: confirm.style || "primary" }, text(confirm.confirm, context)))));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+let shown = { hash: undefined, dialog: undefined };
+
+/** Show the topmost of the open views of this person; leaves an unchanged one, and what was typed in it, alone. */
+export function showViews(views, person, context) {
+  const view = views.at(-1);
+  const hash = view && `${person}:${view.id}:${view.hash}`;
+  if (hash === shown.hash) return;
+  if (shown.dialog) { shown.dialog.onclose = null; shown.dialog.close(); shown.dialog.remove(); }
+  shown = { hash, dialog: view && makeDialog(view, person, context) };
+  if (shown.dialog) { document.body.append(shown.dialog); shown.dialog.showModal(); }
+}
+
+function makeDialog(view, person, context) {
+  const errors = new Map();
+  const read = new Map();
+  const blocks = view.blocks.map((block) => (block.type === "input" ? inputBlock(block, context, errors, read) : renderBlocks([block], context)));
+  const send = h("button", { type: "submit", class: "primary" }, view.submit ? text(view.submit, context) : "Submit");
+  const form = h("form", { novalidate: true, onsubmit: async (event) => {
+    event.preventDefault();
+    send.disabled = true;
+    await submit(view, person, read, errors);
+    send.disabled = false;
+  } },
+  h("h2", {}, text(view.title, context)), h("div", { class: "dialog-body" }, blocks),
+  h("div", { class: "dialog-foot" },
+    h("button", { type: "button", onclick: () => leave(view, person) }, view.close ? text(view.close, context) : "Cancel"),
+    view.submit && send));
+  const dialog = h("dialog", { class: "modal", oncancel: (event) => { event.preventDefault(); leave(view, person); } }, form);
+  dialog.setAttribute("aria-label", view.title ? view.title.text : "Form");
+  return dialog;
+}
+
+async function leave(view, person) {
+  const answer = await call("/ui/close_view", { person, view_id: view.id });
+  if (answer.error && answer.error.includes(" ")) toast(answer.error);
+}
+
+async function submit(view, person, read, errors) {
+  const values = Object.fromEntries([...read].map(([block, value]) => [block, value()]).filter(([, value]) => value !== undefined));
+  const answer = await call("/ui/submit", { person, view_id: view.id, values });
+  for (const [block, place] of errors) {
+    place.textContent = (answer.errors || {})[block] || "";
+    place.hidden = !place.textContent;
+  }
+  const first = [...errors].find(([, place]) => !place.hidden);
+  if (first) first[1].closest(".b-input").querySelector("input, textarea, select").focus();
+  else if (answer.error) toast(answer.error);
+}
+
+function inputBlock(block, context, errors, read) {
+  const id = `input-${block.block_id}`;
+  const make = INPUTS[block.element.type];
+  if (!make) return h("p", { class: "unknown" }, `An input of type ${block.element.type}, which this page cannot show.`);
+  const { node, value } = make(block.element, id, context);
+  const error = h("p", { class: "field-error", role: "alert", id: `${id}-error`, hidden: true });
+  errors.set(block.block_id, error);
+  read.set(block.block_id, value);
+  return h("div", { class: "b-input" },
+    h("label", { for: id, id: `${id}-label` }, text(block.label, context), block.optional ? h("span", { class: "quiet" }, " (optional)") : null),
+    node, block.hint && h("p", { class: "quiet" }, text(block.hint, context)), error);
+}
+
+const placeholder = (element) => (element.placeholder ? element.placeholder.text : undefined);
+
+const INPUTS = {
+  plain_text_input: (element, id) => {
+    const common = { id, placeholder: placeholder(element), maxlength: element.max_length, "aria-describedby": `${id}-error`, autocomplete: "off" };
+    const node = element.multiline ? h("textarea", { ...common, rows: 4 }) : h("input", { ...common, type: "text" });
+    node.value = element.initial_value || "";
+    return { node, value: () => node.value };
+  },
+  datetimepicker: (element, id) => {
+    const node = h("input", { id, type: "datetime-local", step: 1, "aria-describedby": `${id}-error` });
+    if (element.initial_date_time) node.value = local(element.initial_date_time);
+    return { node, value: () => (node.value ? Math.floor(new Date(node.value).getTime() / 1000) : undefined) };
+  },
+  static_select: (element, id) => {
+    const chosen = element.initial_option && element.initial_option.value;
+    const node = h("select", { id, "aria-describedby": `${id}-error` }, h("option", { value: "" }, placeholder(element) || "Choose…"),
+      element.options.map((option) => h("option", { value: option.value, selected: option.value === chosen }, option.text.text)));
+    return { node, value: () => node.value || undefined };
+  },
+  radio_buttons: (element, id, context) => ticks(element, id, "radio", context, (chosen) => chosen[0]),
+  checkboxes: (element, id, context) => ticks(element, id, "checkbox", context, (chosen) => chosen),
+};
+
+function ticks(element, id, type, context, result) {
+  const initial = [element.initial_option, ...(element.initial_options || [])].filter(Boolean).map((option) => option.value);
+  const node = h("div", { role: type === "radio" ? "radiogroup" : "group", "aria-labelledby": `${id}-label` }, element.options.map((option) => h("label", { class: "tick" },
+    h("input", { type, name: id, value: option.value, checked: initial.includes(option.value) }), " ", text(option.text, context),
+    option.description && h("span", { class: "quiet" }, " ", text(option.description, context)))));
+  return { node, value: () => result([...node.querySelectorAll("input:checked")].map((tick) => tick.value)) };
+}
+
+function local(seconds) {
+  const when = new Date(seconds * 1000);
+  return new Date(when.getTime() - when.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+}

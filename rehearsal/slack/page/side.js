@@ -1,0 +1,49 @@
+// The right panel of the rehearsal: what the witness measures, and the faults that can be put in. Shown only if served.
+import { $, call, h, toast } from "./dom.js";
+
+const WITNESS_MS = 1000;
+
+/** Look whether the rehearsal serves faults and a witness, and show the panel if it does. */
+export async function startSide() {
+  const [faults, witness] = await Promise.all([call("/rehearsal/faults"), call("/rehearsal/witness")]);
+  const list = Array.isArray(faults) ? faults : faults.faults;
+  if (Array.isArray(list)) showFaults(list);
+  if (!witness.error) { showWitness(witness); setInterval(watch, WITNESS_MS); }
+  $("rehearsal").hidden = $("faults").hidden && $("witness").hidden;
+  document.body.classList.toggle("with-side", !$("rehearsal").hidden);
+}
+
+function showFaults(list) {
+  const kinds = [...new Set(list.map((fault) => fault.kind))];
+  $("fault-list").replaceChildren(...kinds.map((kind) => h("section", { class: "fault-kind" },
+    kind && h("h3", {}, kind), list.filter((fault) => fault.kind === kind).map(faultButton))));
+  $("faults").hidden = false;
+}
+
+function faultButton(fault) {
+  return h("div", { class: "fault" },
+    h("button", { type: "button", onclick: (event) => put(fault, event.currentTarget) }, fault.title || fault.name),
+    fault.says && h("p", { class: "quiet" }, fault.says));
+}
+
+async function put(fault, button) {
+  button.disabled = true;
+  const answer = await call("/rehearsal/faults", { name: fault.name });
+  button.disabled = false;
+  if (answer.error) toast(answer.error);
+  $("fault-said").textContent = answer.error ? "" : answer.says || `${fault.title || fault.name}: put in.`;
+}
+
+async function watch() {
+  if (document.hidden) return;
+  const witness = await call("/rehearsal/witness");
+  if (!witness.error) showWitness(witness);
+}
+
+function showWitness(witness) {
+  const said = (value) => (typeof value === "number" && !Number.isInteger(value) ? value.toFixed(1)
+    : value === null ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value));
+  const rows = Object.entries(witness).flatMap(([name, value]) => [h("dt", {}, name.replaceAll("_", " ")), h("dd", { class: name === "state" ? `state-${value}` : "" }, said(value))]);
+  $("witness").querySelector("dl").replaceChildren(...rows);
+  $("witness").hidden = false;
+}
