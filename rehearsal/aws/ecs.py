@@ -12,10 +12,9 @@ from typing import Any
 from rehearsal.aws.clock import Clock
 from rehearsal.aws.ecs_service import COMPLETED, IN_PROGRESS, Scheduler, ServiceDeployment
 from rehearsal.aws.ecs_tasks import Revision, Runner, Spawn, Task, spawn_child
-from rehearsal.aws.ecs_views import Views, digest_of
+from rehearsal.aws.ecs_views import Views
 from rehearsal.aws.front import AwsError, Handler
 from rehearsal.aws.logs import Logs
-from rehearsal.aws.sts import ACCOUNT
 from rehearsal.balancer import Balancer
 
 Params = dict[str, Any]
@@ -188,9 +187,9 @@ class Ecs:
             revision = self.revision_named(params["taskDefinition"], otherwise="TaskDefinition not found.")
         if params.get("desiredCount", 0) < 0:
             raise AwsError("InvalidParameterException", "desiredCount cannot be negative.")
-        scheduler.desired = params.get("desiredCount", scheduler.desired)
+        if params.get("desiredCount", scheduler.desired) != scheduler.desired:
+            scheduler.desired, scheduler.primary.steady = params["desiredCount"], False
         self._set_rules(params.get("deploymentConfiguration", {}))
-        scheduler.primary.steady = False
         if params.get("forceNewDeployment") or revision is not scheduler.primary.revision:
             scheduler.deploy(revision)
         return {"service": self.views.service()}
@@ -291,38 +290,6 @@ def ecs_handlers(services: Iterable[Ecs]) -> dict[str, Handler]:
         return answer
 
     return {name: handler(name) for name in names}
-
-
-def ecr_handlers(services: Iterable[Ecs]) -> dict[str, Handler]:
-    """For `Front.add("ecr", ...)`: whether the image of a revision still exists."""
-    by_region = {one.region: one for one in services}
-
-    def describe_images(region: str, params: Params) -> dict[str, Any]:
-        known = by_region[region].revisions.values() if region in by_region else ()
-        name = params["repositoryName"]
-        images = {one.image.partition(":")[2]: one for one in known if one.image.partition(":")[0] == name}
-        if not images:
-            raise AwsError("RepositoryNotFoundException", f"The repository with name '{name}' does not exist.")
-        asked = params.get("imageIds") or [{"imageTag": tag} for tag, one in images.items() if one.kept]
-        return {"imageDetails": [_image(name, images, wanted) for wanted in asked]}
-
-    return {"DescribeImages": describe_images}
-
-
-def _image(repository: str, images: dict[str, Revision], wanted: dict[str, str]) -> dict[str, Any]:
-    for tag, revision in images.items():
-        if revision.kept and (wanted.get("imageTag", tag), wanted.get("imageDigest", digest_of(revision))) == (
-            tag,
-            digest_of(revision),
-        ):
-            return {
-                "registryId": ACCOUNT,
-                "repositoryName": repository,
-                "imageDigest": digest_of(revision),
-                "imageTags": [tag],
-                "imagePushedAt": revision.registered_at,
-            }
-    raise AwsError("ImageNotFoundException", f"The image with imageId {wanted} does not exist in '{repository}'.")
 
 
 def _past(number: int, revision: Revision) -> ServiceDeployment:

@@ -224,7 +224,7 @@ class Scheduler:
         ours = [task for task in self.of(self.primary) if task.desired == "RUNNING"]
         theirs = [task for task in self.tasks if task.desired == "RUNNING" and task.deployment != self.primary.id]
         for task in [*theirs, *ours[self.desired :]]:
-            if task.serving and serving - 1 < least and self.desired and task in theirs:
+            if task in theirs and task.serving and (serving - 1 < least or self.primary.rollout == FAILED):
                 continue
             serving -= task.serving
             reason = f"Scaling activity initiated by (deployment {self.primary.id})"

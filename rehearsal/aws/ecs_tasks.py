@@ -155,7 +155,7 @@ class Runner:
         patience = max(self.clock.real(UNHEALTHY_AFTER), UNHEALTHY_AT_LEAST)
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                while await status_of(task.port, task.revision.health_path) != 200:
+                while await status_of(task.port, task.revision.health_path) != 200:  # noqa: ASYNC110 (HTTP only)
                     await asyncio.sleep(max(self.clock.real(PROBE_EVERY), 0.02))
                 task.health = "HEALTHY"
                 return

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -85,7 +86,7 @@ class Front:
         if region in self._runners:
             return
         app = web.Application()
-        app.router.add_route("*", "/{path:.*}", lambda request: self._serve(region, request))
+        app.router.add_route("*", "/{path:.*}", partial(self._serve, region))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self._ports[region], reuse_address=True).start()
