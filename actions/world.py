@@ -51,11 +51,13 @@ class World:
         """Sleep for so many of the provider's seconds."""
         await asyncio.sleep(self.local(provider_seconds))
 
-    async def ticks(self, *, timeout: float, every: float = 2.0) -> AsyncIterator[float]:
+    async def ticks(self, *, timeout: float, every: float = 2.0, at_least: float = 0.0) -> AsyncIterator[float]:
         """Provider seconds since the start, once per tick, until `timeout` is over; the last tick is at the deadline.
 
-        The interval grows from `every` to five times as much. In a rehearsal no interval is under 20 ms.
+        The interval grows from `every` to five times as much. In a rehearsal no interval is under 20 ms. `at_least` seconds
+        of this machine's clock are always given: a rehearsal's databases and web servers are no faster than real ones.
         """
+        timeout = max(timeout, at_least * self.site.aws.speed)
         began = time.monotonic()
         interval = every
         while True:

@@ -75,7 +75,8 @@ MEANING = {
 STATE_OF_SERVER = """
 SELECT pg_is_in_recovery() AS in_recovery, current_setting('transaction_read_only') = 'on' AS read_only,
   current_setting('max_connections')::int AS slots,
-  current_setting('superuser_reserved_connections')::int + coalesce(current_setting('reserved_connections', true)::int, 0) AS kept,
+  current_setting('superuser_reserved_connections')::int
+    + coalesce(current_setting('reserved_connections', true)::int, 0) AS kept,
   (SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid()
      AND (backend_type = 'client backend' OR backend_type IS NULL AND datid IS NOT NULL)) AS used
 """
@@ -114,7 +115,7 @@ class Databases:
         """The DSN from the environment. Raises `DatabaseUnreachable` naming the variable where it is not set."""
         if not self._settings.dsn:
             raise DatabaseUnreachable(
-                f"The environment variable {self._settings.dsn_env} is not set; it must hold the DSN of {self._settings.instance}."
+                f"Environment variable {self._settings.dsn_env} is not set; it must hold the DSN of {self._settings.instance}."
             )
         return self._settings.dsn
 
