@@ -16,9 +16,10 @@ from rehearsal.slack.server import application
 from rehearsal.slack.workspace import Workspace
 
 LOG = logging.getLogger("rehearsal.slack")
+BARE_SCOPES = "commands chat:write channels:read channels:history users:read usergroups:read pins:read pins:write"
 BARE_MANIFEST: dict[str, Any] = {
     "features": {"slash_commands": [{"command": "/dr", "should_escape": True}]},
-    "oauth_config": {"scopes": {"bot": ["commands", "chat:write", "channels:read", "channels:history", "users:read"]}},
+    "oauth_config": {"scopes": {"bot": BARE_SCOPES.split()}},
 }
 
 

@@ -122,8 +122,7 @@ async def _arguments(request: web.Request) -> Json:
         given |= _decoded(body) if body.strip() else {}
     else:
         given |= {name: _part(str(value)) for name, value in (await request.post()).items()}
-    scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
-    return given | {"base": f"{scheme}://{request.host}"} if request.path.endswith("connections.open") else given
+    return given | {"base": f"{request.scheme}://{request.host}"} if request.path.endswith("connections.open") else given
 
 
 def _decoded(body: str) -> Json:

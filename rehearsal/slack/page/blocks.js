@@ -1,12 +1,7 @@
-// Block Kit as DOM. `context` gives `names`, `act(element, value)` for elements in messages, and `rerun` of nothing else.
+// Block Kit as DOM. `context` gives `names` (of persons and channels) and `act(element, value)` for what a person uses.
+import { confirmed } from "./confirm.js";
 import { h, link, safe } from "./dom.js";
-import { markdown, moment, mrkdwn, plainText, EMOJI } from "./mrkdwn.js";
-import { confirmed } from "./modal.js";
-
-export function text(object, context) {
-  if (!object) return [];
-  return object.type === "mrkdwn" ? mrkdwn(object.text, context.names) : plainText(object.text, object.emoji !== false);
-}
+import { markdown, moment, plainText, text, EMOJI } from "./mrkdwn.js";
 
 /** All blocks of a message or view; an unknown one is named instead of being left out. */
 export function renderBlocks(blocks, context) {

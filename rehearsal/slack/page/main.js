@@ -123,13 +123,19 @@ function composer(form, field, send) {
     field.value = "";
     field.rows = 1;
     const answer = await send(text);
-    if (answer && answer.error) toast(answer.error);
+    if (answer && answer.error && !answer.told) toast(answer.error);
   });
 }
 
+/** A command of a person; what Slack itself says about a failure is told as a message, not as a notice too. */
+async function command(name, text) {
+  const answer = await call("/ui/command", { person: world.person, channel: world.channel, text, command: name });
+  return { ...answer, told: "acked" in answer };
+}
+
 function say(text) {
-  const command = state.commands.find((one) => text === one || text.startsWith(`${one} `));
-  if (command) return call("/ui/command", { person: world.person, channel: world.channel, text: text.slice(command.length).trim(), command });
+  const name = state.commands.find((one) => text === one || text.startsWith(`${one} `));
+  if (name) return command(name, text.slice(name.length).trim());
   if (text[0] === "/") return { error: `${text.split(" ")[0]} is not a valid command.` };
   return call("/ui/post", { person: world.person, channel: world.channel, text });
 }

@@ -1,5 +1,5 @@
 // Slack's mrkdwn, plain text with emoji, and the small Markdown of markdown blocks, as DOM nodes.
-import { h, link } from "./dom.js";
+import { h, link, safe } from "./dom.js";
 
 export const EMOJI = {
   white_check_mark: "✅", heavy_check_mark: "✔️", x: "❌", warning: "⚠️", hourglass_flowing_sand: "⏳", hourglass: "⌛",
@@ -65,7 +65,7 @@ function special(inner, names) {
   }
   if (what.startsWith("!subteam^")) return h("span", { class: "mention" }, label || "@group");
   if (what[0] === "!") return h("span", { class: "mention" }, `@${label || what.slice(1)}`);
-  return link(plain(what), plain(label || what));
+  return safe(plain(what)) ? link(plain(what), plain(label || what)) : plain(`<${inner}>`);
 }
 
 const INLINE = new RegExp([
@@ -112,6 +112,12 @@ function quoted(text, names) {
 export function mrkdwn(text, names) {
   return text.split(/```/).map((part, number) =>
     number % 2 ? h("pre", {}, h("code", {}, plain(part.replace(/^\n|\n$/g, "")))) : quoted(part, names));
+}
+
+/** A text object of Block Kit as nodes. */
+export function text(object, context) {
+  if (!object) return [];
+  return object.type === "mrkdwn" ? mrkdwn(object.text, context.names) : plainText(object.text, object.emoji !== false);
 }
 
 /** The Markdown of a markdown block: headings, lists, code, bold, italics, links. */
