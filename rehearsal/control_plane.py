@@ -27,7 +27,8 @@ STATEMENT_SECONDS = 5.0
 READ_SECONDS = 10.0
 LARGEST_BODY = 1_000_000
 REASONS = {200: "OK", 201: "Created", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Not Allowed"}
-BROKEN = "column organizations.plan does not exist"
+PROBE_ROW = 1  # the one row of health_probe that is the control plane's own
+BROKEN = "column organizations.plan_tier does not exist"
 
 Reply = tuple[int, dict[str, Any]]
 
@@ -110,8 +111,9 @@ class ControlPlane:
             return 200, {"status": "ok", "database": "none", "image": self.image}
         try:
             await self.database.run(
-                "WITH known AS (SELECT count(*) AS number FROM organizations) "
-                "INSERT INTO heartbeats (agent, at) SELECT 'control-plane', now() FROM known",
+                "INSERT INTO health_probe (id, at) SELECT %s, now() FROM (SELECT count(*) FROM organizations) AS known "
+                "ON CONFLICT (id) DO UPDATE SET at = EXCLUDED.at",
+                PROBE_ROW,
                 seconds=HEALTH_SECONDS,
             )
         except (psycopg.Error, OSError, TimeoutError) as error:
@@ -211,6 +213,7 @@ async def main(port: int) -> int:
     plane = ControlPlane(image=image, token=os.environ.get("AGENT_TOKEN", ""), database=database)
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    os.dup2(1, 2)  # what Python itself has to say about a crash belongs in the log as well
     server = await asyncio.start_server(serve_with(broken if behaviour == "broken" else plane.answer), "127.0.0.1", port)
     say("INFO", f"control plane {image} listens on port {port}")
     patience = float(os.environ.get("BROKEN_EXIT_AFTER", "3")) if behaviour == "broken" else None

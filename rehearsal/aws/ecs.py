@@ -18,6 +18,7 @@ from rehearsal.aws.logs import Logs
 from rehearsal.balancer import Balancer
 
 Params = dict[str, Any]
+BROKEN_EXIT_AFTER = 60.0  # AWS seconds until the program of a bad release gives up
 
 
 def known_revisions(behaviour: str = "good") -> tuple[Revision, ...]:
@@ -63,8 +64,12 @@ class Ecs:
         def keep(task: Task, line: str) -> None:
             logs.put(region, self.log_group, f"ecs/{service}/{task.id}", line)
 
+        def surroundings() -> Mapping[str, str]:
+            patience = max(clock.real(BROKEN_EXIT_AFTER), 0.1)
+            return {"BROKEN_EXIT_AFTER": f"{patience:g}", **environment()}
+
         runner = Runner(clock=clock, spawn=spawn, output=keep)
-        self.scheduler = Scheduler(name=service, clock=clock, runner=runner, balancer=balancer, environment=environment)
+        self.scheduler = Scheduler(name=service, clock=clock, runner=runner, balancer=balancer, environment=surroundings)
         self.views = Views(scheduler=self.scheduler, region=region, cluster=cluster, service=service, log_group=self.log_group)
 
     # --- the world's own hands ----------------------------------------------------------------------------------

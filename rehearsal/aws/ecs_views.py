@@ -196,7 +196,7 @@ class Views:
             "image": revision.image,
             "essential": True,
             "portMappings": [{"containerPort": 8080, "protocol": "tcp"}],
-            "healthCheck": {"command": ["CMD-SHELL", check], "interval": 5, "timeout": 2, "retries": 3},
+            "healthCheck": {"command": ["CMD-SHELL", check], "interval": 10, "timeout": 2, "retries": 3},
             "logConfiguration": {
                 "logDriver": "awslogs",
                 "options": {

@@ -20,9 +20,8 @@ from typing import Any
 
 from aiohttp import web
 from botocore.exceptions import UnknownServiceError
-from botocore.validate import ParamValidator
 
-from rehearsal.aws import wire
+from rehearsal.aws import models, wire
 from rehearsal.aws.clock import Clock
 from rehearsal.aws.faults import AFTER, BEFORE, Fault, Faults
 from rehearsal.aws.journal import Journal
@@ -52,7 +51,7 @@ class Front:
     def add(self, service: str, handlers: dict[str, Handler]) -> None:
         """Answers these operations of a service (by boto3's name); refuses names that AWS does not have."""
         for operation, handler in handlers.items():
-            if wire.operation_model(service, operation) is None:
+            if models.operation_model(service, operation) is None:
                 raise ValueError(f"AWS's {service} has no operation {operation}.")
             self._handlers[service, operation] = handler
 
@@ -125,17 +124,16 @@ class Front:
         return output
 
     def _check_code(self, service: str, operation: str, error: AwsError) -> None:
-        if error.code not in wire.COMMON_CODES and error.code not in wire.declared_errors(service, operation):
+        if error.code not in models.COMMON_CODES and error.code not in models.declared_errors(service, operation):
             self.misshapen.append(f"{service} {operation} cannot answer with the error {error.code}")
 
     def _check_output(self, service: str, operation: str, output: dict[str, Any]) -> None:
-        model = wire.operation_model(service, operation)
+        model = models.operation_model(service, operation)
         shape = model.output_shape if model is not None else None
         if shape is None:
             return
-        problems = ParamValidator().validate(_without_none(output), shape)
-        if problems.has_errors():
-            report = f"{service} {operation}: {' '.join(problems.generate_report().split())}"
+        if problem := models.misfits(_without_none(output), shape):
+            report = f"{service} {operation}: {problem}"
             log.error("answer does not fit the shape: %s", report)
             self.misshapen.append(report)
             if self.strict:
@@ -191,9 +189,9 @@ class Exchange:
         if scope is None:
             code = "MissingAuthenticationTokenException" if self.is_json else "MissingAuthenticationToken"
             raise AwsError(code, "Request is missing Authentication Token", 403)
-        region, self.service = scope[1], wire.service_of(scope[2])
+        region, self.service = scope[1], models.service_of(scope[2])
         try:
-            wire.model_of(self.service)
+            models.model_of(self.service)
         except UnknownServiceError:
             self.service = ""
             raise AwsError("UnknownOperationException", f"AWS has no service {scope[2]}.", 404) from None

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
+SECRET = frozenset({"SecretString", "SecretBinary", "MasterUserPassword"})
 READING = ("Describe", "List", "Get", "Filter", "Simulate", "Test")
 
 
@@ -58,7 +59,7 @@ class Journal:
                 region=region,
                 service=service,
                 operation=operation,
-                parameters=parameters,
+                parameters=_plain(parameters),
                 request_id=request_id,
                 source="bot" if "drbot" in user_agent else "other",
                 changing=not operation.startswith(READING),
@@ -92,3 +93,14 @@ class Journal:
     def clear(self) -> None:
         """Forgets everything: a new drill starts."""
         self.entries.clear()
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON can carry it, without secrets."""
+    if isinstance(value, dict):
+        return {key: "***" if key in SECRET else _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, str | int | float | None) else repr(value)

@@ -13,28 +13,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-import botocore.session
 from botocore.utils import parse_timestamp
-from botocore.validate import ParamValidator
 
-# botocore files a few services under another name than the one requests are signed with.
-SERVICE_OF_SIGNING_NAME = {"monitoring": "cloudwatch", "email": "ses"}
-
-# Codes that any operation may answer with, beside those its own model lists.
-COMMON_CODES = frozenset(
-    """
-    AccessDenied AccessDeniedException AuthFailure ExpiredToken IncompleteSignature InternalFailure InternalError
-    InvalidAction InvalidClientTokenId InvalidParameterCombination InvalidParameterException InvalidParameterValue
-    MissingAuthenticationToken MissingAuthenticationTokenException MissingParameter OptInRequired RequestExpired
-    RequestLimitExceeded SerializationException ServerException ServiceUnavailable Throttling ThrottlingException
-    UnknownOperationException UnrecognizedClientException ValidationError ValidationException
-    """.split()  # noqa: SIM905 (a list of thirty strings, one a line, would be a page)
-)
+from rehearsal.aws.models import declared_errors, misfits, model_of, operation_model
 
 
 class AwsError(Exception):
@@ -57,28 +42,6 @@ class Answer:
     status: int
     body: bytes
     content_type: str
-
-
-@cache
-def _session() -> Any:
-    return botocore.session.Session()
-
-
-@cache
-def model_of(service: str) -> Any:
-    """botocore's ServiceModel of a service by its boto3 name; raises UnknownServiceError where there is none."""
-    return _session().get_service_model(service)
-
-
-def service_of(signing_name: str) -> str:
-    """The boto3 name of the service that a credential scope names."""
-    return SERVICE_OF_SIGNING_NAME.get(signing_name, signing_name)
-
-
-def operation_model(service: str, operation: str) -> Any | None:
-    """The model of an operation, or None if the service has none of that name."""
-    model = model_of(service)
-    return model.operation_model(operation) if operation in model.operation_names else None
 
 
 def read_request(service: str, headers: Mapping[str, str], body: bytes) -> tuple[str, dict[str, Any], bool]:
@@ -104,9 +67,7 @@ def shape_parameters(service: str, operation: str, raw: dict[str, Any], is_json:
     if shape is None:
         return {}
     params = from_json(raw, shape) if is_json else from_query(raw, shape)
-    problems = ParamValidator().validate(params, shape)
-    if problems.has_errors():
-        report = " ".join(problems.generate_report().split())
+    if report := misfits(params, shape):
         raise AwsError(_validation_code(service, is_json), report)
     return dict(params)
 
@@ -233,14 +194,6 @@ def write_error(service: str, operation: str, error: AwsError, request_id: str, 
         f"<Message>{escape(error.message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
     )
     return Answer(status=status, body=xml.encode(), content_type="text/xml")
-
-
-def declared_errors(service: str, operation: str) -> dict[str, int]:
-    """Error code -> HTTP status, as the operation's model declares them."""
-    model = operation_model(service, operation)
-    if model is None:
-        return {}
-    return {shape.error_code: shape.metadata.get("error", {}).get("httpStatusCode", 400) for shape in model.error_shapes}
 
 
 def _json_type(service: str) -> str:

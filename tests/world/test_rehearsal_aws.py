@@ -1,108 +1,20 @@
-"""The rehearsal's AWS, met over real sockets by a real boto3: its protocols, faults, and an ECS of real processes."""
+"""The front of the rehearsal's AWS, met over real sockets by a real boto3: protocols, faults, logs, alarms."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import httpx
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
-from rehearsal.aws.clock import Clock
-from rehearsal.aws.cloudwatch import CloudWatch
-from rehearsal.aws.ecr import ecr_handlers
-from rehearsal.aws.ecs import Ecs, ecs_handlers, known_revisions
-from rehearsal.aws.faults import Faults
-from rehearsal.aws.front import AwsError, Front
-from rehearsal.aws.journal import Journal
-from rehearsal.aws.logs import Logs
-from rehearsal.aws.sts import iam_handlers, sts_handlers
-from rehearsal.balancer import Balancer
-
-WEST, EAST = "us-west-2", "us-east-1"
-SERVICE = {"cluster": "shielda", "service": "control-plane"}
-SESSION = boto3.Session(aws_access_key_id="AKIAIOSFODNN7EXAMPLE", aws_secret_access_key="example")
-
-
-class World:
-    """The rehearsal's AWS in two regions with a control plane in the first."""
-
-    def __init__(self, speed: float = 600) -> None:
-        self.clock, self.journal, self.faults = Clock(speed), Journal(), Faults()
-        self.front = Front(regions={WEST: 0, EAST: 0}, clock=self.clock, journal=self.journal, faults=self.faults)
-        self.logs = Logs(clock=self.clock)
-        self.alarms = CloudWatch(clock=self.clock)
-        self.balancer = Balancer(seconds=0.4)
-        self.ecs = Ecs(
-            clock=self.clock,
-            logs=self.logs,
-            balancer=self.balancer,
-            environment=lambda: {"AGENT_TOKEN": "let-me-in", "BROKEN_EXIT_AFTER": "0.1"},
-            revisions=known_revisions("no-database"),
-        )
-        self.endpoints: dict[str, str] = {}
-
-    async def start(self) -> None:
-        self.front.add("ecs", ecs_handlers([self.ecs]))
-        self.front.add("ecr", ecr_handlers([self.ecs]))
-        self.front.add("logs", self.logs.handlers())
-        self.front.add("cloudwatch", self.alarms.handlers())
-        self.front.add("sts", sts_handlers())
-        self.front.add("iam", iam_handlers(self.faults))
-        self.endpoints = await self.front.start()
-        await self.balancer.start()
-
-    async def close(self) -> None:
-        await self.ecs.close()
-        await self.balancer.close()
-        await self.front.close()  # raises if an answer did not fit AWS's shapes
-
-    async def call(
-        self, aws: str, method: str, /, *, region: str = WEST, attempts: int = 1, seconds: float = 5, **params: Any
-    ) -> dict[str, Any]:
-        retries = {"mode": "standard", "total_max_attempts": attempts}
-        config = Config(retries=retries, connect_timeout=1, read_timeout=seconds, user_agent_extra="drbot/test")
-
-        def ask() -> dict[str, Any]:
-            client = SESSION.client(aws, region_name=region, endpoint_url=self.endpoints[region], config=config)
-            try:
-                return getattr(client, method)(**params)
-            finally:
-                client.close()
-
-        return await asyncio.to_thread(ask)
-
-    async def service(self) -> dict[str, Any]:
-        answer = await self.call("ecs", "describe_services", cluster="shielda", services=["control-plane"])
-        return answer["services"][0]
-
-    async def get(self, path: str = "/api/health") -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.balancer.url, timeout=5) as client:
-            return await client.get(path)
-
-    async def settled(self, deployment: str) -> dict[str, Any]:
-        async def done() -> dict[str, Any] | None:
-            service = await self.service()
-            primary = service["deployments"][0]
-            over = primary["id"] == deployment and primary["rolloutState"] == "COMPLETED"
-            return service if over and len(service["deployments"]) == 1 else None
-
-        return await until(done)
-
-
-async def until(look: Callable[[], Awaitable[Any]], seconds: float = 8) -> Any:
-    """What `look` returns once it returns something; fails when the time is over."""
-    deadline = time.monotonic() + seconds
-    while not (found := await look()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.05)
-    return found
+from rehearsal.aws.front import AwsError
+from tests.world.aws_world import EAST, SERVICE, SESSION, WEST, World, code_of, until
 
 
 @pytest.fixture
@@ -119,10 +31,6 @@ async def deployed(world: World) -> World:
     """The front with control-plane:7 running."""
     await world.ecs.start(7)
     return world
-
-
-def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
-    return error.value.response["Error"]["Code"]
 
 
 # --- protocols --------------------------------------------------------------------------------------------------
@@ -269,163 +177,35 @@ async def test_a_lost_answer_leaves_exactly_one_effect(deployed: World, kind: An
     assert deployed.journal.calls(changing=True, source="bot")[0]["fault"] == kind
 
 
-# --- ECS --------------------------------------------------------------------------------------------------------
+async def test_an_open_connection_does_not_outlive_its_region(world: World) -> None:
+    retries = {"mode": "standard", "total_max_attempts": 1}
+    client = SESSION.client("sts", region_name=WEST, endpoint_url=world.endpoints[WEST], config=Config(retries=retries))
+    await asyncio.to_thread(client.get_caller_identity)
+    await world.front.region_down(WEST)
+    with pytest.raises((EndpointConnectionError, ConnectionClosedError)):
+        await asyncio.to_thread(client.get_caller_identity)
+    client.close()
 
 
-async def test_a_forced_deployment_really_replaces_the_process(deployed: World) -> None:
-    old = deployed.ecs.scheduler.tasks[0].process
-    assert old is not None
-    answer = await deployed.call("ecs", "update_service", **SERVICE, forceNewDeployment=True)
-    states = [(one["status"], one["rolloutState"]) for one in answer["service"]["deployments"]]
-    assert states == [("PRIMARY", "IN_PROGRESS"), ("ACTIVE", "COMPLETED")]
-    service = await deployed.settled(answer["service"]["deployments"][0]["id"])
-    with pytest.raises(ProcessLookupError):
-        os.kill(old.pid, 0)
-    assert (await deployed.get()).json()["image"] == "shielda/control-plane:2026.11.18"
-    assert service["events"][0]["message"] == "(service control-plane) has reached a steady state."
-    arn = service["currentServiceDeployment"]
-    record = await deployed.call("ecs", "describe_service_deployments", serviceDeploymentArns=[arn])
-    assert record["serviceDeployments"][0]["status"] == "SUCCESSFUL"
-
-
-async def test_updating_to_the_same_revision_makes_no_new_deployment(deployed: World) -> None:
-    before = (await deployed.service())["deployments"][0]["id"]
-    answer = await deployed.call("ecs", "update_service", **SERVICE, taskDefinition="control-plane:7")
-    assert [one["id"] for one in answer["service"]["deployments"]] == [before]
-
-
-async def test_the_service_is_never_without_a_task_during_a_forced_deployment(deployed: World) -> None:
-    answer = await deployed.call("ecs", "update_service", **SERVICE, forceNewDeployment=True)
-    finished = asyncio.create_task(deployed.settled(answer["service"]["deployments"][0]["id"]))
-    while not finished.done():
-        assert (await deployed.get()).status_code == 200
-    await finished
-
-
-async def test_a_bad_deploy_keeps_failing_and_the_previous_revision_recovers(deployed: World) -> None:
-    await deployed.ecs.deploy_badly()
-
-    async def failing() -> dict[str, Any] | None:
-        primary = (await deployed.service())["deployments"][0]
-        return primary if primary["failedTasks"] >= 2 else None
-
-    primary = await until(failing)
-    assert primary["rolloutState"] == "IN_PROGRESS"
-    assert primary["taskDefinition"].endswith(":8")
-    assert (await deployed.get()).status_code in (500, 502, 503)
-    stopped = await deployed.call("ecs", "list_tasks", cluster="shielda", desiredStatus="STOPPED")
-    tasks = (await deployed.call("ecs", "describe_tasks", cluster="shielda", tasks=stopped["taskArns"]))["tasks"]
-    failed = [task for task in tasks if task.get("stopCode") == "EssentialContainerExited"]
-    assert failed[0]["stoppedReason"] == "Essential container in task exited"
-    assert failed[0]["containers"][0]["exitCode"] == 1
-    answer = await deployed.call("ecs", "update_service", **SERVICE, taskDefinition="control-plane:7")
-    await deployed.settled(answer["service"]["deployments"][0]["id"])
-    assert (await deployed.get()).status_code == 200
-
-
-async def test_stopping_a_bad_deployment_rolls_back_to_the_last_completed_revision(deployed: World) -> None:
-    await deployed.ecs.deploy_badly()
-    arn = (await deployed.service())["currentServiceDeployment"]
-    await deployed.call("ecs", "stop_service_deployment", serviceDeploymentArn=arn, stopType="ROLLBACK")
-
-    async def status() -> bool:
-        found = await deployed.call("ecs", "describe_service_deployments", serviceDeploymentArns=[arn])
-        return found["serviceDeployments"][0]["status"] == "ROLLBACK_SUCCESSFUL"
-
-    await until(status)
-    assert (await deployed.service())["taskDefinition"].endswith(":7")
+async def test_a_call_with_a_value_aws_does_not_know_is_refused(world: World) -> None:
     with pytest.raises(ClientError) as error:
-        await deployed.call("ecs", "stop_service_deployment", serviceDeploymentArn=arn)
-    assert code_of(error) == "ConflictException"
+        await world.call("ecs", "list_tasks", cluster="shielda", desiredStatus="SLEEPING")
+    assert code_of(error) == "InvalidParameterException"
+    assert "SLEEPING" in error.value.response["Error"]["Message"]
 
 
-async def test_the_circuit_breaker_fails_the_deployment_and_rolls_back(deployed: World) -> None:
-    breaker = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
-    answer = await deployed.call(
-        "ecs", "update_service", **SERVICE, taskDefinition="control-plane:8", deploymentConfiguration=breaker
-    )
-    arn = answer["service"]["currentServiceDeployment"]
+async def test_the_journal_is_plain_json_and_keeps_no_secret(world: World) -> None:
+    def put(region: str, params: dict[str, Any]) -> dict[str, Any]:
+        assert params["SecretString"] == "hunter2"
+        return {"Name": params["SecretId"]}
 
-    async def status() -> bool:
-        found = await deployed.call("ecs", "describe_service_deployments", serviceDeploymentArns=[arn])
-        return found["serviceDeployments"][0]["status"] == "ROLLBACK_SUCCESSFUL"
-
-    await until(status)
-    assert (await deployed.get()).status_code == 200
-
-
-async def test_a_hung_task_is_counted_running_and_cured_by_a_forced_deployment(deployed: World) -> None:
-    frozen = await deployed.ecs.hang()
-    answer = await deployed.get()
-    assert answer.status_code == 504
-    assert answer.json() == {"error": "The task did not answer within 0.4 seconds."}
-    assert (await deployed.service())["runningCount"] == 1
-    update = await deployed.call("ecs", "update_service", **SERVICE, forceNewDeployment=True)
-    await deployed.settled(update["service"]["deployments"][0]["id"])
-    assert (await deployed.get()).status_code == 200
-    with pytest.raises(ProcessLookupError):
-        os.kill(frozen[0], 0)
-
-
-async def test_a_task_that_dies_is_started_again(deployed: World) -> None:
-    first = deployed.ecs.scheduler.tasks[0]
-    assert first.process is not None
-    first.process.kill()
-
-    async def another() -> bool:
-        return any(task.serving and task is not first for task in deployed.ecs.scheduler.tasks)
-
-    await until(another)
-    assert first.exit_code == 137
-    assert (await deployed.get()).status_code == 200
-
-
-async def test_scaling_to_nothing_and_back(deployed: World) -> None:
-    await deployed.call("ecs", "update_service", **SERVICE, desiredCount=0)
-
-    async def empty() -> bool:
-        return (await deployed.service())["runningCount"] == 0
-
-    await until(empty)
-    answer = await deployed.get()
-    assert (answer.status_code, answer.json()) == (503, {"error": "No task of the control plane is running."})
-    await deployed.call("ecs", "update_service", **SERVICE, desiredCount=1)
-
-    async def healthy() -> bool:
-        return (await deployed.get()).status_code == 200
-
-    await until(healthy)
-
-
-@pytest.mark.parametrize(
-    ("method", "params", "code"),
-    [
-        ("update_service", {**SERVICE, "taskDefinition": "control-plane:99"}, "ClientException"),
-        ("update_service", {**SERVICE, "service": "nobody"}, "ServiceNotFoundException"),
-        ("update_service", {**SERVICE, "cluster": "nowhere"}, "ClusterNotFoundException"),
-        ("list_tasks", {"cluster": "nowhere"}, "ClusterNotFoundException"),
-        ("describe_task_definition", {"taskDefinition": "other:1"}, "ClientException"),
-        ("stop_service_deployment", {"serviceDeploymentArn": "arn:none"}, "ServiceDeploymentNotFoundException"),
-    ],
-)
-async def test_ecs_refuses_with_the_right_codes(deployed: World, method: str, params: dict[str, Any], code: str) -> None:
-    with pytest.raises(ClientError) as error:
-        await deployed.call("ecs", method, **params)
-    assert code_of(error) == code
-
-
-async def test_the_history_names_the_previous_revision_and_its_image(deployed: World) -> None:
-    listed = await deployed.call("ecs", "list_service_deployments", **SERVICE)
-    assert [one["status"] for one in listed["serviceDeployments"]] == ["SUCCESSFUL", "SUCCESSFUL"]
-    newest = await deployed.call("ecs", "list_task_definitions", familyPrefix="control-plane", sort="DESC")
-    assert [arn.rpartition(":")[2] for arn in newest["taskDefinitionArns"]] == ["8", "7", "6"]
-    told = await deployed.call("ecs", "describe_task_definition", taskDefinition="control-plane:6")
-    repository, _, tag = told["taskDefinition"]["containerDefinitions"][0]["image"].partition(":")
-    images = await deployed.call("ecr", "describe_images", repositoryName=repository, imageIds=[{"imageTag": tag}])
-    assert images["imageDetails"][0]["imageTags"] == ["2026.11.04"]
-    with pytest.raises(ClientError) as error:
-        await deployed.call("ecr", "describe_images", repositoryName=repository, imageIds=[{"imageTag": "gone"}])
-    assert code_of(error) == "ImageNotFoundException"
+    world.front.add("secretsmanager", {"PutSecretValue": put})
+    await world.call("secretsmanager", "put_secret_value", SecretId="shielda/database-url", SecretString="hunter2")
+    now = datetime.now(UTC)
+    await world.call("cloudwatch", "get_metric_data", MetricDataQueries=[], StartTime=now - timedelta(1), EndTime=now)
+    told = json.dumps(world.journal.calls())
+    assert "hunter2" not in told
+    assert now.strftime("%Y-%m-%dT%H:%M:%S") in told
 
 
 # --- logs, alarms, the program ----------------------------------------------------------------------------------
@@ -466,7 +246,7 @@ async def test_what_the_program_says_arrives_in_its_log_group(deployed: World) -
         return found["events"]
 
     events = await until(traceback)
-    assert "column organizations.plan does not exist" in events[0]["message"]
+    assert "column organizations.plan_tier does not exist" in events[0]["message"]
     assert events[0]["logStreamName"].startswith("ecs/control-plane/")
 
 

@@ -1,0 +1,73 @@
+"""What botocore's service models know: operations, shapes, error codes, and what does not fit them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import botocore.session
+from botocore.validate import ParamValidator
+
+# botocore files a few services under another name than the one requests are signed with.
+SERVICE_OF_SIGNING_NAME = {"monitoring": "cloudwatch", "email": "ses"}
+
+# Codes that any operation may answer with, beside those its own model lists.
+COMMON_CODES = frozenset(
+    """
+    AccessDenied AccessDeniedException AuthFailure ExpiredToken IncompleteSignature InternalFailure InternalError
+    InvalidAction InvalidClientTokenId InvalidParameterCombination InvalidParameterException InvalidParameterValue
+    MissingAuthenticationToken MissingAuthenticationTokenException MissingParameter OptInRequired RequestExpired
+    RequestLimitExceeded SerializationException ServerException ServiceUnavailable Throttling ThrottlingException
+    UnknownOperationException UnrecognizedClientException ValidationError ValidationException
+    """.split()  # noqa: SIM905 (a list of thirty strings, one a line, would be a page)
+)
+
+
+@cache
+def _session() -> Any:
+    return botocore.session.Session()
+
+
+@cache
+def model_of(service: str) -> Any:
+    """botocore's ServiceModel of a service by its boto3 name; raises UnknownServiceError where there is none."""
+    return _session().get_service_model(service)
+
+
+def service_of(signing_name: str) -> str:
+    """The boto3 name of the service that a credential scope names."""
+    return SERVICE_OF_SIGNING_NAME.get(signing_name, signing_name)
+
+
+def operation_model(service: str, operation: str) -> Any | None:
+    """The model of an operation, or None if the service has none of that name."""
+    model = model_of(service)
+    return model.operation_model(operation) if operation in model.operation_names else None
+
+
+def misfits(value: Any, shape: Any) -> str:
+    """What of a value does not fit a shape of botocore's: missing, unknown or ill-typed members, unknown words."""
+    problems = ParamValidator().validate(value, shape)
+    if problems.has_errors():
+        return " ".join(problems.generate_report().split())
+    return " ".join(_unknown_words(value, shape, "input"))
+
+
+def _unknown_words(value: Any, shape: Any, name: str) -> Iterator[str]:
+    if shape.type_name == "structure":
+        for key, inner in value.items():
+            yield from _unknown_words(inner, shape.members[key], f"{name}.{key}")
+    elif shape.type_name == "list":
+        for inner in value:
+            yield from _unknown_words(inner, shape.member, name)
+    elif shape.type_name == "string" and shape.enum and value not in shape.enum:
+        yield f"Value {value!r} at {name} is not one of {', '.join(shape.enum)}."
+
+
+def declared_errors(service: str, operation: str) -> dict[str, int]:
+    """Error code -> HTTP status, as the operation's model declares them."""
+    model = operation_model(service, operation)
+    if model is None:
+        return {}
+    return {shape.error_code: shape.metadata.get("error", {}).get("httpStatusCode", 400) for shape in model.error_shapes}

@@ -1,0 +1,95 @@
+"""The rehearsal's control plane on a real database: what it answers while the database is well, gone and hung."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from rehearsal.aws.clock import Clock
+from rehearsal.aws.ecs import Ecs
+from rehearsal.aws.logs import Logs
+from rehearsal.balancer import Balancer
+from rehearsal.database import Database
+from rehearsal.processes import Processes
+from tests.world.aws_world import until
+
+GROUP = "/ecs/shielda-control-plane"
+
+
+@pytest.fixture(scope="module")
+def room() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="rehearsal-test-"))
+    path.chmod(0o755)  # The account of the servers must get in.
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+async def database(room: Path) -> AsyncIterator[Database]:
+    async with (
+        Processes(room / "processes.json") as processes,
+        Database(processes, room / "world", cache=room / "cache").running() as database,
+    ):
+        yield database
+
+
+@pytest.fixture
+async def logs() -> Logs:
+    return Logs(clock=Clock(600))
+
+
+@pytest.fixture
+async def client(database: Database, logs: Logs, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the public name, with a control plane deployed behind it as a child of `Processes`."""
+    balancer = Balancer(seconds=3)
+    await balancer.start()
+    async with Processes(tmp_path / "processes.json") as processes:
+        ecs = Ecs(
+            clock=Clock(600),
+            logs=logs,
+            balancer=balancer,
+            environment=lambda: {"DATABASE_URL": database.dsn("shielda"), "AGENT_TOKEN": "let-me-in"},
+            spawn=lambda name, argv, env: processes.start(name, argv, env=env, stdout=subprocess.PIPE),
+        )
+        await ecs.start(7)
+        async with httpx.AsyncClient(base_url=balancer.url, timeout=10) as client:
+            yield client
+        await ecs.close()
+    await balancer.close()
+
+
+async def test_what_is_acknowledged_is_in_the_database(client: httpx.AsyncClient, database: Database) -> None:
+    assert (await client.get("/api/health")).json()["database"] == "ok"
+    assert (await client.get("/api/organizations/count")).json() == {"count": 40}
+    for _ in range(2):  # a writer that asks again makes no second record
+        assert (await client.post("/api/records", json={"id": 7001, "body": "kept"})).status_code == 201
+    headers = {"Authorization": "Bearer let-me-in"}
+    assert (await client.post("/api/agents/heartbeat", json={"agent": "edge-1"}, headers=headers)).status_code == 200
+    async with await psycopg.AsyncConnection.connect(database.dsn("shielda")) as connection:
+        records = await (await connection.execute("SELECT body FROM records WHERE id = 7001")).fetchall()
+        beats = await (await connection.execute("SELECT DISTINCT agent FROM heartbeats")).fetchall()
+    assert records == [("kept",)]
+    assert beats == [("edge-1",)]  # the health check leaves none
+
+
+async def test_health_fails_with_a_sentence_and_comes_back_by_itself(
+    client: httpx.AsyncClient, database: Database, logs: Logs
+) -> None:
+    await database.hang_primary()
+    answer = await client.get("/api/health")
+    assert answer.status_code == 503
+    assert answer.json()["database"] == "The database did not answer in time."
+    await database.heal()
+
+    async def healthy() -> bool:
+        return (await client.get("/api/health")).status_code == 200
+
+    await until(healthy)
+    assert any("the health check failed" in line for line in logs.lines("us-west-2", GROUP))
