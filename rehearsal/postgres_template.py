@@ -88,8 +88,10 @@ def settings(binaries: Binaries) -> str:
 def roles(binaries: Binaries) -> str:
     """The application's and the bot's roles; passwords come when a world starts."""
     reserved = ", pg_use_reserved_connections" if binaries.major >= 16 else ""
+    # Before 16 no slot can be reserved for the bot, so the application gets a limit that has the same effect.
+    limit = "" if binaries.major >= 16 else " CONNECTION LIMIT 24"
     return f"""
-CREATE ROLE {OWNER} LOGIN;
+CREATE ROLE {OWNER} LOGIN{limit};
 CREATE ROLE {BOT} LOGIN;
 GRANT pg_monitor, pg_signal_backend, pg_read_all_data{reserved} TO {BOT};
 ALTER ROLE {BOT} SET log_statement = 'all';

@@ -80,13 +80,13 @@ class _Side(asyncio.Protocol):
         self._target = target
         self._other = other
         self._transport: asyncio.Transport | None = None
+        self._early: list[bytes] = []  # What a client says before the server is reached.
         self._connecting: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._live.add(self)
         if self.is_client:
-            self._transport.pause_reading()
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
     async def _connect(self) -> None:
@@ -101,12 +101,14 @@ class _Side(asyncio.Protocol):
         self._other = server
         if self._transport is None or self._transport.is_closing():
             server.abort()
-        else:
-            self._transport.resume_reading()
+        elif server._transport and self._early:
+            server._transport.write(b"".join(self._early))
 
     def data_received(self, data: bytes) -> None:
         if self._other and self._other._transport:
             self._other._transport.write(data)
+        else:
+            self._early.append(data)
 
     def pause_writing(self) -> None:
         if self._other and self._other._transport:
