@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import secrets
@@ -11,16 +12,18 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 from psycopg import conninfo, sql
 
 from rehearsal import postgres_binaries, postgres_template
 from rehearsal.postgres import Server, ServerError
 from rehearsal.postgres_template import BOT, DATABASE, OWNER, SUPERUSER, Template, superuser
-from rehearsal.processes import Processes, eventually
+from rehearsal.processes import ProcessError, Processes, eventually
 from rehearsal.proxy import Proxy
 
 STANDBY = "standby"
 LEAK = "nightly-report"
+log = logging.getLogger(__name__)
 
 
 class Database:
@@ -122,8 +125,8 @@ class Database:
         """
         await self.redundant()
         async with self._changing:
-            if (promoted := self.standby) is None:
-                raise ServerError("There is no standby to fail over to.")
+            promoted = self.standby
+            assert promoted is not None
             await self._proxy.refuse()
             await self.primary.kill()
             self._proxy.abort()
@@ -142,9 +145,12 @@ class Database:
             await self._open()
 
     async def redundant(self, timeout: float = 30.0) -> None:
-        """Returns when a standby under construction is ready; at once when none is."""
+        """Returns when a standby under construction is ready, at once when none is; ServerError after `timeout`."""
         if self._rebuild:
-            await asyncio.wait_for(asyncio.shield(self._rebuild), timeout)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._rebuild), timeout)
+        if self.standby is None:
+            raise ServerError(f"There was no standby in {self.other_zone} after {timeout:g} s.")
 
     async def hang_primary(self) -> None:
         """Fault: every process of the primary stops. Connections are taken, and nothing is ever answered."""
@@ -174,8 +180,6 @@ class Database:
             if not self.primary.running:
                 await self.primary.start()
             await self._open()
-            if self.standby is None and (self._rebuild is None or self._rebuild.done()):
-                self._start_rebuild()
 
     def _server(self, zone: str) -> Server:
         self._generation += 1
@@ -233,10 +237,21 @@ class Database:
         await self._proxy.accept()
 
     def _start_rebuild(self) -> None:
-        self._rebuild = asyncio.create_task(self._build_standby(), name="rebuild the standby")
+        self._rebuild = asyncio.create_task(self._rebuild_standby(), name="rebuild the standby")
 
-    async def _build_standby(self) -> None:
-        standby = self._server(self.other_zone)
+    async def _rebuild_standby(self) -> None:
+        """Tries until there is a standby again: the primary may be hung or gone for a while."""
+        while True:
+            standby = self._server(self.other_zone)
+            try:
+                return await self._build(standby)
+            except (ServerError, ProcessError, TimeoutError, OSError, psycopg.Error) as error:
+                log.info("no standby in %s yet: %s", self.other_zone, error)
+            await standby.kill()
+            await self.primary.reload(synchronous_standby_names="")  # No commit waits for a standby that is not there.
+            await asyncio.sleep(0.2)
+
+    async def _build(self, standby: Server) -> None:
         await self._clear(keep=self.primary.data)
         await standby.copy_from(self.primary.port, self._template.password, SUPERUSER)
         await self._attach(standby)

@@ -1,0 +1,86 @@
+"""What a rehearsal's bot is told: the dr.toml of this world, its environment, and the command line that starts it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+INCIDENT_CHANNEL = "C0INCIDENT"
+BOT_TOKEN = "xoxb-rehearsal"
+APP_TOKEN = "xapp-rehearsal"
+_NOT_PASSED_ON = ("AWS_", "SLACK_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy")
+
+TOML = """\
+# Written by the rehearsal for its own bot; made anew at every start.
+[slack]
+channel = "{channel}"
+api_url = "{slack_api}"
+posts_per_second = 25
+
+[state]
+url = "{state_url}"
+
+[aws]
+region = "us-west-2"
+dr_region = "us-east-1"
+speed = {speed}
+
+[aws.endpoints]
+{endpoints}
+
+[control_plane]
+cluster = "shielda"
+service = "control-plane"
+log_group = "/ecs/shielda-control-plane"
+health_url = "{public}/api/health"
+heartbeat_url = "{public}/api/agents/heartbeat"
+
+[database]
+instance = "shielda-prod"
+alarm = "shielda-rds-cpu-high"
+dsn_env = "DATABASE_URL"
+
+[authority]
+requesters = ["U0ALICE", "U0BOB", "U0CAROL"]
+approvers = ["U0ALICE", "U0BOB", "U0CAROL", "U0GINA"]   # Gina is a guest: listed by mistake, and refused all the same
+expiry_minutes = {expiry_minutes}
+"""
+
+
+def toml(
+    *, slack_api: str, state_url: str, speed: float, endpoints: Mapping[str, str], public: str, expiry_minutes: float
+) -> str:
+    """The text of the rehearsal's dr.toml."""
+    return TOML.format(
+        channel=INCIDENT_CHANNEL,
+        slack_api=slack_api,
+        state_url=state_url,
+        speed=float(speed),
+        endpoints="\n".join(f'{region} = "{url}"' for region, url in endpoints.items()),
+        public=public,
+        expiry_minutes=expiry_minutes,
+    )
+
+
+def environment(database_url: str) -> dict[str, str]:
+    """The variables a rehearsal's bot needs, without any of this machine's AWS, Slack or proxy settings."""
+    return {
+        "SLACK_BOT_TOKEN": BOT_TOKEN,
+        "SLACK_APP_TOKEN": APP_TOKEN,
+        "SLACK_SIGNING_SECRET": "rehearsal",
+        "DATABASE_URL": database_url,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def inherited() -> dict[str, str]:
+    """This process's environment without what could lead a rehearsal into the real world."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_NOT_PASSED_ON)}
+
+
+def bot_command(config: Path, *words: str) -> list[str]:
+    """The command line of the `dr` program with this settings file: `bot_command(path, "serve")`."""
+    word, *rest = words
+    return [sys.executable, "-m", "bot", word, "--config", str(config), *rest]
