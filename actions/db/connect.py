@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -74,11 +75,14 @@ MEANING = {
 }
 STATE_OF_SERVER = """
 SELECT pg_is_in_recovery() AS in_recovery, current_setting('transaction_read_only') = 'on' AS read_only,
+  pg_postmaster_start_time() AS started_at,
   current_setting('max_connections')::int AS slots,
   current_setting('superuser_reserved_connections')::int
     + coalesce(current_setting('reserved_connections', true)::int, 0) AS kept,
   (SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid()
-     AND (backend_type = 'client backend' OR backend_type IS NULL AND datid IS NOT NULL)) AS used
+     AND (backend_type = 'client backend' OR backend_type IS NULL AND datid IS NOT NULL)) AS used,
+  (SELECT coalesce(extract(epoch FROM now() - min(xact_start)), 0)::float8 FROM pg_stat_activity
+     WHERE pid <> pg_backend_pid() AND backend_type = 'client backend') AS oldest_transaction
 """
 
 
@@ -102,6 +106,29 @@ class Diagnosis:
     def answers(self) -> bool:
         """Whether the database is well as far as a connection shows."""
         return self.kind == "answers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What a server says about itself. `kept` of its `slots` are reserved; `oldest_transaction` is in seconds."""
+
+    in_recovery: bool
+    read_only: bool
+    started_at: datetime
+    slots: int
+    kept: int
+    used: int
+    oldest_transaction: float
+
+    @property
+    def for_all(self) -> int:
+        """The slots that ordinary roles may use."""
+        return self.slots - self.kept
+
+    @property
+    def free_percent(self) -> float:
+        """How many of those are free, in percent."""
+        return 100 * max(self.for_all - self.used, 0) / max(self.for_all, 1)
 
 
 class Databases:
@@ -169,14 +196,23 @@ class Databases:
         except psycopg.Error as error:
             raise Uncertain(f"The statement was sent, and did not end well: {_sentence(error)}") from error
 
+    async def state(self) -> State:
+        """What the server behind the DSN says about itself, over one new connection."""
+        async with self.session("change", timeout=5) as connection:  # a read-only session would call every server read-only
+            row = await (await connection.execute(STATE_OF_SERVER)).fetchone()
+        return State(**(row or {}))
+
+    async def write_probe(self) -> None:
+        """Commit 184 bytes that mean nothing, as any write is committed: standbys included. Raises `DatabaseUnreachable`."""
+        async with self.session("change", timeout=5) as connection:
+            await connection.execute("SELECT pg_logical_emit_message(true, 'dr', 'probe')")
+
     async def diagnose(self) -> Diagnosis:
         """Tell the failures apart: by SQLSTATE where there is one, by a raw handshake where there is none."""
         try:
-            async with self.session("change", timeout=5) as connection:  # a read-only session would call every server read-only
-                row = await (await connection.execute(STATE_OF_SERVER)).fetchone()
+            return judge_state(await self.state())
         except DatabaseUnreachable as error:
             return await self._diagnose_failure(error)
-        return _diagnose_state(row or {})
 
     async def _diagnose_failure(self, error: DatabaseUnreachable) -> Diagnosis:
         if error.sqlstate:
@@ -204,13 +240,13 @@ def judge_handshake(seen: Handshake, said: str) -> Diagnosis:
     return _diagnosis(kind, f"{seen.says}.")
 
 
-def _diagnose_state(row: DictRow) -> Diagnosis:
-    used, free_for_all = int(row["used"]), int(row["slots"]) - int(row["kept"])
-    connections = f"{used} of {free_for_all} connections are used, {row['kept']} more are reserved"
-    if used >= free_for_all:
+def judge_state(state: State) -> Diagnosis:
+    """The diagnosis from a server that let us in; an application may be locked out while we use a reserved slot."""
+    connections = f"{state.used} of {state.for_all} connections are used, {state.kept} more are reserved"
+    if state.used >= state.for_all:
         return _diagnosis("slots used up", f"{connections}; we came in through a reserved one.")
-    if row["in_recovery"] or row["read_only"]:
-        why = "it is in recovery: a standby" if row["in_recovery"] else "default_transaction_read_only is on"
+    if state.in_recovery or state.read_only:
+        why = "it is in recovery: a standby" if state.in_recovery else "default_transaction_read_only is on"
         return _diagnosis("read-only", f"{why}; {connections}.")
     return _diagnosis("answers", f"{connections}.")
 

@@ -1,0 +1,13 @@
+"""The psql line that a person would type."""
+
+from __future__ import annotations
+
+import re
+
+READ_BY_THE_SHELL = re.compile(r'([$`"\\])')  # inside double quotes
+
+
+def psql(sql: str) -> str:
+    """The statement as an argument of psql, quoted for the shell."""
+    quoted = READ_BY_THE_SHELL.sub(r"\\\1", sql)
+    return f'psql "$DATABASE_URL" -c "{quoted}"'

@@ -1,0 +1,246 @@
+"""Scenario 2, database failure: tell first what is the matter, then fail over, end idle sessions, or only watch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from actions.aws import cloudwatch, rds
+from actions.aws.cloudwatch import Alarm
+from actions.aws.rds import FailOver, FailoverFinished, Instance
+from actions.base import Finding, Json, Step, ok, stop, warn
+from actions.db.health import ConnectionsFree, DatabaseWrites, PrimaryServes
+from actions.db.sessions import EndIdleSessions, IdleSession, idle_sessions
+from actions.health import HealthAnswers
+from actions.world import World
+from commands.facts import Fact, read
+from commands.plan import Plan, Stage
+from commands.scenario import scenario
+
+if TYPE_CHECKING:
+    from actions.db.connect import Diagnosis, State
+
+FAILOVER = "database failover"
+IDLE_FOR = 60
+NOT_CURED = {  # what no failover cures, and what does
+    "dns": "A failover changes no name: look at the DSN's host and at the resolver",
+    "tls": "A failover changes no certificate: look at sslmode, sslrootcert and the host in the DSN",
+    "auth": "A failover changes no password: look at the role, the password and the database name in the DSN",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What was read about the database."""
+
+    instance: Fact[Instance]
+    events: Fact[list[rds.Event]]
+    alarm: Fact[Alarm] | None
+    diagnosis: Fact[Diagnosis]
+    state: Fact[State]
+    idle: Fact[list[IdleSession]]
+
+    @property
+    def kind(self) -> str:
+        """The diagnosis in a word; "unknown" where there is none."""
+        return self.diagnosis.value.kind if self.diagnosis.value else "unknown"
+
+    @property
+    def failing_over(self) -> bool:
+        """Whether RDS is failing over or rebooting by now."""
+        rebooting = self.instance.value is not None and self.instance.value.status == "rebooting"
+        return rebooting or rds.under_way(self.events.value or [])
+
+
+@scenario(FAILOVER)
+async def failover(world: World, *, idle_for: int = IDLE_FOR) -> Plan:
+    """Bring the database back: fail over to the standby, or end idle sessions where no connection slot is left."""
+    seen = await look(world)
+    arguments = {} if idle_for == IDLE_FOR else {"idle_for": str(idle_for)}
+    if seen.failing_over:
+        return _plan(
+            world, seen, "watch", arguments, _watch(world), "A failover is under way already, so nothing is asked of RDS."
+        )
+    if seen.kind == "slots used up":
+        why = "No connection slot is free. A failover does not cure that: the applications would take them all again."
+        return _plan(world, seen, "end idle sessions", arguments, _end_sessions(world, seen, idle_for), why, idle_for)
+    why = f"{_diagnosis_said(seen)} A failover promotes the standby in the other zone."
+    return _plan(world, seen, "failover", arguments, _fail_over(world), why)
+
+
+async def look(world: World) -> Seen:
+    """Read all sources at once."""
+    site, region = world.site.database, world.site.aws.region
+    since = datetime.now(UTC) - timedelta(minutes=60)
+    async with asyncio.TaskGroup() as group:
+        instance = group.create_task(read("RDS", rds.describe_instance(world, site.instance, region)))
+        events = group.create_task(read("RDS events", rds.events(world, site.instance, region, since=since)))
+        alarm = group.create_task(_alarm(world))
+        diagnosis = group.create_task(read("The database", world.databases.diagnose()))
+        state = group.create_task(read("The database's statistics", world.databases.state()))
+        idle = group.create_task(read("The list of sessions", idle_sessions(world)))
+    return Seen(
+        instance=instance.result(),
+        events=events.result(),
+        alarm=alarm.result(),
+        diagnosis=diagnosis.result(),
+        state=state.result(),
+        idle=idle.result(),
+    )
+
+
+def _plan(
+    world: World, seen: Seen, rule: str, arguments: dict[str, str], stages: tuple[Stage, ...], why: str, idle_for: int = IDLE_FOR
+) -> Plan:
+    findings = {"watch": _watch_findings, "failover": _failover_findings}.get(rule)
+    return Plan(
+        scenario=FAILOVER,
+        arguments=arguments,
+        why=why,
+        target=f"database {world.site.database.instance}",
+        stages=tuple(stage for stage in stages if stage),
+        basis=_basis(seen, rule),
+        findings=(*(findings(seen) if findings else _session_findings(seen, idle_for)), *_findings(seen)),
+        cost=COSTS[rule],
+    )
+
+
+COSTS = {
+    "failover": (
+        "All connections are cut. No write is taken for 60 to 120 s, which AWS gives as typical; long recovery takes longer.",
+        "Nothing that was acknowledged is lost: the standby is synchronous. Transactions in flight are rolled back.",
+    ),
+    "end idle sessions": (
+        "The transaction of each ended session is rolled back; its application sees a lost connection.",
+        "Whatever opened these sessions can open them again: look for it.",
+    ),
+    "watch": ("Nothing is changed.",),
+}
+
+
+def _basis(seen: Seen, rule: str) -> dict[str, Json]:
+    instance = seen.instance.value
+    if rule != "failover":
+        return {"rule": rule}
+    return {
+        "rule": rule,
+        "multi_az": instance.multi_az if instance else None,
+        "zone": instance.zone if instance else None,
+        "standby": instance.standby_zone if instance else None,
+    }
+
+
+def _fail_over(world: World) -> tuple[Stage, ...]:
+    return ((FailOver(instance=world.site.database.instance, region=world.site.aws.region),), _serving(world))
+
+
+def _watch(world: World) -> tuple[Stage, ...]:
+    return ((FailoverFinished(instance=world.site.database.instance, region=world.site.aws.region),), _serving(world))
+
+
+def _end_sessions(world: World, seen: Seen, idle_for: int) -> tuple[Stage, ...]:
+    matching = _matching(seen, idle_for)
+    step = EndIdleSessions(
+        applications=tuple(sorted({session.application for session in matching})),
+        idle_for_seconds=idle_for,
+        at_most=(len(matching) // 10 + 1) * 10,
+    )
+    health = HealthAnswers(url=world.site.control_plane.health_url)
+    return ((step,) if matching else (), tuple[Step, ...]((DatabaseWrites(), ConnectionsFree(), health)))
+
+
+def _serving(world: World) -> Stage:
+    return (DatabaseWrites(), PrimaryServes(), HealthAnswers(url=world.site.control_plane.health_url))
+
+
+def _matching(seen: Seen, idle_for: int) -> list[IdleSession]:
+    return [session for session in seen.idle.value or [] if session.idle_seconds >= idle_for]
+
+
+def _failover_findings(seen: Seen) -> Iterator[Finding]:
+    instance = seen.instance.value
+    if instance is None:
+        says = "RDS did not answer, so no failover can be asked for. If all of the region is down, plan `/dr region failover`."
+        yield stop(says, seen.instance.error)
+    elif not instance.multi_az:
+        yield stop(f"{instance.name} is not Multi-AZ, so there is no standby; plan `/dr database restore` instead.")
+    elif instance.status != "available":
+        yield stop(
+            f"{instance.name} is {instance.status}, and RDS fails over only an available instance; wait, or look at its events."
+        )
+    else:
+        yield ok(f"{instance.name} is available in {instance.zone}, with a standby in {instance.standby_zone or 'another zone'}.")
+    if seen.kind in NOT_CURED:
+        yield stop(f"{_diagnosis_said(seen)} {NOT_CURED[seen.kind]}.", _evidence(seen))
+    elif seen.kind == "answers":
+        yield warn(f"{_diagnosis_said(seen)} Failing over interrupts it for 60 to 120 s.", _evidence(seen))
+    elif seen.kind == "starting":
+        yield warn(f"{_diagnosis_said(seen)} It may come back by itself sooner than a failover would bring it.", _evidence(seen))
+    elif seen.diagnosis.known:
+        yield ok(f"{_diagnosis_said(seen)} This is the symptom.", _evidence(seen))
+
+
+def _session_findings(seen: Seen, idle_for: int) -> Iterator[Finding]:
+    yield ok(f"{_diagnosis_said(seen)} This is the symptom.", _evidence(seen))
+    sessions, matching = seen.idle.value, _matching(seen, idle_for)
+    if sessions is None:
+        says = "Our own role gets no slot either, so no session can be listed or ended: grant it pg_use_reserved_connections"
+        yield stop(f"{says}. `/dr control-plane restart anyway=yes` frees the control plane's own sessions.", seen.idle.error)
+    elif matching:
+        by_application = Counter(session.application or "(no name)" for session in matching)
+        counted = ", ".join(f"{count} of {name}" for name, count in by_application.most_common())
+        oldest = max(session.transaction_seconds for session in matching)
+        says = f"{len(matching)} sessions are idle in a transaction for {idle_for} s or longer: {counted}."
+        yield warn(says, f"The oldest transaction is {oldest:.0f} s old.")
+    elif sessions:
+        longest = int(sessions[0].idle_seconds)
+        says = f"{len(sessions)} sessions are idle in a transaction, none for {idle_for} s; the longest for {longest} s"
+        yield stop(f"{says}. Plan again with `/dr {FAILOVER} idle_for={max(longest // 2, 1)}`, or wait.")
+    else:
+        says = "No session is idle in a transaction, so none can be ended without breaking work under way"
+        yield stop(f"{says}. `/dr control-plane restart anyway=yes` frees the control plane's own sessions.")
+
+
+def _watch_findings(seen: Seen) -> Iterator[Finding]:
+    instance = seen.instance.value
+    newest = f"{seen.events.value[-1].message}" if seen.events.value else ""
+    if instance is not None:
+        yield ok(f"{instance.name} is {instance.status}; a failover is under way, and a second one would lead back.", newest)
+    if seen.diagnosis.known:
+        yield ok(_diagnosis_said(seen), _evidence(seen))
+
+
+def _findings(seen: Seen) -> Iterator[Finding]:
+    """What is worth knowing under each rule."""
+    alarm = seen.alarm.value if seen.alarm else None
+    if alarm is not None:
+        yield (warn if alarm.state == "ALARM" else ok)(f"Alarm {alarm.name} is in state {alarm.state}.", alarm.reason)
+    state, instance = seen.state.value, seen.instance.value
+    if state is not None:
+        says = f"{state.used} of {state.for_all} connections are used; the oldest transaction is {state.oldest_transaction:.0f} s old."
+        yield (warn if state.free_percent < 20 else ok)(says)
+    if instance is not None and instance.restorable_to is not None:
+        behind = (instance.at - instance.restorable_to).total_seconds() / 60
+        yield ok(f"A restore could go up to {instance.restorable_to:%H:%M:%S} UTC, {behind:.0f} min ago.")
+    if seen.events.value:
+        yield ok("RDS has events of the last hour.", " | ".join(f"{e.at:%H:%M:%S} {e.message}" for e in seen.events.value[-4:]))
+    for fact in (seen.events, seen.alarm, seen.diagnosis):
+        if fact is not None and not fact.known:
+            yield fact.missing()
+
+
+async def _alarm(world: World) -> Fact[Alarm] | None:
+    name = world.site.database.alarm
+    return await read(f"Alarm {name}", cloudwatch.alarm(world, name, world.site.aws.region)) if name else None
+
+
+def _diagnosis_said(seen: Seen) -> str:
+    return seen.diagnosis.value.says if seen.diagnosis.value else "What is the matter with the database is not known."
+
+
+def _evidence(seen: Seen) -> str:
+    return seen.diagnosis.value.evidence if seen.diagnosis.value else seen.diagnosis.error
