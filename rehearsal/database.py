@@ -153,11 +153,16 @@ class Database:
             raise ServerError(f"There was no standby in {self.other_zone} after {timeout:g} s.")
 
     async def hang_primary(self) -> None:
-        """Fault: every process of the primary stops. Connections are taken, and nothing is ever answered."""
+        """Fault: every process of the primary stops. Connections are taken, and nothing is ever answered.
+
+        A fault strikes a whole Multi-AZ database: a standby under construction is waited for first.
+        """
+        await self.redundant()
         await self.primary.hang()
 
     async def kill_primary(self) -> None:
-        """Fault: the primary dies as in a power cut; the endpoint refuses connections."""
+        """Fault: the primary dies as in a power cut; the endpoint refuses connections. Waits as `hang_primary`."""
+        await self.redundant()
         await self._proxy.refuse()
         await self.primary.kill()
 
