@@ -16,8 +16,7 @@ from bot import cards
 from bot.inbox import Inbox
 from bot.settings import Settings
 from bot.store import Item, Store
-from commands import BadCommand, help_text, parse
-from commands.scenario import Request
+from commands.scenario import BadCommand, Request, help_text, parse
 
 log = structlog.get_logger(__name__)
 CONNECTIONS = 2  # Slack sends each payload to one of them; one may be gone while the other lives

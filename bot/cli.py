@@ -64,7 +64,7 @@ async def _serve(settings: Settings, _options: argparse.Namespace) -> int:
 async def _plan(settings: Settings, options: argparse.Namespace) -> int:
     from actions.world import World
     from bot.planner import expiring
-    from commands import BadCommand, parse
+    from commands.scenario import BadCommand, parse
 
     world = World(settings)
     try:

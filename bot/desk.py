@@ -16,7 +16,7 @@ from bot.planner import Planner, plan_id
 from bot.runs import Runs
 from bot.store import Item, Refusal, Store
 from bot.tables import decisions
-from commands import BadCommand, parse
+from commands.scenario import BadCommand, parse
 
 log = structlog.get_logger(__name__)
 

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from actions.world import World
 from bot.settings import Settings
 from bot.store import Store
-from commands import SCENARIOS
 from commands.plan import Plan
+from commands.scenario import SCENARIOS
 
 
 class Planner:

@@ -137,9 +137,9 @@ def from_mapping(raw: Mapping[str, Any], name: str = "dr.toml") -> Settings:
 
 
 def _scenario_names() -> list[str]:
-    import commands  # the scenarios register themselves when the package is imported
+    from commands.scenario import SCENARIOS
 
-    return list(commands.SCENARIOS)
+    return list(SCENARIOS)
 
 
 def _lines(error: ValidationError) -> Iterator[str]:

@@ -22,7 +22,7 @@ from commands.plan import Plan, Stage
 from commands.scenario import scenario
 
 if TYPE_CHECKING:
-    from actions.db.connect import Diagnosis, State
+    from actions.db.connect import Diagnosis
 
 FAILOVER = "database failover"
 IDLE_FOR = 60
@@ -41,7 +41,6 @@ class Seen:
     events: Fact[list[rds.Event]]
     alarm: Fact[Alarm] | None
     diagnosis: Fact[Diagnosis]
-    state: Fact[State]
     idle: Fact[list[IdleSession]]
 
     @property
@@ -81,14 +80,12 @@ async def look(world: World) -> Seen:
         events = group.create_task(read("RDS events", rds.events(world, site.instance, region, since=since)))
         alarm = group.create_task(_alarm(world))
         diagnosis = group.create_task(read("The database", world.databases.diagnose()))
-        state = group.create_task(read("The database's statistics", world.databases.state()))
         idle = group.create_task(read("The list of sessions", idle_sessions(world)))
     return Seen(
         instance=instance.result(),
         events=events.result(),
         alarm=alarm.result(),
         diagnosis=diagnosis.result(),
-        state=state.result(),
         idle=idle.result(),
     )
 
@@ -219,9 +216,10 @@ def _findings(seen: Seen) -> Iterator[Finding]:
     alarm = seen.alarm.value if seen.alarm else None
     if alarm is not None:
         yield (warn if alarm.state == "ALARM" else ok)(f"Alarm {alarm.name} is in state {alarm.state}.", alarm.reason)
-    state, instance = seen.state.value, seen.instance.value
+    state, instance = (seen.diagnosis.value.state if seen.diagnosis.value else None), seen.instance.value
     if state is not None:
-        says = f"{state.used} of {state.for_all} connections are used; the oldest transaction is {state.oldest_transaction:.0f} s old."
+        oldest = f"the oldest transaction is {state.oldest_transaction:.0f} s old"
+        says = f"{state.used} of {state.for_all} connections are used; {oldest}."
         yield (warn if state.free_percent < 20 else ok)(says)
     if instance is not None and instance.restorable_to is not None:
         behind = (instance.at - instance.restorable_to).total_seconds() / 60

@@ -95,20 +95,6 @@ class DatabaseUnreachable(Unreachable):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """What is the matter with the database: one of the keys of `MEANING`, a sentence, and what it rests on."""
-
-    kind: str
-    says: str
-    evidence: str = ""
-
-    @property
-    def answers(self) -> bool:
-        """Whether the database is well as far as a connection shows."""
-        return self.kind == "answers"
-
-
-@dataclass(frozen=True, kw_only=True)
 class State:
     """What a server says about itself. `kept` of its `slots` are reserved; `oldest_transaction` is in seconds."""
 
@@ -129,6 +115,24 @@ class State:
     def free_percent(self) -> float:
         """How many of those are free, in percent."""
         return 100 * max(self.for_all - self.used, 0) / max(self.for_all, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What is the matter with the database: one of the keys of `MEANING`, a sentence, and what it rests on.
+
+    `state` is there where the server let us in.
+    """
+
+    kind: str
+    says: str
+    evidence: str = ""
+    state: State | None = None
+
+    @property
+    def answers(self) -> bool:
+        """Whether the database is well as far as a connection shows."""
+        return self.kind == "answers"
 
 
 class Databases:
@@ -244,15 +248,15 @@ def judge_state(state: State) -> Diagnosis:
     """The diagnosis from a server that let us in; an application may be locked out while we use a reserved slot."""
     connections = f"{state.used} of {state.for_all} connections are used, {state.kept} more are reserved"
     if state.used >= state.for_all:
-        return _diagnosis("slots used up", f"{connections}; we came in through a reserved one.")
+        return _diagnosis("slots used up", f"{connections}; we came in through a reserved one.", state)
     if state.in_recovery or state.read_only:
         why = "it is in recovery: a standby" if state.in_recovery else "default_transaction_read_only is on"
-        return _diagnosis("read-only", f"{why}; {connections}.")
-    return _diagnosis("answers", f"{connections}.")
+        return _diagnosis("read-only", f"{why}; {connections}.", state)
+    return _diagnosis("answers", f"{connections}.", state)
 
 
-def _diagnosis(kind: str, evidence: str) -> Diagnosis:
-    return Diagnosis(kind=kind, says=f"{MEANING[kind]}.", evidence=evidence)
+def _diagnosis(kind: str, evidence: str, state: State | None = None) -> Diagnosis:
+    return Diagnosis(kind=kind, says=f"{MEANING[kind]}.", evidence=evidence, state=state)
 
 
 def _with_options(dsn: str, profile: str) -> str:
