@@ -52,7 +52,7 @@ class App:
     async def connect(self) -> None:
         """Open the connections to Slack."""
         for handler in self._handlers:
-            await handler.connect_async()
+            await handler.connect_async()  # type: ignore[no-untyped-call]
 
     async def close(self) -> None:
         """Close the connections to Slack."""

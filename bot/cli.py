@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     log.set_up(level="INFO" if options.does is _serve else "WARNING")
     try:
-        return asyncio.run(options.does(load(options.config), options))
+        return int(asyncio.run(options.does(load(options.config), options)))
     except BadSettings as error:
         print(error, file=sys.stderr)
         return 2
@@ -167,8 +167,8 @@ def _details(story: Story) -> dict[str, Any]:
     for step_id, step in story.offer.plan.steps():
         state = states.get(step_id)
         seconds = round(state.ended - state.began, 3) if state and state.ended else None
-        known = {"outcome": state.state if state else "not begun", "says": state.says if state else "", "seconds": seconds}
-        steps.append({"id": step_id, "title": step.title, "command": step.command()} | known)
+        known: dict[str, Any] = {"id": step_id, "title": step.title, "command": step.command(), "seconds": seconds}
+        steps.append(known | {"outcome": state.state if state else "not begun", "says": state.says if state else ""})
     findings = [{"level": f.level, "says": f.says, "evidence": f.evidence} for f in story.offer.plan.findings]
     timeline = [{"at": _iso(line.at), "mark": line.mark, "text": line.text} for line in story.timeline]
     return {"steps": steps, "findings": findings, "timeline": timeline, "basis": dict(story.offer.plan.basis)}

@@ -34,7 +34,7 @@ class Inbox:
 
     async def record(self, item: Item) -> bool:
         """Write the item down; False where it was written before (a second delivery), and then nothing follows from it."""
-        recorded = asyncio.get_running_loop().create_future()
+        recorded: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, recorded))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())

@@ -88,8 +88,8 @@ class Runs(DBOSConfiguredInstance):
         for number, steps in enumerate(stages, 1):
             end = await self._stage(run_id, number, steps)
             if end:
-                return end
-        return await self._recorded("end", self._end_well, run_id)
+                return str(end)
+        return str(await self._recorded("end", self._end_well, run_id))
 
     async def _stage(self, run_id: str, number: int, steps: list[str]) -> str:
         """Carry out a stage until it is through; returns the run's end where a person or a stop ends it here."""
@@ -97,7 +97,7 @@ class Runs(DBOSConfiguredInstance):
         while pending:
             outcomes = await self._together(run_id, pending, attempt)
             if any(o is None for o in outcomes.values()):
-                return await self._recorded(f"stopped {number}#{attempt}", self._end_stopped, run_id)
+                return str(await self._recorded(f"stopped {number}#{attempt}", self._end_stopped, run_id))
             pending = [step for step, o in outcomes.items() if o and not outcome_from(o).ok]
             if not pending:
                 break
@@ -106,7 +106,7 @@ class Runs(DBOSConfiguredInstance):
             decision = await self._await_answer(question)
             end = await self._recorded(f"decide {question}", self._decide, run_id, question, pending, decision)
             if end:
-                return end
+                return str(end)
             if decision["choice"] == "skip":
                 break
             attempt += 1

@@ -1,0 +1,118 @@
+"""`dr check`: what would fail tonight? Settings are read already; Slack, AWS, the database and the addresses are asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from slack_sdk.errors import SlackApiError
+
+from actions.base import ActionError, Finding, Step, ok, stop, warn
+from actions.world import World
+from bot.app import slack_client
+from bot.outbox import LOST
+from bot.settings import BadSettings, Settings
+from commands.scenario import SCENARIOS
+
+SCOPES = frozenset({"commands", "chat:write", "channels:history", "channels:read", "users:read", "usergroups:read", "pins:write"})
+
+
+async def check(settings: Settings) -> list[Finding]:
+    """Ask everything that a recovery would need, concurrently; a finding for each, the bad ones with what to do."""
+    world = World(settings)
+    try:
+        answers = await asyncio.gather(
+            _slack(settings), _identity(world), _plans(world), _database(world), _health(world, settings.control_plane.health_url)
+        )
+    finally:
+        await world.close()
+    return [ok("The settings are well-formed."), *(finding for answer in answers for finding in answer)]
+
+
+async def _slack(settings: Settings) -> list[Finding]:
+    try:
+        client = slack_client(settings)
+        answer = await client.auth_test()
+        channel = (await client.conversations_info(channel=settings.slack.channel))["channel"]
+        await client.apps_connections_open(app_token=settings.app_token.reveal())
+    except BadSettings as error:
+        return [stop(str(error))]
+    except SlackApiError as error:
+        return [stop(f"Slack refused {error.response.get('error')}; look at the app's tokens, scopes and channel.")]
+    except LOST as error:
+        return [stop(f"Slack at {settings.slack.api_url} does not answer.", evidence=str(error))]
+    given = {scope.strip() for scope in answer.headers.get("x-oauth-scopes", "").split(",")}
+    missing = sorted(SCOPES - given)
+    scopes = (
+        stop(f"The Slack app lacks the scopes {', '.join(missing)}; manifest.yml has them all.")
+        if missing
+        else ok("Slack's scopes suffice.")
+    )
+    shared = (
+        [stop("The incident channel is shared with another company; choose one that is not.")]
+        if channel.get("is_ext_shared")
+        else []
+    )
+    return [ok(f"Slack knows this bot as {answer['user']} in {answer['team']}."), scopes, *shared]
+
+
+async def _identity(world: World) -> list[Finding]:
+    from actions.aws import sts  # boto3 is heavy, and other words of the program do without it
+
+    async def ask() -> Finding:
+        return ok(f"AWS in {world.site.aws.region} knows this bot as {(await sts.who(world, world.site.aws.region)).arn}.")
+
+    return [await _asked("AWS STS", ask())]
+
+
+async def _plans(world: World) -> list[Finding]:
+    """Make every scenario's plan: that asks all reads, and names the permissions its actions need."""
+    findings: list[Finding] = []
+    for name, scenario in SCENARIOS.items():
+        try:
+            plan = await scenario.make(world, {})
+        except Exception as error:  # whatever it is, tonight it would be in the way
+            findings.append(stop(f"/dr {name} cannot be planned: {error}"))
+            continue
+        silent = [f for f in plan.findings if "did not answer" in f.says]
+        findings += [stop(f"/dr {name}: {f.says}", f.evidence) for f in silent] or [ok(f"/dr {name} can be planned.")]
+        findings += await _permissions(world, plan.actions())
+    return findings
+
+
+async def _permissions(world: World, actions: tuple[Step, ...]) -> list[Finding]:
+    from actions.aws.iam import denied
+
+    needed = sorted({p for action in actions for p in action.permissions if not p.startswith("postgresql:")})
+    if not needed:
+        return []
+    try:
+        refused = await denied(world, needed)
+    except ActionError as error:
+        return [warn(f"Whether AWS would allow {', '.join(needed)} could not be simulated; it is unknown.", str(error))]
+    return [stop(f"AWS would refuse {p} to this role; add it to the role's policy.") for p in refused] or [
+        ok(f"AWS allows {', '.join(needed)}.")
+    ]
+
+
+async def _database(world: World) -> list[Finding]:
+    diagnosis = await world.databases.diagnose()
+    if diagnosis.kind == "answers":
+        return [ok("The database answers.", diagnosis.evidence)]
+    return [stop(f"The database does not serve this bot: {diagnosis.says}", diagnosis.evidence)]
+
+
+async def _health(world: World, url: str) -> list[Finding]:
+    async def ask() -> Finding:
+        answer = await world.http.get(url)
+        level = ok if answer.status == 200 else warn
+        return level(f"{url} answers {answer.status}.")
+
+    return [await _asked(url, ask())]
+
+
+async def _asked(source: str, question: Awaitable[Finding]) -> Finding:
+    try:
+        return await question
+    except ActionError as error:
+        return stop(f"{source} does not answer.", evidence=str(error))
