@@ -23,12 +23,13 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Drill:
-    """A fault and the command that a person would type against it."""
+    """A fault and the command that a person would type against it, `pause` seconds after the outage is seen."""
 
     name: str
     title: str
     fault: str
     command: str
+    pause: float = 0.0
 
 
 DRILLS = {
@@ -56,7 +57,8 @@ DRILLS = {
             name="too-many-connections",
             title="A report takes every connection; its idle sessions are ended, and no failover is made.",
             fault="too-many-connections",
-            command="database failover idle_for=1",
+            command="database failover idle_for=2",
+            pause=2.5,
         ),
     )
 }
@@ -131,6 +133,7 @@ class Rehearsed:
         await asyncio.sleep(self.random.uniform(0.1, 0.6))
         await self.world.faults.put(self.report.drill.fault)
         await self._until("the witness sees the outage", lambda: self.world.witness.report()["state"] == "down", 20)
+        await asyncio.sleep(self.report.drill.pause)
         requester, approver = self.random.sample(ON_CALL, 2)
         self.report.requested_by, self.report.approved_by = requester, approver
         try:

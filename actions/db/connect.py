@@ -87,11 +87,12 @@ SELECT pg_is_in_recovery() AS in_recovery, current_setting('transaction_read_onl
 
 
 class DatabaseUnreachable(Unreachable):
-    """The database did not answer. `sqlstate` is PostgreSQL's code, "" where there is none."""
+    """The database did not answer. `sqlstate` is PostgreSQL's code, "" where there is none; `silent`: a deadline went by."""
 
-    def __init__(self, says: str, *, sqlstate: str = "") -> None:
+    def __init__(self, says: str, *, sqlstate: str = "", silent: bool = False) -> None:
         super().__init__(says)
         self.sqlstate = sqlstate
+        self.silent = silent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,11 @@ class State:
     def for_all(self) -> int:
         """The slots that ordinary roles may use."""
         return self.slots - self.kept
+
+    @property
+    def used_up(self) -> bool:
+        """Whether ordinary roles are locked out, or as good as: sessions that come and go leave one slot in fifty free."""
+        return self.used >= self.for_all - max(1, self.for_all // 50)
 
     @property
     def free_percent(self) -> float:
@@ -157,9 +163,10 @@ class Databases:
             async with asyncio.timeout(2 * CONNECT_SECONDS):
                 return await psycopg.AsyncConnection.connect(_with_options(given, profile), autocommit=True, row_factory=dict_row)
         except TimeoutError as error:
-            raise DatabaseUnreachable(f"The database gave no connection within {2 * CONNECT_SECONDS} s.") from error
+            raise DatabaseUnreachable(f"The database gave no connection within {2 * CONNECT_SECONDS} s.", silent=True) from error
         except psycopg.Error as error:
-            raise DatabaseUnreachable(f"The database gave no connection: {_sentence(error, given)}") from error
+            silent = isinstance(error, psycopg.errors.ConnectionTimeout)
+            raise DatabaseUnreachable(f"The database gave no connection: {_sentence(error, given)}", silent=silent) from error
 
     @asynccontextmanager
     async def session(
@@ -171,7 +178,7 @@ class Databases:
             async with asyncio.timeout(timeout), connection:
                 yield connection
         except TimeoutError as error:
-            raise DatabaseUnreachable(f"The database did not answer within {timeout:g} s.") from error
+            raise DatabaseUnreachable(f"The database did not answer within {timeout:g} s.", silent=True) from error
         except psycopg.Error as error:
             raise DatabaseUnreachable(f"The database says: {_sentence(error)}", sqlstate=error.sqlstate or "") from error
 
@@ -221,6 +228,8 @@ class Databases:
     async def _diagnose_failure(self, error: DatabaseUnreachable) -> Diagnosis:
         if error.sqlstate:
             return _diagnosis(BY_STATE.get(error.sqlstate, "other"), f"{error} (SQLSTATE {error.sqlstate})")
+        if error.silent:
+            return _diagnosis("timeout", str(error))
         try:
             host, port, user, name, tls = _address(self.dsn)
         except psycopg.Error as unreadable:
@@ -247,7 +256,7 @@ def judge_handshake(seen: Handshake, said: str) -> Diagnosis:
 def judge_state(state: State) -> Diagnosis:
     """The diagnosis from a server that let us in; an application may be locked out while we use a reserved slot."""
     connections = f"{state.used} of {state.for_all} connections are used, {state.kept} more are reserved"
-    if state.used >= state.for_all:
+    if state.used_up:
         return _diagnosis("slots used up", f"{connections}; we came in through a reserved one.", state)
     if state.in_recovery or state.read_only:
         why = "it is in recovery: a standby" if state.in_recovery else "default_transaction_read_only is on"
