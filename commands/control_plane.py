@@ -58,15 +58,15 @@ async def restart(world: World, *, anyway: bool = False) -> Plan:
     seen = await look(world)
     reason = "" if anyway or seen.database_down else rollback_reason(seen)
     if reason:
-        return _rollback_plan(world, seen, reason)
-    return _restart_plan(world, seen, anyway)
+        return rollback_plan(world, seen, reason)
+    return restart_plan(world, seen, anyway)
 
 
 @scenario(ROLLBACK)
 async def rollback(world: World) -> Plan:
     """Roll the control plane back to the revision that was completed before the current one."""
     seen = await look(world)
-    return _rollback_plan(world, seen, rollback_reason(seen) or "A rollback was asked for.")
+    return rollback_plan(world, seen, rollback_reason(seen) or "A rollback was asked for.")
 
 
 async def look(world: World) -> Seen:
@@ -114,7 +114,8 @@ def rollback_reason(seen: Seen) -> str:
     return ""
 
 
-def _restart_plan(world: World, seen: Seen, anyway: bool) -> Plan:
+def restart_plan(world: World, seen: Seen, anyway: bool) -> Plan:
+    """The plan of a restart for what was seen."""
     site, region = world.site.control_plane, world.site.aws.region
     previous = seen.previous.value
     return Plan(
@@ -133,7 +134,8 @@ def _restart_plan(world: World, seen: Seen, anyway: bool) -> Plan:
     )
 
 
-def _rollback_plan(world: World, seen: Seen, why: str) -> Plan:
+def rollback_plan(world: World, seen: Seen, why: str) -> Plan:
+    """The plan of a rollback for what was seen."""
     site, region = world.site.control_plane, world.site.aws.region
     previous = seen.previous.value
     deploy: Stage = ()

@@ -32,6 +32,19 @@ NOT_CURED = {  # what no failover cures, and what does
     "auth": "A failover changes no password: look at the role, the password and the database name in the DSN",
 }
 
+SLOTS_USED_UP = "No connection slot is free. A failover does not cure that: the applications would take them all again."
+COSTS = {
+    "failover": (
+        "All connections are cut. No write is taken for 60 to 120 s, which AWS gives as typical; long recovery takes longer.",
+        "Nothing that was acknowledged is lost: the standby is synchronous. Transactions in flight are rolled back.",
+    ),
+    "end idle sessions": (
+        "The transaction of each ended session is rolled back; its application sees a lost connection.",
+        "Whatever opened these sessions can open them again: look for it.",
+    ),
+    "watch": ("Nothing is changed.",),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
@@ -58,17 +71,7 @@ class Seen:
 @scenario(FAILOVER)
 async def failover(world: World, *, idle_for: int = IDLE_FOR) -> Plan:
     """Bring the database back: fail over to the standby, or end idle sessions where no connection slot is left."""
-    seen = await look(world)
-    arguments = {} if idle_for == IDLE_FOR else {"idle_for": str(idle_for)}
-    if seen.failing_over:
-        return _plan(
-            world, seen, "watch", arguments, _watch(world), "A failover is under way already, so nothing is asked of RDS."
-        )
-    if seen.kind == "slots used up":
-        why = "No connection slot is free. A failover does not cure that: the applications would take them all again."
-        return _plan(world, seen, "end idle sessions", arguments, _end_sessions(world, seen, idle_for), why, idle_for)
-    why = f"{_diagnosis_said(seen)} A failover promotes the standby in the other zone."
-    return _plan(world, seen, "failover", arguments, _fail_over(world), why)
+    return plan_for(world, await look(world), idle_for)
 
 
 async def look(world: World) -> Seen:
@@ -90,33 +93,24 @@ async def look(world: World) -> Seen:
     )
 
 
-def _plan(
-    world: World, seen: Seen, rule: str, arguments: dict[str, str], stages: tuple[Stage, ...], why: str, idle_for: int = IDLE_FOR
-) -> Plan:
-    findings = {"watch": _watch_findings, "failover": _failover_findings}.get(rule)
+def plan_for(world: World, seen: Seen, idle_for: int) -> Plan:
+    """The plan for what was seen: watch a failover, end idle sessions, or fail over."""
+    rule = "watch" if seen.failing_over else "end idle sessions" if seen.kind == "slots used up" else "failover"
+    stages, findings, why = {
+        "watch": (_watch(world), _watch_findings(seen), "A failover is under way already, so nothing is asked of RDS."),
+        "end idle sessions": (_end_sessions(world, seen, idle_for), _session_findings(seen, idle_for), SLOTS_USED_UP),
+        "failover": (_fail_over(world), _failover_findings(seen), f"{_said(seen)} A failover promotes the standby."),
+    }[rule]
     return Plan(
         scenario=FAILOVER,
-        arguments=arguments,
+        arguments={} if idle_for == IDLE_FOR else {"idle_for": str(idle_for)},
         why=why,
         target=f"database {world.site.database.instance}",
         stages=tuple(stage for stage in stages if stage),
         basis=_basis(seen, rule),
-        findings=(*(findings(seen) if findings else _session_findings(seen, idle_for)), *_findings(seen)),
+        findings=(*findings, *_findings(seen)),
         cost=COSTS[rule],
     )
-
-
-COSTS = {
-    "failover": (
-        "All connections are cut. No write is taken for 60 to 120 s, which AWS gives as typical; long recovery takes longer.",
-        "Nothing that was acknowledged is lost: the standby is synchronous. Transactions in flight are rolled back.",
-    ),
-    "end idle sessions": (
-        "The transaction of each ended session is rolled back; its application sees a lost connection.",
-        "Whatever opened these sessions can open them again: look for it.",
-    ),
-    "watch": ("Nothing is changed.",),
-}
 
 
 def _basis(seen: Seen, rule: str) -> dict[str, Json]:
@@ -172,17 +166,17 @@ def _failover_findings(seen: Seen) -> Iterator[Finding]:
     else:
         yield ok(f"{instance.name} is available in {instance.zone}, with a standby in {instance.standby_zone or 'another zone'}.")
     if seen.kind in NOT_CURED:
-        yield stop(f"{_diagnosis_said(seen)} {NOT_CURED[seen.kind]}.", _evidence(seen))
+        yield stop(f"{_said(seen)} {NOT_CURED[seen.kind]}.", _evidence(seen))
     elif seen.kind == "answers":
-        yield warn(f"{_diagnosis_said(seen)} Failing over interrupts it for 60 to 120 s.", _evidence(seen))
+        yield warn(f"{_said(seen)} Failing over interrupts it for 60 to 120 s.", _evidence(seen))
     elif seen.kind == "starting":
-        yield warn(f"{_diagnosis_said(seen)} It may come back by itself sooner than a failover would bring it.", _evidence(seen))
+        yield warn(f"{_said(seen)} It may come back by itself sooner than a failover would bring it.", _evidence(seen))
     elif seen.diagnosis.known:
-        yield ok(f"{_diagnosis_said(seen)} This is the symptom.", _evidence(seen))
+        yield ok(f"{_said(seen)} This is the symptom.", _evidence(seen))
 
 
 def _session_findings(seen: Seen, idle_for: int) -> Iterator[Finding]:
-    yield ok(f"{_diagnosis_said(seen)} This is the symptom.", _evidence(seen))
+    yield ok(f"{_said(seen)} This is the symptom.", _evidence(seen))
     sessions, matching = seen.idle.value, _matching(seen, idle_for)
     if sessions is None:
         says = "Our own role gets no slot either, so no session can be listed or ended: grant it pg_use_reserved_connections"
@@ -208,7 +202,7 @@ def _watch_findings(seen: Seen) -> Iterator[Finding]:
     if instance is not None:
         yield ok(f"{instance.name} is {instance.status}; a failover is under way, and a second one would lead back.", newest)
     if seen.diagnosis.known:
-        yield ok(_diagnosis_said(seen), _evidence(seen))
+        yield ok(_said(seen), _evidence(seen))
 
 
 def _findings(seen: Seen) -> Iterator[Finding]:
@@ -236,7 +230,7 @@ async def _alarm(world: World) -> Fact[Alarm] | None:
     return await read(f"Alarm {name}", cloudwatch.alarm(world, name, world.site.aws.region)) if name else None
 
 
-def _diagnosis_said(seen: Seen) -> str:
+def _said(seen: Seen) -> str:
     return seen.diagnosis.value.says if seen.diagnosis.value else "What is the matter with the database is not known."
 
 

@@ -257,7 +257,7 @@ def judge_state(state: State) -> Diagnosis:
     """The diagnosis from a server that let us in; an application may be locked out while we use a reserved slot."""
     connections = f"{state.used} of {state.for_all} connections are used, {state.kept} more are reserved"
     if state.used_up:
-        return _diagnosis("slots used up", f"{connections}; we came in through a reserved one.", state)
+        return _diagnosis("slots used up", f"{connections}. We may use a reserved one, the applications may not.", state)
     if state.in_recovery or state.read_only:
         why = "it is in recovery: a standby" if state.in_recovery else "default_transaction_read_only is on"
         return _diagnosis("read-only", f"{why}; {connections}.", state)

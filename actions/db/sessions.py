@@ -12,8 +12,10 @@ from actions.db.psql import psql
 if TYPE_CHECKING:
     from actions.world import World
 
-IDLE = """state IN ('idle in transaction', 'idle in transaction (aborted)') AND backend_type = 'client backend'
-  AND pid <> pg_backend_pid() AND usesysid NOT IN (SELECT oid FROM pg_roles WHERE rolsuper OR rolreplication)"""
+IDLE = (
+    "state IN ('idle in transaction', 'idle in transaction (aborted)') AND backend_type = 'client backend'"
+    " AND pid <> pg_backend_pid() AND usesysid NOT IN (SELECT oid FROM pg_roles WHERE rolsuper OR rolreplication)"
+)
 BEGAN, SINCE = "extract(epoch FROM backend_start)::text", "extract(epoch FROM state_change)::text"  # whatever the time zone
 LISTED = f"pid, {BEGAN} AS backend_start, state, {SINCE} AS since, application_name AS application"
 

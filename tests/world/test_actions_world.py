@@ -6,14 +6,14 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from actions.aws.ecs import ForceNewDeployment
 from actions.aws.gateway import Gateway
-from actions.base import Action, Check, Facts, Refused, Result, Step, Uncertain, Verdict
+from actions.base import Action, Check, Facts, Refused, Step, Uncertain, Verdict
 from actions.db.connect import Databases
 from actions.site import Aws, ControlPlane, Database, Site
 from actions.world import World
@@ -81,8 +81,13 @@ async def healthy(rehearsal: Rehearsal) -> None:
     scheduler = rehearsal.ecs.scheduler
     if scheduler.primary.revision.number != 7 or any(task.health != "HEALTHY" for task in scheduler.tasks):
         scheduler.deploy(rehearsal.ecs.revisions[7])
+    await until(lambda: scheduler.primary.rollout == "COMPLETED")
+
+
+async def until(seen: Callable[[], bool]) -> None:
+    """Returns when it is so; fails after 20 s."""
     async with asyncio.timeout(20):
-        while scheduler.primary.rollout != "COMPLETED":
+        while not seen():  # noqa: ASYNC110 (the rehearsal's state has no event to wait for)
             await asyncio.sleep(0.05)
 
 
@@ -135,9 +140,7 @@ async def test_a_hanging_control_plane_is_restarted(rehearsal: Rehearsal, world:
 
 async def test_a_bad_deploy_is_rolled_back_and_not_restarted(rehearsal: Rehearsal, world: World) -> None:
     await rehearsal.ecs.deploy_badly()
-    async with asyncio.timeout(20):
-        while not rehearsal.ecs.scheduler.primary.failed_tasks:
-            await asyncio.sleep(0.05)
+    await until(lambda: rehearsal.ecs.scheduler.primary.failed_tasks > 0)
     made = await plan(world, "control-plane restart")
     assert made.scenario == "control-plane rollback"
     assert made.digest == (await plan(world, "control-plane rollback")).digest
@@ -279,4 +282,3 @@ async def test_used_up_slots_are_seen_from_inside_and_from_outside(rehearsal: Re
     await rehearsal.database.fill_connections()
     assert await diagnosis(rehearsal.database.url("dr_bot")) == "slots used up"
     assert await diagnosis(rehearsal.database.url("shielda")) == "slots used up"
-    assert Result.DONE

@@ -1,0 +1,458 @@
+"""Actions without a server: what is shown is what is sent, and the proofs as functions of what was read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import shlex
+import subprocess
+from collections.abc import AsyncIterator
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
+from botocore.validate import ParamValidator
+
+import commands
+from actions.aws.call import Call
+from actions.aws.deployments import Deployment, Rollout, Service, StoppedTask, _before, crash_reasons
+from actions.aws.ecs import ForceNewDeployment, RollBack, judge_restart, judge_rollback
+from actions.aws.gateway import Gateway, judge_change
+from actions.aws.rds import Event, FailOver, Instance, judge_failover
+from actions.aws.sts import Identity
+from actions.base import Action, Level, Refused, Step, Uncertain, Unreachable, Verdict, step_from
+from actions.db.handshake import shake_hands
+from actions.db.sessions import EndIdleSessions, judge_sessions
+from actions.http import LONGEST_BODY, Http
+from actions.site import Aws
+
+assert commands.control_plane  # importing the scenarios registers their steps
+NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
+LOST = "https://127.0.0.1/"
+EXAMPLES: dict[str, Any] = {
+    "cluster": "shielda",
+    "service": "control-plane",
+    "region": "us-west-2",
+    "task_definition": "control-plane:41",
+    "instance": "shielda-prod",
+    "url": "https://app.example/health",
+    "applications": ("web",),
+    "idle_for_seconds": 60,
+    "at_most": 10,
+}
+KINDS = sorted(kind for kind, cls in Step.registry.items() if cls.__module__.startswith("actions."))
+
+
+def example(kind: str) -> Step:
+    cls: Any = Step.registry[kind]
+    return cls(**{f.name: EXAMPLES[f.name] for f in fields(cls) if f.name in EXAMPLES})  # type: ignore[no-any-return]
+
+
+# --- the catalogue ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_step_declares_what_people_must_know(kind: str) -> None:
+    step = example(kind)
+    assert step.permissions
+    assert all(":" in permission for permission in step.permissions)
+    assert isinstance(step.region, str)
+    assert step.plane in ("control", "data")
+    assert step.timeout > 0
+    assert not isinstance(step, Action) or step.settle > 0
+    assert (inspect.getdoc(type(step)) or "").split("\n")[0].endswith(".")
+    assert step.title
+    assert step.target
+    assert shlex.split(step.command())
+    assert bool(step.region) == (step.permissions[0].split(":")[0] not in ("postgresql", "http"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_step_comes_back_from_its_stored_arguments(kind: str) -> None:
+    assert step_from(kind, example(kind).arguments) == example(kind)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if hasattr(Step.registry[kind], "call")])
+def test_what_is_sent_is_what_boto3_accepts(kind: str) -> None:
+    call: Call = example(kind).call  # type: ignore[attr-defined]
+    shape = botocore.session.Session().get_service_model(call.service).operation_model(call.operation).input_shape
+    assert not ParamValidator().validate(call.arguments, shape).has_errors()
+    assert example(kind).permissions[0] == call.permission
+
+
+# --- a call -----------------------------------------------------------------------------------------------------
+
+
+def test_a_call_reads_as_the_command_line_that_does_the_same() -> None:
+    force = ForceNewDeployment(cluster="shielda", service="control-plane", region="us-west-2")
+    expected = "aws ecs update-service --cluster shielda --service control-plane --force-new-deployment --region us-west-2"
+    assert force.command() == expected
+    back = RollBack(cluster="c", service="s", region="us-west-2", task_definition="s:41")
+    assert "--task-definition s:41" in back.command()
+    over = FailOver(instance="shielda-prod", region="us-west-2")
+    assert (
+        over.command() == "aws rds reboot-db-instance --db-instance-identifier shielda-prod --force-failover --region us-west-2"
+    )
+
+
+def test_parameters_become_options_in_the_ways_of_the_command_line() -> None:
+    parameters = {
+        "MultiAZ": False,
+        "VpcSecurityGroupIds": ["sg-1", "sg-2"],
+        "Tags": [{"Key": "dr:run", "Value": "a b"}],
+        "DBName": "it's",
+        "Port": 5432,
+        "KmsKeyId": None,
+    }
+    call = Call(service="rds", operation="RestoreDBInstanceToPointInTime", region="eu-west-1", parameters=parameters)
+    assert shlex.split(call.command())[3:] == [
+        "--no-multi-az",
+        "--vpc-security-group-ids", "sg-1", "sg-2",
+        "--tags", '[{"Key": "dr:run", "Value": "a b"}]',
+        "--db-name", "it's",
+        "--port", "5432",
+        "--region", "eu-west-1",
+    ]  # fmt: skip
+    assert call.method == "restore_db_instance_to_point_in_time"
+    assert "KmsKeyId" not in call.arguments
+
+
+# --- changes: refused, uncertain --------------------------------------------------------------------------------
+
+
+def client_error(code: str, status: int) -> ClientError:
+    return ClientError(
+        {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}, "UpdateService"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (client_error("AccessDeniedException", 400), Refused),
+        (client_error("ServiceNotFoundException", 404), Refused),
+        (client_error("ThrottlingException", 400), Refused),
+        (client_error("RequestLimitExceeded", 503), Refused),
+        (client_error("ServerException", 500), Uncertain),
+        (client_error("ServiceUnavailable", 503), Uncertain),
+        (client_error("RequestTimeout", 408), Uncertain),
+        (NoCredentialsError(), Refused),
+        (EndpointConnectionError(endpoint_url=LOST), Refused),
+        (ConnectTimeoutError(endpoint_url=LOST), Refused),
+        (ReadTimeoutError(endpoint_url=LOST), Uncertain),
+        (ConnectionClosedError(endpoint_url=LOST), Uncertain),
+    ],
+)
+def test_a_change_is_refused_only_where_it_provably_did_not_happen(error: Exception, expected: type[Exception]) -> None:
+    call = Call(service="ecs", operation="UpdateService", region="us-west-2")
+    assert type(judge_change(call, error)).__mro__[:-1].count(expected) == 1
+
+
+@contextlib.asynccontextmanager
+async def server(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server on loopback that gives one answer to whatever it reads, and the requests that reached it."""
+    requests: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            request = await reader.read(65536)
+            while b"Content-Length: " in request and not request.partition(b"\r\n\r\n")[2]:
+                request += await reader.read(65536)
+            requests.append(request)
+            writer.write(answer)
+            await writer.drain()
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listening:
+        yield f"127.0.0.1:{listening.sockets[0].getsockname()[1]}", requests
+
+
+def http(status: str, body: bytes, *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"", Uncertain),
+        (http("500 Internal Server Error", b"{}"), Uncertain),
+        (http("400 Bad Request", b'{"__type":"ClientException","message":"no"}'), Refused),
+    ],
+)
+async def test_a_change_is_sent_once_whatever_comes_back(answer: bytes, expected: type[Exception]) -> None:
+    async with server(answer) as (address, requests):
+        gateway = Gateway(Aws(region="us-west-2", endpoints={"us-west-2": f"http://{address}"}))
+        with pytest.raises(expected):
+            await gateway.change(ForceNewDeployment(cluster="c", service="s", region="us-west-2").call)
+        await gateway.close()
+    assert len(requests) == 1
+    assert b'"forceNewDeployment": true' in requests[0]
+    assert b"AKIAIOSFODNN7EXAMPLE" in requests[0]
+
+
+async def test_an_answer_has_aws_s_own_time_and_no_metadata() -> None:
+    body = b'{"services": [], "failures": [{"reason": "MISSING"}]}'
+    async with server(http("200 OK", body, "Date: Thu, 15 Jan 2026 10:30:00 GMT", "x-amzn-RequestId: r-1")) as (address, _):
+        gateway = Gateway(Aws(region="us-west-2", endpoints={"us-west-2": f"http://{address}"}))
+        call = Call(service="ecs", operation="DescribeServices", region="us-west-2", parameters={"services": ["s"]})
+        answer = await gateway.read(call)
+        await gateway.close()
+    assert answer == {"services": [], "failures": [{"reason": "MISSING"}]}
+    assert (answer.server_time, answer.request_id) == (NOW, "r-1")
+
+
+async def test_a_loopback_endpoint_is_refused_outside_a_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    gateway = Gateway(Aws(region="us-west-2"))
+    with pytest.raises(Refused, match="loopback is for a rehearsal only"):
+        await gateway.change(Call(service="ecs", operation="UpdateService", region="us-west-2", parameters={"service": "s"}))
+    await gateway.close()
+
+
+async def test_a_rehearsal_refuses_a_region_without_an_endpoint() -> None:
+    gateway = Gateway(Aws(region="us-west-2", endpoints={"us-west-2": "http://127.0.0.1:1"}))
+    with pytest.raises(Unreachable, match="eu-west-1"):
+        await gateway.read(Call(service="sts", operation="GetCallerIdentity", region="eu-west-1"))
+    await gateway.close()
+
+
+def test_a_role_s_session_knows_its_role() -> None:
+    assert Identity(account="1", arn="arn:aws:sts::1:assumed-role/drbot/x").role_arn == "arn:aws:iam::1:role/drbot"
+    assert Identity(account="1", arn="arn:aws:iam::1:user/ann").role_arn == "arn:aws:iam::1:user/ann"
+
+
+# --- proofs: deployments ----------------------------------------------------------------------------------------
+
+FACTS = {"t0": NOW.isoformat(), "revision": "s:7", "deployments": ["old"], "primary": "old", "rollouts": ["arn:old"]}
+
+
+def deployment(name: str, *, revision: str = "s:7", after: float = 1, status: str = "PRIMARY") -> Deployment:
+    at = NOW + timedelta(seconds=after)
+    return Deployment(
+        id=name, status=status, revision=revision, rollout="IN_PROGRESS", reason="", created_at=at, running=0, failed=0
+    )
+
+
+def record(arn: str) -> Rollout:
+    return Rollout(arn=arn, status="IN_PROGRESS", reason="", created_at=NOW, target="")
+
+
+@pytest.mark.parametrize(
+    ("deployments", "listed", "verdict"),
+    [
+        ([deployment("old", after=-900)], [record("arn:old")], Verdict.NOT_DONE),
+        ([deployment("old", after=-900)], None, Verdict.NOT_DONE),
+        ([deployment("new"), deployment("old", after=-900)], [record("arn:new"), record("arn:old")], Verdict.DONE),
+        ([deployment("new")], None, Verdict.DONE),
+        ([deployment("new", after=-4)], None, Verdict.DONE),
+        ([deployment("earlier", after=-60)], None, Verdict.NOT_DONE),
+        ([deployment("old", after=-900)], [record("arn:new")], Verdict.DONE),
+        ([deployment("new"), deployment("other", after=2)], None, Verdict.UNKNOWN),
+        ([deployment("new")], [record("arn:new"), record("arn:other")], Verdict.UNKNOWN),
+        ([deployment("rolled-back", after=9), deployment("new")], [record("arn:new")], Verdict.DONE),
+        ([deployment("new", revision="s:8")], [record("arn:new")], Verdict.UNKNOWN),
+    ],
+)
+def test_a_restart_is_proven_by_exactly_one_new_deployment(
+    deployments: list[Deployment], listed: list[Rollout] | None, verdict: Verdict
+) -> None:
+    proof = judge_restart(FACTS, deployments, listed)
+    assert proof.verdict is verdict
+    assert proof.receipt.get("deployment", "new") in ("new", "")
+
+
+def service(revision: str, primary: str) -> Service:
+    return Service(
+        status="ACTIVE", revision=revision, desired=1, running=1, pending=0, breaker=False, rolls_back=False,
+        deployments=(deployment("d", revision=primary),), events=(), at=NOW,
+    )  # fmt: skip
+
+
+def test_a_rollback_is_proven_by_the_revision_of_service_and_deployment() -> None:
+    assert judge_rollback("s:6", service("s:6", "s:6")).verdict is Verdict.DONE
+    assert judge_rollback("s:6", service("s:6", "s:7")).verdict is Verdict.NOT_DONE
+    assert judge_rollback("s:6", service("s:7", "s:7")).verdict is Verdict.NOT_DONE
+
+
+@pytest.mark.parametrize(
+    ("current", "known", "best"),
+    [
+        ("s:8", ["s:8", "s:6", "s:7"], ["s:6", "s:7"]),
+        ("s:7", ["s:8", "s:7", "s:6"], ["s:6"]),
+        ("s:7", ["t:3", "s:7"], ["t:3"]),
+        ("s:7", ["s:8"], []),
+        ("s:10", ["s:9"], ["s:9"]),
+    ],
+)
+def test_one_rolls_back_to_a_lower_number_of_the_family(current: str, known: list[str], best: list[str]) -> None:
+    assert _before(current, known) == best
+
+
+def test_an_ordinary_stop_is_no_crash() -> None:
+    def task(code: str, *exit_codes: int) -> StoppedTask:
+        return StoppedTask(revision="s:7", reason="why", code=code, exit_codes=exit_codes, stopped_at=NOW)
+
+    ordinary = [task("ServiceSchedulerInitiated", 1), task("EssentialContainerExited", 143), task("EssentialContainerExited", 0)]
+    assert crash_reasons(ordinary) == ""
+    assert crash_reasons([task("EssentialContainerExited", 137), *ordinary]) == "exit code 137 (why)"
+
+
+@pytest.mark.parametrize(("status", "desired"), [("MISSING", 0), ("INACTIVE", 2), ("ACTIVE", 0)])
+def test_nothing_is_deployed_to_a_service_that_wants_nothing(status: str, desired: int) -> None:
+    step = ForceNewDeployment(cluster="c", service="s", region="r")
+    assert step.precheck({"status": status, "desired": desired, "revision": "s:7"}).level is Level.STOP
+
+
+# --- proofs: failover -------------------------------------------------------------------------------------------
+
+BEFORE = {
+    "t0": NOW.isoformat(), "zone": "a", "standby_zone": "b", "status": "available", "multi_az": True, "under_way": False,
+    "events": [], "postmaster_start": (NOW - timedelta(days=9)).isoformat(),
+}  # fmt: skip
+
+
+def instance(status: str = "available", zone: str = "a") -> Instance:
+    return Instance(name="prod", status=status, multi_az=True, zone=zone, standby_zone="b", restorable_to=None, at=NOW)
+
+
+OLD, NEW = NOW - timedelta(days=9), NOW + timedelta(seconds=9)
+
+
+@pytest.mark.parametrize(
+    ("seen", "events", "started", "verdict"),
+    [
+        (instance(), [], OLD, Verdict.NOT_DONE),
+        (instance(), [], None, Verdict.NOT_DONE),
+        (instance("rebooting"), [], None, Verdict.DONE),
+        (instance(zone="b"), [], OLD, Verdict.DONE),
+        (instance(), ["Multi-AZ instance failover started."], None, Verdict.DONE),
+        (instance(), ["The user requested a failover of the DB instance."], None, Verdict.DONE),
+        (instance(), ["Backing up DB instance"], OLD, Verdict.NOT_DONE),
+        (instance(), [], NEW, Verdict.DONE),
+        (None, ["Multi-AZ instance failover completed"], None, Verdict.DONE),
+        (None, [], OLD, Verdict.UNKNOWN),
+        (instance(), None, OLD, Verdict.UNKNOWN),
+        (None, None, None, Verdict.UNKNOWN),
+    ],
+)
+def test_a_failover_is_proven_by_any_sign_and_disproven_only_by_rds(
+    seen: Instance | None, events: list[str] | None, started: datetime | None, verdict: Verdict
+) -> None:
+    found = None if events is None else [Event(at=NEW, message=message) for message in events]
+    assert judge_failover(BEFORE, seen, found, started).verdict is verdict
+
+
+def test_a_server_that_was_down_before_is_judged_by_aws_s_time() -> None:
+    facts = {**BEFORE, "postmaster_start": None}
+    assert judge_failover(facts, instance(), [], NEW).verdict is Verdict.DONE
+    assert judge_failover(facts, instance(), [], OLD).verdict is Verdict.NOT_DONE
+
+
+@pytest.mark.parametrize("other", [{"multi_az": False}, {"status": "backing-up"}, {"under_way": True}])
+def test_a_failover_that_cannot_be_is_stopped_before_it_is_asked_for(other: dict[str, Any]) -> None:
+    step = FailOver(instance="prod", region="r")
+    assert step.precheck(BEFORE).level is Level.OK
+    assert step.precheck({**BEFORE, **other}).level is Level.STOP
+
+
+# --- proofs: sessions -------------------------------------------------------------------------------------------
+
+ENDING = EndIdleSessions(applications=("web", "o\"$(x)`'s"), idle_for_seconds=60, at_most=10)
+
+
+def session(pid: int, since: str = "1.5") -> dict[str, Any]:
+    return {"pid": pid, "backend_start": "1.0", "state": "idle in transaction", "since": since, "application": "web"}
+
+
+def test_the_shown_statement_is_the_one_that_runs_narrowed_to_the_recorded_sessions() -> None:
+    shown, sent = ENDING.statement(), ENDING.statement([session(7)])
+    as_the_shell_reads_it = subprocess.run(
+        ["sh", "-c", f'psql() {{ printf %s "$3"; }}; {ENDING.command()}'], capture_output=True, text=True, check=True
+    )
+    assert as_the_shell_reads_it.stdout == shown
+    assert "(7, '1.0', '1.5')" in sent
+    start, _, end = shown.partition(" ORDER BY")
+    assert sent.startswith(start + " AND (pid, ")
+    assert sent.endswith(" ORDER BY" + end)
+
+
+def test_a_name_cannot_break_out_of_the_statement() -> None:
+    assert """'o"$(x)`''s'""" in ENDING.statement()
+
+
+def test_sessions_are_proven_gone_by_their_pid_and_start() -> None:
+    recorded = [session(7), session(8)]
+    assert judge_sessions(recorded, []).verdict is Verdict.DONE
+    assert judge_sessions(recorded, [session(8)]).verdict is Verdict.NOT_DONE
+    back_at_work = judge_sessions(recorded, [session(8, since="9.9")])
+    assert back_at_work.verdict is Verdict.DONE
+    assert back_at_work.says == "1 of 2 sessions have ended, 1 work again and were left alone."
+
+
+def test_more_sessions_than_were_approved_stop_the_step() -> None:
+    assert ENDING.precheck({"sessions": [session(n) for n in range(11)]}).level is Level.STOP
+    assert ENDING.precheck({"sessions": [session(n) for n in range(10)]}).level is Level.OK
+    assert ENDING.precheck({"sessions": []}).level is Level.OK
+
+
+# --- probes -----------------------------------------------------------------------------------------------------
+
+
+def said(kind: bytes, body: bytes) -> bytes:
+    return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+
+@pytest.mark.parametrize(
+    ("answer", "reached", "sqlstate"),
+    [
+        (said(b"E", b"SFATAL\0C53300\0Msorry, too many clients already\0\0"), "error", "53300"),
+        (said(b"R", (10).to_bytes(4, "big")), "alive", ""),
+        (said(b"R", bytes(4)) + said(b"E", b"C57P03\0Mstarting\0\0"), "error", "57P03"),
+        (said(b"R", bytes(4)) + said(b"S", b"a\0b\0") + said(b"Z", b"I"), "alive", ""),
+        (b"", "closed", ""),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "other", ""),
+    ],
+)
+async def test_a_raw_handshake_tells_what_the_server_says(answer: bytes, reached: str, sqlstate: str) -> None:
+    async with server(answer) as (address, requests):
+        host, _, port = address.partition(":")
+        seen = await shake_hands(host, int(port), "shielda", "shielda", timeout=1)
+    assert (seen.reached, seen.sqlstate) == (reached, sqlstate)
+    assert b"user\0shielda\0database\0shielda\0" in requests[0]
+
+
+async def test_a_server_without_tls_is_told_where_tls_is_required() -> None:
+    async with server(b"N") as (address, _):
+        host, _, port = address.partition(":")
+        assert (await shake_hands(host, int(port), "u", "d", tls=True)).reached == "tls"
+
+
+async def test_a_probe_reads_no_more_of_the_body_than_it_shows() -> None:
+    async with server(http("200 OK", b"x" * 3 * LONGEST_BODY)) as (address, _):
+        prober = Http()
+        answer = await prober.get(f"http://{address}/")
+        await prober.close()
+    assert answer.good
+    assert len(answer.body_start) == LONGEST_BODY
+
+
+async def test_a_redirect_is_an_answer_and_a_closed_port_is_unreachable() -> None:
+    prober = Http()
+    async with server(http("302 Found", b"", "Location: http://127.0.0.1:1/")) as (address, _):
+        assert (await prober.get(f"http://{address}/")).status == 302
+    with pytest.raises(Unreachable, match="gave no answer"):
+        await prober.get(f"http://{address}/")
+    await prober.close()

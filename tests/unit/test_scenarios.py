@@ -1,0 +1,301 @@
+"""Which plan fits which facts: the rules of the scenarios, without a server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from actions.aws.deployments import Deployment, Revision, Service, StoppedTask
+from actions.aws.rds import Event, Instance
+from actions.base import Level
+from actions.db.connect import Diagnosis, judge_handshake, judge_state
+from actions.db.connect import State as ServerState
+from actions.db.handshake import Handshake
+from actions.db.sessions import IdleSession
+from actions.http import Answer
+from actions.site import Aws, ControlPlane, Database, Site
+from actions.world import World
+from commands import control_plane, database
+from commands.facts import Fact, read, unanswered
+
+NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
+SITE = Site(
+    aws=Aws(region="us-west-2"),
+    control_plane=ControlPlane(cluster="c", service="s", log_group="/ecs/c-s", health_url="https://app.example/health"),
+    database=Database(instance="prod"),
+)
+WORLD = World(SITE)
+
+
+def fact(value: Any, error: str = "") -> Fact[Any]:
+    return Fact(source="The source", at=NOW, value=value, error=error)
+
+
+def missing() -> Fact[Any]:
+    return fact(None, "It did not answer.")
+
+
+def service(*, age: timedelta = timedelta(days=3), rollout: str = "COMPLETED", failed: int = 0, running: int = 2) -> Service:
+    primary = Deployment(
+        id="ecs-svc/1",
+        status="PRIMARY",
+        revision="s:7",
+        rollout=rollout,
+        reason="",
+        created_at=NOW - age,
+        running=running,
+        failed=failed,
+    )
+    return Service(
+        status="ACTIVE",
+        revision="s:7",
+        desired=2,
+        running=running,
+        pending=0,
+        breaker=True,
+        rolls_back=True,
+        deployments=(primary,),
+        events=(),
+        at=NOW,
+    )
+
+
+def crash(revision: str = "s:7") -> StoppedTask:
+    return StoppedTask(revision=revision, reason="exited", code="EssentialContainerExited", exit_codes=(1,), stopped_at=NOW)
+
+
+def seen(**other: Any) -> control_plane.Seen:
+    facts = {
+        "service": fact(service()),
+        "history": fact([]),
+        "stopped": fact([]),
+        "previous": fact(Revision(name="s:6", found_by="service deployments", images=("image",))),
+        "lines": fact(()),
+        "health": fact(Answer(status=504, seconds=5, body_start="")),
+        "region_health": None,
+        "database": fact(Diagnosis(kind="answers", says="The database answers.")),
+    }
+    return control_plane.Seen(**(facts | other))
+
+
+HOT = timedelta(minutes=10)
+INTERNAL_ERROR = fact(Answer(status=500, seconds=0.1, body_start=""))
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({}, ""),
+        ({"health": INTERNAL_ERROR}, ""),
+        ({"service": fact(service(age=HOT))}, ""),
+        ({"service": fact(service(age=HOT)), "health": missing()}, ""),
+        (
+            {"service": fact(service(age=HOT)), "health": INTERNAL_ERROR},
+            "deployed 10 min ago, and the health address answers 500",
+        ),
+        ({"service": fact(service(age=HOT)), "stopped": fact([crash()] * 3), "health": missing()}, "3 of its tasks have crashed"),
+        ({"service": fact(service(age=HOT)), "stopped": fact([crash("s:6")] * 3), "health": missing()}, ""),
+        ({"stopped": fact([crash()] * 3)}, ""),
+        ({"service": fact(service(rollout="IN_PROGRESS", failed=2))}, "keep failing: 2 have failed"),
+        ({"service": fact(service(rollout="FAILED", failed=3))}, "keep failing"),
+        ({"service": fact(service(rollout="FAILED", failed=3)), "previous": fact(None)}, ""),
+        ({"service": missing()}, ""),
+    ],
+)
+def test_a_rollback_is_planned_where_the_newest_deployment_is_the_suspect(facts: dict[str, Any], reason: str) -> None:
+    said = control_plane.rollback_reason(seen(**facts))
+    assert reason in said
+    assert bool(reason) == bool(said)
+
+
+def test_a_restart_offers_the_rollback_only_where_there_is_a_revision_for_it() -> None:
+    assert control_plane.restart_plan(WORLD, seen(), False).fallback == "control-plane rollback"
+    assert control_plane.restart_plan(WORLD, seen(previous=fact(None)), False).fallback == ""
+
+
+def test_volatile_facts_do_not_change_the_digest_of_a_restart() -> None:
+    one = control_plane.restart_plan(WORLD, seen(), False)
+    two = control_plane.restart_plan(WORLD, seen(health=INTERNAL_ERROR, stopped=fact([crash()]), lines=missing()), False)
+    assert one.digest == two.digest
+
+
+def test_another_revision_changes_the_digest_of_a_restart() -> None:
+    one = control_plane.restart_plan(WORLD, seen(), False)
+    two = control_plane.restart_plan(WORLD, seen(service=fact(replace(service(), revision="s:8"))), False)
+    assert one.digest != two.digest
+
+
+@pytest.mark.parametrize("kind", control_plane.DOWN)
+def test_a_database_that_is_down_stops_a_restart_unless_anyway(kind: str) -> None:
+    down = seen(database=fact(Diagnosis(kind=kind, says="The database is down.")))
+    assert any("/dr database failover" in f.says for f in control_plane.restart_plan(WORLD, down, False).forbidden)
+    assert not control_plane.restart_plan(WORLD, down, True).forbidden
+
+
+def test_a_restart_while_health_is_good_warns() -> None:
+    plan = control_plane.restart_plan(WORLD, seen(health=fact(Answer(status=200, seconds=0.1, body_start=""))), False)
+    assert any(f.level is Level.WARN and "Nothing seems to be down" in f.says for f in plan.findings)
+
+
+def test_a_rollback_to_a_revision_without_its_image_is_forbidden() -> None:
+    gone = Revision(name="s:6", found_by="task definitions", images=("image",), missing_images=("image",))
+    assert "image" in control_plane.rollback_plan(WORLD, seen(previous=fact(gone)), "why").forbidden[0].says
+
+
+def test_a_rollback_without_a_revision_is_forbidden_and_only_looks() -> None:
+    plan = control_plane.rollback_plan(WORLD, seen(previous=fact(None)), "why")
+    assert plan.forbidden
+    assert not plan.actions()
+
+
+def test_a_plan_comes_out_when_no_source_answers() -> None:
+    nothing = {name: missing() for name in ("service", "history", "stopped", "previous", "lines", "health", "database")}
+    plan = control_plane.restart_plan(WORLD, seen(**nothing), False)
+    assert any("/dr region failover" in f.says for f in plan.forbidden)
+
+
+# --- database ---------------------------------------------------------------------------------------------------
+
+
+def instance(**other: Any) -> Instance:
+    facts = {"status": "available", "multi_az": True, "zone": "a", "standby_zone": "b", "restorable_to": NOW, "at": NOW}
+    return Instance(name="prod", **(facts | other))
+
+
+def looked(kind: str = "refused", **other: Any) -> database.Seen:
+    facts = {
+        "instance": fact(instance()),
+        "events": fact([]),
+        "alarm": None,
+        "diagnosis": fact(Diagnosis(kind=kind, says=f"It is {kind}.")),
+        "idle": fact([]),
+    }
+    return database.Seen(**(facts | other))
+
+
+def idle(seconds: float, application: str = "report") -> IdleSession:
+    return IdleSession(application=application, idle_seconds=seconds, transaction_seconds=seconds + 1)
+
+
+@pytest.mark.parametrize("kind", ["refused", "timeout", "starting", "read-only", "other"])
+def test_a_database_that_does_not_serve_is_failed_over(kind: str) -> None:
+    plan = database.plan_for(WORLD, looked(kind), 60)
+    assert [step.kind for step in plan.actions()] == ["rds.fail_over"]
+    assert not plan.forbidden
+
+
+@pytest.mark.parametrize("kind", ["dns", "tls", "auth"])
+def test_what_a_failover_does_not_cure_forbids_it(kind: str) -> None:
+    assert any("A failover changes no" in f.says for f in database.plan_for(WORLD, looked(kind), 60).forbidden)
+
+
+def test_failing_over_a_database_that_answers_warns() -> None:
+    findings = database.plan_for(WORLD, looked("answers"), 60).findings
+    assert any(f.level is Level.WARN and "60 to 120 s" in f.says for f in findings)
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"instance": fact(instance(multi_az=False))}, "not Multi-AZ"),
+        ({"instance": fact(instance(status="storage-full"))}, "storage-full"),
+        ({"instance": missing()}, "/dr region failover"),
+    ],
+)
+def test_an_instance_that_cannot_fail_over_forbids_it(facts: dict[str, Any], says: str) -> None:
+    assert says in database.plan_for(WORLD, looked(**facts), 60).forbidden[0].says
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"instance": fact(instance(status="rebooting"))},
+        {"events": fact([Event(at=NOW, message="Multi-AZ instance failover started.")])},
+    ],
+)
+def test_a_failover_under_way_is_only_watched(facts: dict[str, Any]) -> None:
+    plan = database.plan_for(WORLD, looked(**facts), 60)
+    assert not plan.actions()
+    assert next(plan.steps())[1].kind == "rds.failover_finished"
+
+
+def test_a_failover_that_has_completed_is_not_under_way() -> None:
+    done = [
+        Event(at=NOW, message="Multi-AZ instance failover started."),
+        Event(at=NOW, message="Multi-AZ instance failover completed"),
+    ]
+    assert database.plan_for(WORLD, looked(events=fact(done)), 60).actions()
+
+
+def test_used_up_slots_end_idle_sessions_and_never_fail_over() -> None:
+    plan = database.plan_for(WORLD, looked("slots used up", idle=fact([idle(90)] * 12 + [idle(5, "web")])), 60)
+    (step,) = plan.actions()
+    assert step.arguments == {"applications": ["report"], "idle_for_seconds": 60, "at_most": 20}
+    assert "12 of report" in plan.findings[1].says
+
+
+def test_one_more_idle_session_is_the_same_plan() -> None:
+    few, more = (database.plan_for(WORLD, looked("slots used up", idle=fact([idle(90)] * n)), 60) for n in (12, 13))
+    assert few.digest == more.digest
+
+
+@pytest.mark.parametrize(
+    ("sessions", "says"),
+    [(fact([]), "No session is idle"), (fact([idle(20)]), "idle_for=10"), (missing(), "pg_use_reserved_connections")],
+)
+def test_no_session_to_end_forbids_the_plan_and_says_what_next(sessions: Fact[Any], says: str) -> None:
+    plan = database.plan_for(WORLD, looked("slots used up", idle=sessions), 60)
+    assert says in plan.forbidden[0].says
+    assert not plan.actions()
+
+
+@pytest.mark.parametrize(
+    ("handshake", "said", "kind"),
+    [
+        (Handshake(reached="refused"), "", "refused"),
+        (Handshake(reached="closed"), "", "refused"),
+        (Handshake(reached="dns"), "", "dns"),
+        (Handshake(reached="timeout"), "", "timeout"),
+        (Handshake(reached="error", sqlstate="53300"), "", "slots used up"),
+        (Handshake(reached="error", sqlstate="57P03"), "", "starting"),
+        (Handshake(reached="error", sqlstate="28000"), "", "auth"),
+        (Handshake(reached="error", sqlstate="XX000"), "", "other"),
+        (Handshake(reached="alive"), "remaining connection slots are reserved", "slots used up"),
+        (Handshake(reached="alive"), "password authentication failed", "auth"),
+        (Handshake(reached="alive"), "server certificate does not match host name", "tls"),
+        (Handshake(reached="alive"), "etwas anderes", "other"),
+    ],
+)
+def test_a_failure_to_connect_is_told_by_the_handshake(handshake: Handshake, said: str, kind: str) -> None:
+    assert judge_handshake(handshake, said).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("facts", "kind"),
+    [
+        ({}, "answers"),
+        ({"used": 94}, "slots used up"),
+        ({"in_recovery": True}, "read-only"),
+        ({"read_only": True}, "read-only"),
+    ],
+)
+def test_a_server_that_lets_us_in_may_still_be_of_no_use(facts: dict[str, Any], kind: str) -> None:
+    state = {
+        "in_recovery": False,
+        "read_only": False,
+        "started_at": NOW,
+        "slots": 100,
+        "kept": 6,
+        "used": 10,
+        "oldest_transaction": 0.0,
+    }
+    assert judge_state(ServerState(**(state | facts))).kind == kind
+
+
+async def test_a_source_that_does_not_answer_is_a_fact() -> None:
+    answer = await read("The database", World(SITE).databases.state())
+    assert "DATABASE_URL" in answer.error
+    assert unanswered({"database": answer})[0].level is Level.WARN
