@@ -1,0 +1,113 @@
+"""The programs that are measured, each in a process of its own, and a Slack workspace for each to connect to."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from aiohttp import web
+
+from rehearsal import settings
+from rehearsal.slack.persons import DEFAULT_PERSONS
+from rehearsal.slack.server import application
+from rehearsal.slack.workspace import Workspace
+
+ROOT = Path(__file__).parent.parent.parent
+NOWHERE = "http://127.0.0.1:1"
+DATABASE = "postgresql://nobody@127.0.0.1:1/nothing"
+LOOK_SECONDS = 0.001
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """A workspace that is served, and the folder of the program that connects to it."""
+
+    workspace: Workspace
+    url: str
+    folder: Path
+
+
+@asynccontextmanager
+async def room(folder: Path) -> AsyncIterator[Room]:
+    """A Slack workspace of its own, in this process."""
+    made(folder)
+    manifest = yaml.safe_load((ROOT / "manifest.yml").read_text())
+    workspace = Workspace(manifest=manifest, persons=DEFAULT_PERSONS, channels=["incident", "general"])
+    runner = web.AppRunner(application(workspace), access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield Room(workspace=workspace, url=f"http://127.0.0.1:{runner.addresses[0][1]}", folder=folder)
+    finally:
+        await runner.cleanup()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A program under measurement that is connected. `seconds` is how long it took from its start to Slack's hello."""
+
+    process: asyncio.subprocess.Process
+    seconds: float
+
+    async def kill(self) -> None:
+        """End it; nothing is left of it but its files."""
+        self.process.kill()
+        await self.process.wait()
+
+
+async def start(where: Room, *, bare: bool) -> Subject:
+    """Start `dr serve` with a state of its own, or the bare Bolt app, and wait until it is connected."""
+    argv = (
+        [sys.executable, "-m", "tests.bench.bare_bolt"]
+        if bare
+        else settings.bot_command(config(where.folder, where.url), "serve")
+    )
+    env = {**settings.inherited(), **settings.environment(DATABASE), "SLACK_API_URL": f"{where.url}/api/"}
+    await until(lambda: not where.workspace.sockets.open, "the one before has gone")
+    with (where.folder / "log").open("ab") as out:
+        began = time.monotonic()
+        process = await asyncio.create_subprocess_exec(*argv, env=env, stdout=out, stderr=out, cwd=ROOT)
+        await until(lambda: bool(where.workspace.sockets.open), f"the program is connected ({where.folder / 'log'})")
+    return Subject(process=process, seconds=time.monotonic() - began)
+
+
+def made(folder: Path) -> Path:
+    """The folder, made."""
+    folder.mkdir(parents=True)
+    return opened(folder)
+
+
+def opened(folder: Path) -> Path:
+    """The folder, open to others: the account of the database servers must get in."""
+    folder.chmod(0o755)
+    return folder
+
+
+def config(folder: Path, url: str) -> Path:
+    """A dr.toml as the rehearsal writes it, for the workspace at this address and with a state in this folder."""
+    path = folder / "dr.toml"
+    text = settings.toml(
+        slack_api=f"{url}/api/",
+        state_url=f"sqlite:///{folder / 'state.sqlite'}",
+        speed=60.0,
+        endpoints={"us-west-2": NOWHERE, "us-east-1": NOWHERE},
+        public=NOWHERE,
+        expiry_minutes=15.0,
+    )
+    path.write_text(text)
+    return path
+
+
+async def until(seen: Callable[[], object], what: str, timeout: float = 30.0) -> None:
+    """Look every millisecond until it is so. Raises `TimeoutError` with what was waited for."""
+    ends = time.monotonic() + timeout
+    while not seen():
+        if time.monotonic() > ends:
+            raise TimeoutError(f"Waited {timeout:g} s until {what}, in vain.")
+        await asyncio.sleep(LOOK_SECONDS)
