@@ -229,7 +229,7 @@ def _health_findings(seen: Seen) -> Iterator[Finding]:
     if seen.healthy:
         yield warn(f"{_health_said(seen)} Nothing seems to be down.")
     else:
-        yield ok(f"{_health_said(seen)} This is the symptom.", seen.health.error)
+        yield warn(f"{_health_said(seen)} This is the symptom.", seen.health.error)
     inside = seen.region_health
     if inside is not None and inside.value is not None and inside.value.good and not seen.healthy:
         yield warn("The region's own address is healthy while the public name is not: the fault may be DNS or the edge.")

@@ -172,11 +172,11 @@ def _failover_findings(seen: Seen) -> Iterator[Finding]:
     elif seen.kind == "starting":
         yield warn(f"{_said(seen)} It may come back by itself sooner than a failover would bring it.", _evidence(seen))
     elif seen.diagnosis.known:
-        yield ok(f"{_said(seen)} This is the symptom.", _evidence(seen))
+        yield warn(f"{_said(seen)} This is the symptom.", _evidence(seen))
 
 
 def _session_findings(seen: Seen, idle_for: int) -> Iterator[Finding]:
-    yield ok(f"{_said(seen)} This is the symptom.", _evidence(seen))
+    yield warn(f"{_said(seen)} This is the symptom.", _evidence(seen))
     sessions, matching = seen.idle.value, _matching(seen, idle_for)
     if sessions is None:
         says = "Our own role gets no slot either, so no session can be listed or ended: grant it pg_use_reserved_connections"
