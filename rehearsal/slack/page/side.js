@@ -41,9 +41,18 @@ async function watch() {
 }
 
 function showWitness(witness) {
-  const said = (value) => (typeof value === "number" && !Number.isInteger(value) ? value.toFixed(1)
-    : value === null ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value));
-  const rows = Object.entries(witness).flatMap(([name, value]) => [h("dt", {}, name.replaceAll("_", " ")), h("dd", { class: name === "state" ? `state-${value}` : "" }, said(value))]);
+  const rows = Object.entries(witness).flatMap(([name, value]) => [
+    h("dt", {}, name.replaceAll("_", " ")),
+    h("dd", { class: name === "state" ? `state-${value}` : "" }, written(value)),
+  ]);
   $("witness").querySelector("dl").replaceChildren(...rows);
   $("witness").hidden = false;
+}
+
+/** A measured value for people: a list is counted, a moment is a time of day, what is not known yet is a dash. */
+function written(value) {
+  if (value === null) return "–";
+  if (Array.isArray(value)) return String(value.length);
+  if (typeof value === "number") return Number.isInteger(value) ? String(value) : value.toFixed(1);
+  return String(value).replace(/^\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d).*/, "$1 UTC");
 }
