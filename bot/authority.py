@@ -12,7 +12,7 @@ from bot.settings import Authority
 from bot.store import Refusal
 
 log = structlog.get_logger(__name__)
-CACHE_SECONDS = 60.0
+GROUP_SECONDS = 60.0  # how long a user group's members are remembered; a person is asked about anew every time
 _OUTSIDERS = {
     "deleted": "is deactivated in Slack",
     "is_bot": "is a bot",
@@ -23,11 +23,11 @@ _OUTSIDERS = {
 
 
 class Directory:
-    """What Slack knows of people: whether a person is a full member, and who is in a user group. Kept for a minute."""
+    """What Slack knows of people: whether a person is a full member now, and who is in a user group (kept for a minute)."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._kept: dict[str, tuple[float, Any]] = {}
+        self._groups: dict[str, tuple[float, list[str]]] = {}
 
     async def require_member(self, person: str) -> None:
         """Raises `Refusal` for a guest, a bot, a deactivated or foreign user, and where Slack does not answer."""
@@ -40,28 +40,24 @@ class Directory:
         """The user ids behind ids (U...) and user groups (S...). Raises `Refusal` where Slack does not answer."""
         people: set[str] = set()
         for entry in entries:
-            if entry.startswith("S"):
-                members = await self._ask(
-                    f"group {entry}", lambda e=entry: self._client.usergroups_users_list(usergroup=e), "users"
-                )
-                people.update(members)
-            else:
-                people.add(entry)
+            people.update(await self._group(entry) if entry.startswith("S") else [entry])
         return frozenset(people)
 
+    async def _group(self, group: str) -> list[str]:
+        at, members = self._groups.get(group, (-GROUP_SECONDS, []))
+        if time.monotonic() - at >= GROUP_SECONDS:
+            members = await self._ask(f"group {group}", lambda: self._client.usergroups_users_list(usergroup=group), "users")
+            self._groups[group] = (time.monotonic(), members)
+        return members
+
     async def _ask(self, name: str, question: Any, field: str) -> Any:
-        at, answer = self._kept.get(name, (-CACHE_SECONDS, None))
-        if time.monotonic() - at < CACHE_SECONDS:
-            return answer
         try:
-            answer = (await question())[field]
+            return (await question())[field]
         except Exception as error:  # any failure of Slack's client means the same here: we do not know, so we refuse
             log.warning("authority_unknown", about=name, error=str(error))
             raise Refusal(
                 f"Slack did not say who {name} is, so this is refused. Nothing was done; try again in a minute."
             ) from error
-        self._kept[name] = (time.monotonic(), answer)
-        return answer
 
 
 class Gate:

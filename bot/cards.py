@@ -109,7 +109,7 @@ def _plan_card(story: Story, needed: int) -> tuple[str, list[Block]]:
 def _plan_footer(offer: Offer, needed: int) -> list[Block]:
     if offer.status != "offered":
         by = f" by <@{offer.closed_by}>" if offer.closed_by else ""
-        return [_section(f":no_entry: This plan is *{offer.status}*{by}. Nothing was done.")]
+        return [_section(f":no_entry: This plan is *{offer.status}*{by}. Nothing was done."), _asked(offer)]
     if offer.plan.forbidden:
         return [_section(f":octagonal_sign: *This plan cannot be approved.* {offer.plan.forbidden[0].says}"), _asked(offer)]
     people = "Another person" if needed == 1 else f"{needed} other persons"

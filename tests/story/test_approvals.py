@@ -1,0 +1,231 @@
+"""Who may approve what, and when: told through Slack, to a bot that is a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.story.conftest import RESTART, Incident, until
+
+SERVICE = "service shielda/control-plane"
+ONCE = [("UpdateService", 1)]
+
+
+@pytest.fixture
+def carol_has_left(incident: Incident) -> Iterator[None]:
+    """Carol is deactivated in Slack; the list of approvers still has her."""
+    carol = incident.slack.persons["U0CAROL"]
+    yield
+    incident.slack.persons["U0CAROL"] = carol
+
+
+def nothing_was_done(incident: Incident, run: str) -> bool:
+    """No effect, no run, and the plan still stands."""
+    return incident.effects() == [] and "dr_approve" in incident.buttons(run)
+
+
+# One approval ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_approved_plan_is_carried_out_once_and_its_card_is_pinned(incident: Incident) -> None:
+    run = await incident.approved("alice", "bob")
+    assert await incident.ended(run) == "Done"
+    assert incident.effects() == ONCE
+    assert incident.card(run)["pinned"]
+    assert "<@U0ALICE>" in incident.says(run)
+    assert "<@U0BOB>" in incident.says(run)
+    assert incident.buttons(run) == []
+
+
+async def test_ten_clicks_at_once_are_one_approval_and_nine_sentences_about_it(incident: Incident) -> None:
+    run = await incident.plan("alice")
+    async with incident.told("bob", 9) as sentences:
+        await asyncio.gather(*(incident.click("bob", run, "dr_approve") for _ in range(10)))
+    assert await incident.ended(run) == "Done"
+    assert incident.effects() == ONCE
+    assert len(sentences) == 9
+    for sentence in sentences:
+        assert "approved already by <@U0BOB> at " in sentence
+        assert sentence.count("UTC") == 1
+    assert sum("approved plan" in line for line in incident.thread(run)) == 1
+
+
+async def test_two_people_who_approve_at_once_begin_one_run(incident: Incident) -> None:
+    run = await incident.plan("alice")
+    await asyncio.gather(*(incident.click(person, run, "dr_approve") for person in ("bob", "carol")))
+    assert await incident.ended(run) == "Done"
+    assert incident.effects() == ONCE
+
+
+async def test_an_envelope_delivered_twice_is_one_command(incident: Incident) -> None:
+    before = set(incident.ids())
+    incident.slack.faults.duplicate_next_envelope()
+    run = await incident.plan("alice")
+    await incident.quiet()
+    assert set(incident.ids()) - before == {run}
+
+
+async def test_an_envelope_delivered_twice_is_one_approval_and_no_refusal(incident: Incident) -> None:
+    run = await incident.plan("alice")
+    told = len(incident.slack.ephemerals("bob"))
+    incident.slack.faults.duplicate_next_envelope()
+    await incident.click("bob", run, "dr_approve")
+    assert await incident.ended(run) == "Done"
+    assert incident.effects() == ONCE
+    assert len(incident.slack.ephemerals("bob")) == told
+
+
+async def test_where_two_approvals_are_needed_one_does_not_begin_the_run(incident: Incident) -> None:
+    async with incident.settings("expiry_minutes = 15.0", "approvals = 2"):
+        run = await incident.plan("alice")
+        await incident.click("bob", run, "dr_approve")
+        await until(lambda: "Approved so far by <@U0BOB>" in incident.says(run))
+        assert "needs another person's approval" in await incident.refused("bob", run, "dr_approve")
+        assert nothing_was_done(incident, run)
+        await incident.click("carol", run, "dr_approve")
+        assert await incident.ended(run) == "Done"
+    assert incident.effects() == ONCE
+
+
+# Refused, with a sentence ---------------------------------------------------------------------------------------------
+
+
+async def test_who_asked_for_a_plan_may_not_approve_it(incident: Incident) -> None:
+    run = await incident.plan("alice")
+    said = await incident.refused("alice", run, "dr_approve")
+    assert said == "You asked for this plan yourself, <@U0ALICE>, so somebody else must approve it. Nothing was done."
+    assert nothing_was_done(incident, run)
+
+
+@pytest.mark.parametrize("action", ["dr_approve", "dr_reject"])
+async def test_a_person_who_is_on_no_list_may_neither_approve_nor_reject(incident: Incident, action: str) -> None:
+    run = await incident.plan("alice")
+    said = await incident.refused("dave", run, action)
+    assert "<@U0DAVE> may not" in said
+    assert "[authority]" in said
+    assert said.endswith("Nothing was done.")
+    assert nothing_was_done(incident, run)
+
+
+async def test_a_person_who_is_on_no_list_gets_no_plan(incident: Incident) -> None:
+    before = incident.ids()
+    async with incident.told("dave", 2) as sentences:  # the command's own answer, and the refusal
+        await incident.type("dave", RESTART)
+    assert "<@U0DAVE> may not ask for `/dr control-plane restart`" in sentences[-1]
+    assert incident.ids() == before
+
+
+async def test_a_guest_may_not_approve_even_where_the_list_has_her(incident: Incident) -> None:
+    assert "U0GINA" in incident.world.config.read_text()
+    run = await incident.plan("alice")
+    assert "<@U0GINA> is a guest in Slack" in await incident.refused("gina", run, "dr_approve")
+    assert nothing_was_done(incident, run)
+
+
+@pytest.mark.usefixtures("carol_has_left")
+async def test_a_deactivated_person_may_not_approve_even_a_moment_after_she_could(incident: Incident) -> None:
+    run = await incident.plan("carol")  # Slack has just told the bot that she is a member
+    await incident.click("carol", run, "dr_reject")
+    await until(lambda: "rejected" in incident.says(run))
+    incident.slack.persons["U0CAROL"] = replace(incident.slack.persons["U0CAROL"], deleted=True)
+    run = await incident.plan("alice")
+    assert "<@U0CAROL> is deactivated in Slack" in await incident.refused("carol", run, "dr_approve")
+    assert nothing_was_done(incident, run)
+
+
+async def test_where_slack_does_not_say_who_a_person_is_nothing_is_approved(incident: Incident) -> None:
+    run = await incident.plan("alice")
+    incident.slack.faults.rate_limit("users.info", times=3)
+    said = await incident.refused("bob", run, "dr_approve")
+    assert "Slack did not say" in said
+    assert nothing_was_done(incident, run)
+
+
+async def test_an_expired_plan_may_not_be_approved(incident: Incident) -> None:
+    async with incident.settings("expiry_minutes = 15.0", "expiry_minutes = 0.02"):
+        run = await incident.plan("alice")
+        await asyncio.sleep(1.5)
+        said = await incident.refused("bob", run, "dr_approve")
+    assert f"Plan {run} expired at " in said
+    assert "nothing was done" in said
+    assert incident.effects() == []
+
+
+async def test_a_rejected_plan_may_not_be_approved(incident: Incident) -> None:
+    run = await incident.plan("alice")
+    shown = incident.photo(run)
+    await incident.click("bob", run, "dr_reject")
+    await until(lambda: "rejected" in incident.says(run))
+    assert incident.buttons(run) == []
+    assert f"Plan {run} was rejected by <@U0BOB>" in await incident.stale_refused("carol", shown, "dr_approve")
+    assert incident.effects() == []
+
+
+@pytest.mark.parametrize("value", ["{run}:plan:forged", "aaaaaaaa:plan:forged", "nonsense", ":::", "{run}:plan", "x" * 2000])
+async def test_a_forged_button_is_refused(incident: Incident, value: str) -> None:
+    run = await incident.plan("alice")
+    said = await incident.refused("bob", run, "dr_approve", value.replace("{run}", run))
+    assert "Nothing was done" in said
+    assert nothing_was_done(incident, run)
+
+
+async def test_one_plans_nonce_does_not_approve_another_plan(incident: Incident) -> None:
+    first, second = await incident.plan("alice"), await incident.plan("bob")
+    nonce = incident.says(second).split(f"{second}:plan:")[1].split('"')[0]
+    said = await incident.refused("carol", first, "dr_approve", f"{first}:plan:{nonce}")
+    assert "belongs to no plan that I know" in said
+    assert nothing_was_done(incident, first)
+
+
+# The world has changed ------------------------------------------------------------------------------------------------
+
+
+async def test_a_plan_whose_world_has_changed_is_not_carried_out_but_made_again(incident: Incident) -> None:
+    run = await incident.plan("alice")
+    shown, known = incident.photo(run), set(incident.ids())
+    await incident.deploy(6)
+    await incident.click("bob", run, "dr_approve")
+    assert await incident.ended(run) == "Not started"
+    assert incident.effects() == []
+    says = "Task definition was control-plane:7, is now control-plane:6."
+    assert says in incident.says(run)
+    again = await incident.new_plan(known)
+    assert says in incident.says(again)
+    old = await incident.stale_refused("carol", shown, "dr_approve")
+    assert "no longer holds" in old
+    assert "Nothing was done" in old
+    assert incident.effects() == []
+    await incident.click("bob", again, "dr_approve")
+    assert await incident.ended(again) == "Done"
+    assert incident.effects() == ONCE
+    assert incident.world.ecs.scheduler.primary.revision.number == 6
+
+
+# One run per target ---------------------------------------------------------------------------------------------------
+
+
+async def test_while_a_run_holds_its_target_no_other_run_is_planned_or_approved_for_it(incident: Incident) -> None:
+    earlier = await incident.plan("carol")
+    run = await incident.plan("alice")
+    incident.world.aws_faults.put("slow", operation="UpdateService", seconds=1.5)
+    await incident.click("bob", run, "dr_approve")
+    await until(lambda: "dr_approve" not in incident.buttons(run))
+
+    held = f"Run {run} has been working on {SERVICE} since "
+    at_approval = await incident.refused("alice", earlier, "dr_approve")
+    assert held in at_approval
+    assert "UTC, approved by <@U0BOB>" in at_approval
+
+    async with incident.told("carol", 2) as sentences:
+        await incident.type("carol", "control-plane rollback")
+    assert held in sentences[-1]
+    assert f"/dr stop {run}" in sentences[-1]
+
+    assert await incident.ended(run) == "Done"
+    assert incident.effects() == ONCE
+    await incident.click("alice", earlier, "dr_approve")
+    assert await incident.ended(earlier) == "Done"
+    assert incident.effects() == [("UpdateService", 2)]

@@ -1,0 +1,112 @@
+"""The drills as people start them: a program, a fault, two persons, a recovery, and a witness who judges."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHANGES = {
+    "control-plane-down": {"service": "ecs", "operation": "UpdateService", "region": "us-west-2", "count": 1},
+    "bad-deploy": {"service": "ecs", "operation": "UpdateService", "region": "us-west-2", "count": 1},
+    "database-failover": {"service": "rds", "operation": "RebootDBInstance", "region": "us-west-2", "count": 1},
+    "too-many-connections": {"service": "postgresql", "operation": "pg_terminate_backend", "region": "us-west-2"},
+}
+SCENARIOS = {
+    "control-plane-down": "control-plane restart",
+    "bad-deploy": "control-plane rollback",
+    "database-failover": "database failover",
+    "too-many-connections": "database failover",
+}
+KEYS = {
+    *("drill", "scenario", "outcome", "rto_seconds", "rpo_seconds", "rows_lost", "targets", "speed", "requested_by"),
+    *("approved_by", "digest", "steps", "effects", "timeline", "findings"),
+}
+CASES = [(name, speed, seed) for speed, seed in ((600, 1), (60, 2)) for name in CHANGES]
+AT_ONCE = 2
+Drilled = dict[tuple[str, int, int], asyncio.Task[tuple[int, dict[str, Any]]]]
+
+
+@pytest.fixture(scope="module")
+async def drilled(rooms: Path) -> AsyncIterator[Drilled]:
+    """All drills, two of them at a time; each is a program of its own with a world of its own."""
+    turns = asyncio.Semaphore(AT_ONCE)
+    home = rooms / "drills"
+    home.mkdir(mode=0o755)
+    tasks = {case: asyncio.create_task(_drill(turns, home, *case)) for case in CASES}
+    yield tasks
+    for task in tasks.values():
+        task.cancel()
+    await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+
+async def _drill(turns: asyncio.Semaphore, home: Path, name: str, speed: int, seed: int) -> tuple[int, dict[str, Any]]:
+    argv = [sys.executable, "-m", "rehearsal", "drill", name, "--speed", str(speed), "--seed", str(seed), "--json"]
+    async with turns:
+        process = await asyncio.create_subprocess_exec(*argv, cwd=home, stdout=asyncio.subprocess.PIPE)
+        try:
+            out, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+    return process.returncode or 0, json.loads(out)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{name} at {speed}" for name, speed, _ in CASES])
+async def test_a_drill_ends_recovered_with_each_planned_effect_once_and_its_whole_story_told(
+    drilled: Drilled, case: tuple[str, int, int]
+) -> None:
+    code, report = await drilled[case]
+    name, speed, _ = case
+    assert report["outcome"] == "recovered", report["why"]
+    assert code == 0
+    assert report.keys() >= KEYS
+    assert (report["drill"], report["scenario"], report["speed"]) == (name, SCENARIOS[name], speed)
+    assert report["requested_by"] != report["approved_by"]
+    assert re.fullmatch(r"[0-9a-f]{64}", report["digest"])
+    _one_effect(report, CHANGES[name])
+    _within_targets(report)
+    _told_in_order(report)
+
+
+def _one_effect(report: dict[str, Any], expected: dict[str, Any]) -> None:
+    (effect,) = report["effects"]
+    assert effect | expected == effect
+    if effect["operation"] == "pg_terminate_backend":  # one call for each session that the step's proof has counted
+        ended = next(line["text"] for line in report["timeline"] if "sessions have ended" in line["text"])
+        assert re.search(r"(\d+) of (\d+) sessions", ended).groups() == (str(effect["count"]),) * 2  # type: ignore[union-attr]
+
+
+def _within_targets(report: dict[str, Any]) -> None:
+    assert report["rows_lost"] == 0
+    assert 0 < report["rto_seconds"] <= report["targets"]["rto_seconds"]
+    assert report["rpo_seconds"] <= report["targets"]["rpo_seconds"]
+
+
+def _told_in_order(report: dict[str, Any]) -> None:
+    lines = [line["text"] for line in report["timeline"]]
+    times = [line["at"] for line in report["timeline"]]
+    assert times == sorted(times)
+    assert len(set(lines)) == len(lines), "a line was told twice"
+    assert "approved plan" in lines[0]
+    assert report["digest"][:12] in lines[0]
+    assert "Every step is done and proven" in lines[-1]
+    begun = [m[1] for line in lines if (m := re.search(r"Step (\d\.\d): ", line))]
+    ended = [m[1] for line in lines if (m := re.search(r"Step (\d\.\d) (?:done|already done): ", line))]
+    assert sorted(begun) == sorted(ended)
+    assert len(begun) == len(report["steps"])
+    assert all(step["outcome"] in ("done", "already done") and step["seconds"] >= 0 for step in report["steps"])
+    for step in begun:
+        assert _at(lines, f"Step {step}: ") < _at(lines, f"Step {step} ")
+    stages = [step.partition(".")[0] for step in begun]
+    assert stages == sorted(stages)
+
+
+def _at(lines: list[str], words: str) -> int:
+    return next(number for number, line in enumerate(lines) if words in line)
