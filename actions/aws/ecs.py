@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from actions.world import World
 
 SLACK = timedelta(seconds=5)  # AWS's Date header is in whole seconds, and its hosts do not agree to the second
+LEAST = 30.0  # seconds of our own clock: a rehearsal starts real processes, which are no faster than elsewhere
 REMEMBERED = timedelta(minutes=10)
 ENDED_BADLY = ("STOPPED", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_REQUESTED")
 
@@ -93,7 +94,7 @@ class _Deploy(Action):
         if not receipt.get("deployment") and not receipt.get("rollout"):
             receipt = {**receipt, **(await self._find(world, facts))}
         last = "ECS did not answer"
-        async for passed in world.ticks(timeout=self.timeout):
+        async for passed in world.ticks(timeout=self.timeout, at_least=LEAST):
             try:
                 seen = await self._follow(world, receipt, passed)
             except Unreachable as error:
