@@ -1,0 +1,431 @@
+"""A world in which the bot is killed at one point after another, and what must hold after each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import sqlite3
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any, TypeVar
+
+import psycopg
+
+from rehearsal import settings
+from rehearsal.aws.ecs_service import COMPLETED, Rules
+from rehearsal.drills import ENDS, Drill
+from rehearsal.world import Options, World
+
+ROOT = Path(__file__).parents[2]
+SPEED = 600.0
+BALANCER_SECONDS = 0.5  # a target that hangs is given up sooner than in the demo, so that many points fit in little time
+PATIENCE = 5.0  # seconds that a person waits after a restart before typing or clicking again
+EFFECTS = {
+    "control-plane-down": {"UpdateService": 1},
+    "bad-deploy": {"UpdateService": 1},
+    "database-failover": {"RebootDBInstance": 1},
+    "too-many-connections": {},
+}
+VOLATILE = (  # what differs from run to run, and the word put in its place
+    (r"digest [0-9a-f]{12}", "digest D"),
+    (r"ecs-svc/\d+", "ecs-svc/N"),
+    (r"127\.0\.0\.1:\d+", "HOST"),
+    (r"us-west-2[ab]", "ZONE"),
+    (r"\d\d:\d\d:\d\d UTC", "MOMENT"),
+    (r"\b(\d+) of \1 sessions", "all sessions"),
+    (r"\b\d+ of \d+ connections", "N of M connections"),
+    (r"\b\d+(\.\d+)? ?(s|ms|min|%)(?!\w)", "N \\2"),
+)
+Message = dict[str, Any]
+Found = TypeVar("Found")
+
+
+class NotSeen(Exception):
+    """Something did not come in time; the message says what."""
+
+
+@dataclass(kw_only=True)
+class Passage:
+    """One drill with one crash: where, whether it came, what was told, and everything that was not right."""
+
+    drill: str
+    point: str
+    reached: bool = False
+    seconds: float = 0.0
+    again: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        how = "WRONG" if self.wrong else "right" if self.reached or not self.point else "not reached"
+        more = " | ".join([*self.again, *self.wrong])
+        return f"{how:11} {self.seconds:5.1f} s  {self.drill}: {self.point or 'no crash'}  {more}".rstrip()
+
+
+class Lane:
+    """One rehearsal that is used for point after point; a new one is started where a passage went wrong."""
+
+    def __init__(self, room: Path, cache: Path) -> None:
+        self._room = room
+        self._cache = cache
+        self._number = 0
+        self._world: World | None = None
+
+    async def world(self) -> World:
+        """A world without faults and without a bot."""
+        if self._world is None:
+            self._number += 1
+            room = self._room / str(self._number)
+            world = World(Options(room=room, cache=self._cache, port=0, speed=SPEED, with_bot=False))
+            self._world = await world.__aenter__()
+            world.balancer.seconds = BALANCER_SECONDS
+        return self._world
+
+    async def close(self) -> None:
+        """End the world."""
+        if self._world is not None:
+            world, self._world = self._world, None
+            await world.__aexit__(None, None, None)
+
+    async def pass_through(self, drill: Drill, point: str, expected: list[str] | None) -> Passage:
+        """Carry out a drill, killing the bot at the point; with no `expected` timeline the drill is the measure itself."""
+        passage = Passage(drill=drill.name, point=point)
+        began = time.monotonic()
+        world = await self.world()
+        incident = Incident(world, drill, passage)
+        try:
+            await incident.run()
+            passage.wrong += await Judge(incident).judge(expected)
+        except (NotSeen, TimeoutError) as error:
+            passage.wrong.append(f"{error or 'a deadline went by'} | the bot's log ends: {incident.log_tail()}")
+        finally:
+            await incident.end_bot()
+        passage.seconds = time.monotonic() - began
+        try:
+            await (self.close() if passage.wrong else calm_down(world))
+        except TimeoutError:
+            await self.close()
+        return passage
+
+
+async def calm_down(world: World) -> None:
+    """No fault, every part healthy, revision :7 everywhere, and nothing remembered of the drill."""
+    async with asyncio.timeout(40):
+        await world.rds.settled()
+        await world.faults.put("heal")
+        await world.database.redundant()
+        scheduler = world.ecs.scheduler
+        scheduler.rules = Rules()
+        if scheduler.primary.revision.number != 7 or any(task.health != "HEALTHY" for task in scheduler.of(scheduler.primary)):
+            scheduler.deploy(world.ecs.revisions[7], settle=0, pull=0)
+        await until("revision :7 is deployed", lambda: scheduler.primary.rollout == COMPLETED, 20)
+        await world.witness.healthy(20)
+    world.journal.clear()
+    for old in world.room.glob("state.sqlite*"):
+        old.unlink()
+    (world.room / "bot.log").unlink(missing_ok=True)
+
+
+class Incident:
+    """What people do in one drill: ask, approve, and repeat what nobody has heard. The bot is restarted whenever it dies."""
+
+    def __init__(self, world: World, drill: Drill, passage: Passage) -> None:
+        self.world = world
+        self.drill = drill
+        self.passage = passage
+        self.slack = world.workspace
+        self.card_ts = ""
+        self.sessions: set[int] = set()
+        self.statements_before = len(world.database.statements())
+        self._known = {message["ts"] for message in self.slack.messages("incident")}
+        self._listed = world.room / "points.txt"
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Fault, command, approval, end; returns when nothing is left to be told."""
+        await self.world.witness.healthy()
+        await self._start_crashing_bot()
+        await self.world.faults.put(self.drill.fault)
+        await until("the witness sees the outage", lambda: self.world.witness.report()["state"] == "down", 20)
+        self.sessions = await sessions_of(self.world, "nightly-report") if "connections" in self.drill.name else set()
+        await asyncio.sleep(self.drill.pause)
+        await until("the bot serves", self._serving, 30)
+        await self._ask()
+        await self._approve()
+        await until("the run is over", self._over, 60)
+        await self._quiet()
+        self.passage.passed = self._listed.read_text().splitlines() if self._listed.exists() else []
+
+    async def end_bot(self) -> None:
+        """No bot is left."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        await self.world.kill_bot()
+
+    # The bot ----------------------------------------------------------------------------------------------------------
+
+    async def _start_crashing_bot(self) -> None:
+        self._listed.unlink(missing_ok=True)
+        told = {"CRASH_AT": self.passage.point} if self.passage.point else {"CRASH_LIST": str(self._listed)}
+        argv = [sys.executable, "-m", "tests.story.crashing_bot", "serve", "--config", str(self.world.config)]
+        process = await self.world.processes.start(
+            "bot", argv, env=self.world.bot_environment | told, stdout=self.world.room / "bot.log", cwd=ROOT
+        )
+        self._keeper = asyncio.create_task(self._keep(process))
+
+    async def _keep(self, process: asyncio.subprocess.Process) -> None:
+        """Start the plain bot when the crashing one is dead, as a service manager does."""
+        code = await process.wait()
+        self.passage.reached = code == -SIGKILL
+        await self.world.start_bot()
+
+    def _serving(self) -> bool:
+        wanted = 2 if self.passage.reached else 1
+        return self._log().count('"event": "serving"') >= wanted
+
+    def _log(self) -> str:
+        path = self.world.room / "bot.log"
+        return path.read_text() if path.exists() else ""
+
+    def log_tail(self) -> str:
+        """The end of the bot's log, for a report."""
+        return self._log()[-1500:]
+
+    def log_errors(self) -> list[str]:
+        """The events that the bot logged as errors."""
+        lines = [json.loads(line) for line in self._log().splitlines() if line.startswith("{")]
+        return [
+            f"{line['event']}: {str(line.get('exception', ''))[-600:]}"
+            for line in lines
+            if line["level"] in ("error", "critical")
+        ]
+
+    # People -----------------------------------------------------------------------------------------------------------
+
+    async def _ask(self) -> None:
+        for _ in range(3):
+            answer = await self.slack.command("alice", "incident", self.drill.command)
+            if await self._comes(self._plan_card, answer["acked"]):
+                return
+            self.passage.again.append("typed again")
+        raise NotSeen("There was no plan after three commands.")
+
+    async def _approve(self) -> None:
+        card = self._plan_card()
+        assert card is not None
+        self.card_ts = card["ts"]
+        for _ in range(3):
+            with contextlib.suppress(Exception):  # the button may have gone since somebody looked
+                answer = await self.slack.click("bob", "incident", self.card_ts, "dr_approve")
+                if await self._comes(lambda: not self._button(self.card()), answer["acked"]):
+                    return
+            if not self._button(self.card()):
+                return
+            self.passage.again.append("clicked again")
+        raise NotSeen("The approval was not taken after three clicks.")
+
+    async def _comes(self, seen: Callable[[], Any], acked: bool) -> bool:
+        """Whether something shows: a person who was acknowledged waits long, another only for a while after the restart."""
+        if not acked:
+            await until("the bot serves again", lambda: seen() or (self.passage.reached and self._serving()), 30)
+        with contextlib.suppress(NotSeen):
+            await until("it shows", seen, 30 if acked else PATIENCE)
+            return True
+        return False
+
+    # What stands in the channel ---------------------------------------------------------------------------------------
+
+    def cards(self) -> list[Message]:
+        """The messages of this drill in the channel."""
+        return [message for message in self.slack.messages("incident") if message["ts"] not in self._known]
+
+    def card(self) -> Message:
+        """The card of the plan that was approved."""
+        return next(message for message in self.cards() if message["ts"] == self.card_ts)
+
+    def thread(self) -> list[Message]:
+        """The replies under the card."""
+        return [message for message in self.slack.messages("incident", self.card_ts) if message["ts"] != self.card_ts]
+
+    def _plan_card(self) -> Message | None:
+        return next((message for message in self.cards() if self._button(message)), None)
+
+    @staticmethod
+    def _button(message: Message) -> bool:
+        return "dr_approve" in json.dumps(message.get("blocks", []))
+
+    def _over(self) -> bool:
+        title = self.card()["text"].partition(":")[0]
+        if title in ENDS and title != "Done":
+            raise NotSeen(
+                f"The run did not end well: {self.card()['text']} | the last card: {json.dumps(self.cards()[-1]['blocks'])}"
+            )
+        if title == "Waiting for a person":
+            raise NotSeen(f"The run waits for a person: {self.card()['text']}")
+        return title == "Done"
+
+    async def _quiet(self) -> None:
+        """Wait until nothing is left to be told, and the crash, which may come after the end, has come or will not."""
+        calm_since = time.monotonic()
+        ends = calm_since + 30
+        while time.monotonic() - calm_since < (0.3 if self.passage.reached and self._serving() else 1.5):
+            if time.monotonic() > ends:
+                raise NotSeen("The outbox was not empty after 30 s.")
+            calm_since = calm_since if self._nothing_left() else time.monotonic()
+            await asyncio.sleep(0.05)
+
+    def _nothing_left(self) -> bool:
+        if self.passage.reached and not self._serving():
+            return False
+        due = "SELECT count(*) FROM dr_outbox WHERE sent_rev < rev OR (pin_wanted AND NOT pinned)"
+        open_deeds = "SELECT count(*) FROM dr_inbox WHERE NOT handled"
+        running = "SELECT count(*) FROM workflow_status WHERE status IN ('PENDING', 'ENQUEUED')"
+        with contextlib.closing(sqlite3.connect(self.world.room / "state.sqlite", timeout=5)) as state:
+            return not any(state.execute(question).fetchone()[0] for question in (due, open_deeds, running))
+
+
+class Judge:
+    """What must hold after a passage: each effect once, the world well, the timeline whole and told once."""
+
+    def __init__(self, incident: Incident) -> None:
+        self.incident = incident
+        self.world = incident.world
+        self.drill = incident.drill
+
+    async def judge(self, expected: list[str] | None) -> list[str]:
+        """Everything that is not right, as sentences."""
+        run = run_of(self.incident.card())
+        shown = await self._shown(run)
+        self.incident.passage.told = told = [canonical(message["text"], run) for message in self.incident.thread()]
+        wrong = [*self._effects(), *await self._database_effects(), *self._cards(run), *self._timeline(shown)]
+        if expected is not None:
+            wrong += differences(in_order(expected), in_order(told))
+        wrong += [f"logged as an error: {error}" for error in self.incident.log_errors()]
+        return wrong + await self._witness()
+
+    def _effects(self) -> Iterator[str]:
+        had = {effect["operation"]: effect["count"] for effect in self.world.journal.effects(source="bot")}
+        if had != EFFECTS[self.drill.name]:
+            yield f"effects were {had}"
+        tried = len(self.world.journal.calls(source="bot", changing=True))
+        if tried != sum(EFFECTS[self.drill.name].values()):
+            yield f"{tried} changing calls were sent"
+
+    async def _database_effects(self) -> list[str]:
+        statements = self.world.database.statements()[self.incident.statements_before :]
+        sent = [line for line in statements if "pg_terminate_backend" in line]
+        if not self.incident.sessions:
+            return [f"{len(sent)} statements ended sessions"] if sent else []
+        wrong = [] if len(sent) == 1 else [f"{len(sent)} statements ended sessions"]
+        ended = Counter(ended_sessions(self.world))
+        if {pid for pid, _ in ended} & self.incident.sessions != self.incident.sessions or set(ended.values()) != {1}:
+            wrong.append(f"of sessions {sorted(self.incident.sessions)} these were ended: {ended}")
+        others = {pid: application for pid, application in ended if application != "nightly-report"}
+        if others:
+            wrong.append(f"other sessions were ended: {others}")
+        return wrong
+
+    def _cards(self, run: str) -> Iterator[str]:
+        count = sum(run in json.dumps(message.get("blocks", [])) for message in self.incident.cards())
+        if count != 1:
+            yield f"the run has {count} cards"
+        if len(self.incident.cards()) != 1 and "typed again" not in self.incident.passage.again:
+            yield f"{len(self.incident.cards())} messages stand in the channel"
+        if not self.incident.card().get("pinned"):
+            yield "the card is not pinned"
+
+    def _timeline(self, shown: dict[str, Any]) -> Iterator[str]:
+        if shown["state"] != "done" or any(step["outcome"] not in ("done", "already done") for step in shown["steps"]):
+            yield f"`dr show` says {shown['state']}, {[step['outcome'] for step in shown['steps']]}"
+        texts = [line["text"] for line in shown["timeline"]]
+        said = [message["text"].partition(" ")[2] for message in self.incident.thread()]
+        if texts != said:
+            yield f"`dr show` tells {texts}, and the thread {said}"
+
+    async def _shown(self, run: str) -> dict[str, Any]:
+        argv = settings.bot_command(self.world.config, "show", run, "--json")
+        process = await asyncio.create_subprocess_exec(*argv, env=self.world.bot_environment, stdout=asyncio.subprocess.PIPE)
+        out, _ = await process.communicate()
+        return dict(json.loads(out))
+
+    async def _witness(self) -> list[str]:
+        try:
+            await self.world.witness.healthy(20)
+        except TimeoutError:
+            return ["the witness still sees an outage"]
+        lost = (await self.world.witness.verify())["rows_lost"]
+        return [f"{lost} acknowledged rows are lost"] if lost else []
+
+
+def run_of(card: Message) -> str:
+    """The id of the run a card tells of."""
+    found = re.search(r"(?:Plan|Run) `([a-z2-7]{8})`", json.dumps(card["blocks"]))
+    assert found, card
+    return found[1]
+
+
+def canonical(text: str, run: str) -> str:
+    """A line of the thread without what differs from run to run."""
+    for pattern, word in VOLATILE:
+        text = re.sub(pattern, word, text.replace(run, "RUN"))
+    return text
+
+
+def in_order(lines: list[str]) -> list[str]:
+    """The lines with those of one stage sorted by step, because the steps of a stage go on side by side."""
+
+    def place(numbered: tuple[int, str]) -> tuple[int, int]:
+        number, line = numbered
+        step = re.search(r"Step (\d+)\.(\d+)", line)
+        if step is None:
+            return (number, 0)
+        first = next(n for n, other in enumerate(lines) if f"Step {step[1]}." in other)
+        return (first, int(step[2]))
+
+    return [line for _, line in sorted(enumerate(lines), key=place)]
+
+
+def differences(expected: list[str], told: list[str]) -> list[str]:
+    """How a timeline differs from an uncrashed one. A step may end by finding out that an earlier try had worked."""
+    if len(expected) != len(told):
+        return [f"the thread has {len(told)} lines instead of {len(expected)}: {told}"]
+    return [f"told {is_!r} instead of {was!r}" for was, is_ in zip(expected, told, strict=True) if not same(was, is_)]
+
+
+def same(expected: str, told: str) -> bool:
+    """Whether two lines say the same, or the second that the step was done by an earlier try."""
+    step = re.search(r"(Step \S+) done:", expected)
+    return expected == told or bool(step and f"{step[1]} already done: An earlier try had worked:" in told)
+
+
+async def sessions_of(world: World, application: str) -> set[int]:
+    """The server processes of an application's sessions."""
+    query = "SELECT pid FROM pg_stat_activity WHERE application_name = %s"
+    async with await psycopg.AsyncConnection.connect(world.database.dsn("postgres")) as connection:
+        return {row[0] for row in await (await connection.execute(query, [application])).fetchall()}
+
+
+def ended_sessions(world: World) -> list[tuple[int, str]]:
+    """Process and application of every session that was ended by somebody's statement, from the servers' own logs."""
+    ended = re.compile(r"\[(\d+)\] [^@ ]+@[^/ ]+/(\S+) 57P01 FATAL:  terminating connection due to administrator command")
+    logs = [log.read_text(errors="replace") for log in (world.room / "postgres").glob("postgres-*.log")]
+    return [(int(pid), application) for log in logs for pid, application in ended.findall(log)]
+
+
+async def until(what: str, seen: Callable[[], Found], timeout: float) -> Found:
+    """Wait until something is seen. Raises `NotSeen` with the sentence after `timeout` seconds."""
+    ends = time.monotonic() + timeout
+    while not (value := seen()):
+        if time.monotonic() > ends:
+            raise NotSeen(f"Waited {timeout:g} s until {what}, in vain.")
+        await asyncio.sleep(0.03)
+    return value

@@ -1,0 +1,131 @@
+"""The bot, with a watch on every record and every effect: `python -m tests.story.crashing_bot serve --config dr.toml`.
+
+A point is the moment just before or just after a transaction that wrote something, or an action's effect. Points count from
+the first recorded deed of a person on. With CRASH_LIST=file each point passed is written there, one a line; with
+CRASH_AT=point the process kills itself there by SIGKILL. Nothing of the product knows of this: transactions are seen by
+SQLAlchemy's events, effects by a wrapper around `apply` of every registered action.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import Connection, event, pool
+
+import bot.planner  # noqa: F401 - every scenario, and with them every action, is registered by it
+from actions.base import Action, Facts, Step
+from actions.world import World
+from bot.cli import main
+
+WRITE = re.compile(r"\s*(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|UPDATE|DELETE\s+FROM)\s+\"?(?:\w+\"?\.\"?)?(\w+)", re.IGNORECASE)
+TELLING = {  # the parameter that tells one write of a table from another
+    "dr_inbox": "kind",
+    "dr_steps": "step",
+    "dr_timeline": "key",
+    "operation_outputs": "function_name",
+    "workflow_status": "status",
+}
+BEGINNING = "dr_inbox(command)"
+
+
+class Points:
+    """Names the points as they are passed, and dies at the one it was told."""
+
+    def __init__(self, at: str, listed: Path | None) -> None:
+        self._at = at
+        self._listed = listed
+        self._seen: Counter[str] = Counter()
+        self._begun = False
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Points count from now on."""
+        self._begun = True
+
+    def passed(self, name: str) -> None:
+        """One point is reached; the process may end here."""
+        if not self._begun:
+            return
+        with self._lock:
+            self._seen[name] += 1
+            label = f"{name} #{self._seen[name]}"
+            if self._listed:
+                with self._listed.open("a") as file:
+                    file.write(f"{label}\n")
+            if label == self._at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch_records(points: Points) -> None:
+    """A point before and after the commit of each transaction that wrote."""
+
+    def wrote(connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, _many: bool) -> None:
+        match = WRITE.match(statement)
+        inserts = statement.lstrip()[:6].upper() == "INSERT"
+        if match is None or (cursor.rowcount == 0 and not inserts):  # what changes no row, such as a poll, is no record
+            return
+        named = context.compiled_parameters[0] if context and context.compiled_parameters else parameters
+        write = label(statement, match[1], named)
+        if write == BEGINNING:
+            points.begin()
+        connection.info.setdefault("wrote", []).append(write)
+
+    def committing(connection: Connection) -> None:
+        if writes := connection.info.pop("wrote", None):
+            name = " + ".join(dict.fromkeys(writes))
+            connection.info["committed"] = name
+            points.passed(f"before record: {name}")
+
+    def returned(_dbapi: Any, record: Any) -> None:
+        if name := record.info.pop("committed", None):
+            points.passed(f"after record: {name}")
+
+    def rolled_back(connection: Connection) -> None:
+        connection.info.pop("wrote", None)
+
+    event.listen(sqlalchemy.Engine, "after_cursor_execute", wrote)
+    event.listen(sqlalchemy.Engine, "commit", committing)
+    event.listen(sqlalchemy.Engine, "rollback", rolled_back)
+    event.listen(pool.Pool, "checkin", returned)
+
+
+def label(statement: str, table: str, parameters: Any) -> str:
+    """A name for one write that is the same in every run: `dr_timeline(1.1#1:end)`, `dr_outbox(in_flight)`."""
+    told = parameters.get(TELLING.get(table, "")) if isinstance(parameters, dict) else None
+    if told is None and statement.lstrip()[:6].upper() == "UPDATE":
+        told = ",".join(re.findall(r"(\w+)\s*=", statement.partition(" SET ")[2].partition(" WHERE ")[0]))
+    return f"{table}({str(told).rpartition('/')[2]})" if told else table
+
+
+def watch_effects(points: Points) -> None:
+    """A point before and after `apply` of every action."""
+    for kind, step in Step.registry.items():
+        if issubclass(step, Action):
+            step.apply = _watched(points, kind, step.apply)  # type: ignore[method-assign]
+
+
+def _watched(points: Points, kind: str, apply: Callable[..., Awaitable[Facts]]) -> Any:
+    async def watched(self: Action, world: World, facts: Facts) -> Facts:
+        points.passed(f"before effect: {kind}")
+        receipt = await apply(self, world, facts)
+        points.passed(f"after effect: {kind}")
+        return receipt
+
+    return watched
+
+
+if __name__ == "__main__":
+    listed = os.environ.get("CRASH_LIST")
+    watching = Points(os.environ.get("CRASH_AT", ""), Path(listed) if listed else None)
+    watch_records(watching)
+    watch_effects(watching)
+    sys.exit(main())
