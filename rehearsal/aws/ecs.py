@@ -153,6 +153,7 @@ class Ecs:
             "UpdateService": self._update_service,
             "ListServiceDeployments": self._list_service_deployments,
             "DescribeServiceDeployments": self._describe_service_deployments,
+            "DescribeServiceRevisions": lambda params: self.views.service_revisions(params["serviceRevisionArns"]),
             "StopServiceDeployment": self._stop_service_deployment,
             "ListTasks": self._list_tasks,
             "DescribeTasks": self._describe_tasks,

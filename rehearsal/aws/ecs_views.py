@@ -129,6 +129,33 @@ class Views:
             "statusReason": record.reason,
         }
 
+    def image_of(self, revision: Revision) -> str:
+        """The image's full name in this account's registry."""
+        return f"{ACCOUNT}.dkr.ecr.{self.region}.amazonaws.com/{revision.image}"
+
+    def service_revisions(self, arns: list[str]) -> dict[str, Any]:
+        """The answer of DescribeServiceRevisions."""
+        known = {
+            self._revision_arn(record, revision): (record, revision)
+            for record in self.scheduler.records
+            for revision in (record.revision, record.source, record.rollback_to)
+            if revision is not None
+        }
+        found = [
+            {
+                "serviceRevisionArn": arn,
+                "serviceArn": self.service_arn,
+                "clusterArn": self.cluster_arn,
+                "taskDefinition": self.definition_arn(known[arn][1]),
+                "launchType": "FARGATE",
+                "createdAt": known[arn][0].created_at,
+            }
+            for arn in arns
+            if arn in known
+        ]
+        failures = [{"arn": arn, "reason": "MISSING"} for arn in arns if arn not in known]
+        return {"serviceRevisions": found, "failures": failures}
+
     def record(self, record: ServiceDeployment) -> dict[str, Any]:
         """A ServiceDeployment."""
         brief = self.brief(record)
@@ -163,7 +190,7 @@ class Views:
             "containerArn": self.arn("container", self.cluster_name, task.id, "1"),
             "taskArn": arn,
             "name": self.service_name,
-            "image": task.revision.image,
+            "image": self.image_of(task.revision),
             "imageDigest": digest_of(task.revision),
             "lastStatus": task.last,
             "exitCode": task.exit_code,
@@ -193,7 +220,7 @@ class Views:
         check = f"curl --fail --silent http://localhost:8080{revision.health_path} || exit 1"
         container = {
             "name": self.service_name,
-            "image": revision.image,
+            "image": self.image_of(revision),
             "essential": True,
             "portMappings": [{"containerPort": 8080, "protocol": "tcp"}],
             "healthCheck": {"command": ["CMD-SHELL", check], "interval": 10, "timeout": 2, "retries": 3},
