@@ -191,6 +191,8 @@ def serve_with(answer: Callable[[Request], Awaitable[Reply]]) -> Callable[..., A
                 await writer.drain()
         except (ValueError, OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # a client that does not speak HTTP to the end gets no answer
+        except asyncio.CancelledError:
+            pass  # the program ends; on Python 3.11 a cancelled handler would be logged as an error of ours
         finally:
             writer.close()
 

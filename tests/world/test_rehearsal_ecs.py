@@ -177,7 +177,9 @@ async def test_the_history_names_the_previous_revision_and_its_image(deployed: W
     newest = await deployed.call("ecs", "list_task_definitions", familyPrefix="control-plane", sort="DESC")
     assert [arn.rpartition(":")[2] for arn in newest["taskDefinitionArns"]] == ["8", "7", "6"]
     told = await deployed.call("ecs", "describe_task_definition", taskDefinition="control-plane:6")
-    repository, _, tag = told["taskDefinition"]["containerDefinitions"][0]["image"].partition(":")
+    registry, _, image = told["taskDefinition"]["containerDefinitions"][0]["image"].partition("/")
+    assert registry.endswith(".dkr.ecr.us-west-2.amazonaws.com")
+    repository, _, tag = image.partition(":")
     images = await deployed.call("ecr", "describe_images", repositoryName=repository, imageIds=[{"imageTag": tag}])
     assert images["imageDetails"][0]["imageTags"] == ["2026.11.04"]
     with pytest.raises(ClientError) as error:
