@@ -142,12 +142,10 @@ def read_form(body: Mapping[str, Any]) -> Item:
     if not isinstance(view, dict) or view.get("callback_id") != "dr_confirm":
         raise Malformed("This form is none of mine.")
     channel, _, value = _text(view, "private_metadata", "view").partition("|")
-    reason = _maybe(view, "state", "values", "reason", "reason", "value")
-    if len(reason.strip()) < 3:
+    reason = _maybe(view, "state", "values", "reason", "reason", "value").strip().rstrip(".")
+    if len(reason) < 3:
         raise Malformed("A reason of at least three characters is needed.")
-    return _item(
-        f"submit/{_text(view, 'id', 'view')}", "submit", person, channel, {"value": value, "reason": reason.strip()[:300]}
-    )
+    return _item(f"submit/{_text(view, 'id', 'view')}", "submit", person, channel, {"value": value, "reason": reason[:300]})
 
 
 def _item(name: str, kind: str, person: str, channel: str, payload: dict[str, str]) -> Item:

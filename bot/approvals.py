@@ -69,8 +69,8 @@ def answer(connection: Connection, store: Store, click: Click, person: str, choi
         raise Refusal(f"There is no run {click.run_id!r}. Nothing was done; `/dr runs` lists them.")
     question = f"{click.run_id}/{click.question}"
     open_question = run.question or {}
-    if open_question.get("id") != question or open_question.get("nonce") != click.nonce:
-        given = connection.execute(select(decisions).where(decisions.c.question == question)).mappings().first()
+    given = connection.execute(select(decisions).where(decisions.c.question == question)).mappings().first()
+    if given or open_question.get("id") != question or open_question.get("nonce") != click.nonce:
         by = f" <@{given['person']}> answered it at {clock(given['at'])}: {given['choice']}." if given else ""
         raise Refusal(f"This question of run {click.run_id} is closed.{by} The run is {run.state} now. Nothing was done.")
     if choice not in open_question["choices"]:
