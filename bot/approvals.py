@@ -40,9 +40,9 @@ def approve(connection: Connection, store: Store, click: Click, person: str, nee
     if plan["expires"] < time.time():
         raise Refusal(_expired(plan))
     _forbid_stopped(plan)
-    held = connection.execute(select(locks).where(locks.c.target == plan["plan"]["target"])).mappings().first()
+    held = connection.execute(select(locks).where(locks.c.target == plan["target"])).mappings().first()
     if held:
-        raise Refusal(held_by(plan["plan"]["target"], held))
+        raise Refusal(held_by(plan["target"], held))
     row = {"plan_id": click.run_id, "person": person, "digest": plan["digest"], "at": time.time()}
     if not store.insert_once(connection, approvals, **row):
         raise Refusal(f"You approved plan {click.run_id} already; it still needs another person's approval.")
@@ -127,7 +127,9 @@ def _closed(connection: Connection, plan: Any) -> str:
         by = f" by <@{first['person']}> at {clock(first['at'])}" if first else ""
         return f"Plan {plan['id']} was approved already{by}, and its run is the only one. Nothing was done a second time."
     if plan["status"] == "superseded":
-        return f"Plan {plan['id']} no longer holds: the world has changed, and a newer plan stands below. Nothing was done."
+        held = connection.execute(select(locks).where(locks.c.target == plan["target"])).mappings().first()
+        now = held_by(plan["target"], held) if held else f"Nothing was done; ask again with `/dr {plan['scenario']}`."
+        return f"Plan {plan['id']} no longer holds: the world has changed since, or another run was on its target. {now}"
     if plan["status"] == "expired":
         return _expired(plan)
     by = f" by <@{plan['closed_by']}>" if plan["closed_by"] else ""
@@ -150,12 +152,21 @@ def _close(connection: Connection, plan_id: str, status: str, person: str) -> No
 
 
 def _begin_run(connection: Connection, store: Store, plan: Any, person: str) -> None:
-    now, target = time.time(), plan["plan"]["target"]
+    now, target = time.time(), plan["target"]
     connection.execute(locks.insert().values(target=target, run_id=plan["id"], person=person, since=now))
     connection.execute(runs.insert().values(id=plan["id"], target=target, state="approved", says="", began=now, stop_by=""))
+    _set_aside_others(connection, store, plan)
     _close(connection, plan["id"], "approved", person)
     connection.execute(update(outbox).where(outbox.c.key == plan["id"]).values(pin_wanted=True))
     text = (
         f"<@{person}> approved plan {plan['id']} (digest {plan['digest'][:12]}), which <@{plan['requested_by']}> had asked for."
     )
     store.tell(connection, plan["id"], "approved", "begin", text)
+
+
+def _set_aside_others(connection: Connection, store: Store, plan: Any) -> None:
+    """Other plans for the same target were made for a world that this run is about to change."""
+    same = (plans.c.target == plan["target"], plans.c.status == "offered", plans.c.id != plan["id"])
+    for other in connection.execute(select(plans.c.id).where(*same)).scalars().all():
+        _close(connection, other, "superseded", "")
+        store.redraw(connection, other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from bot.tables import decisions
 from commands.scenario import BadCommand, parse
 
 log = structlog.get_logger(__name__)
+STALE_SECONDS = 15 * 60.0  # a command that a crash kept from being planned for longer is not planned any more
 
 
 class Desk:
@@ -68,6 +70,10 @@ class Desk:
             return
         if await self.store.story(plan_id(item.id)):
             return  # planned before a crash
+        if time.time() - item.at > STALE_SECONDS:
+            raise Refusal(
+                f"I was away when you typed `/dr {item.payload['text']}`. Nothing was done; type it again if it still holds."
+            )
         await self.gate.may_request(item.person, request.words)
         plan = await self.planner.make(request.words, request.arguments)
         held = await self.store.holder(plan.target)

@@ -24,7 +24,7 @@ class Inbox:
         self._handle: Handle | None = None
         self._waiting: list[tuple[Item, asyncio.Future[bool]]] = []
         self._writer: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def open(self, handle: Handle) -> None:
         """Hand over what was recorded and never finished, and from now on everything that comes."""
@@ -45,9 +45,9 @@ class Inbox:
 
     async def close(self) -> None:
         """Stop handling; what is not finished is handed over again at the next start."""
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _write(self) -> None:
         while self._waiting:
@@ -63,9 +63,8 @@ class Inbox:
                     recorded.set_result(is_fresh)
 
     def _hand_over(self, item: Item) -> None:
-        task = asyncio.create_task(self._finish(item))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if item.id not in self._tasks:  # an item that arrives while the inbox opens is met twice
+            self._tasks[item.id] = asyncio.create_task(self._finish(item))
 
     async def _finish(self, item: Item) -> None:
         assert self._handle is not None
@@ -74,3 +73,4 @@ class Inbox:
         except Exception:
             log.exception("item_broke", item=item.id, kind=item.kind)
         await self._store.handled(item)
+        del self._tasks[item.id]

@@ -34,6 +34,7 @@ class Planner:
         row = {
             "id": plan_id,
             "scenario": plan.scenario,
+            "target": plan.target,
             "plan": plan.to_json(),
             "digest": plan.digest,
             "nonce": secrets.token_urlsafe(12),

@@ -82,6 +82,13 @@ class Runs(DBOSConfiguredInstance):
     async def carry_out(self, run_id: str) -> str:
         """Carry out an approved plan to one of the ends; returns its name."""
         structlog.contextvars.bind_contextvars(run=run_id)
+        try:
+            return await self._carry_out(run_id)
+        except Exception as error:  # a defect: the run must not hold its target for ever without a word
+            log.exception("run_broke")
+            return str(await self._recorded("broke", self._end_broken, run_id, str(error)))
+
+    async def _carry_out(self, run_id: str) -> str:
         if not await self._recorded("plan again", self._plan_again, run_id):
             return "not started"
         stages: list[list[str]] = await self._recorded("stages", self._stages, run_id)
@@ -238,6 +245,10 @@ class Runs(DBOSConfiguredInstance):
 
     async def _end_stopped(self, run_id: str) -> str:
         return await self._end(run_id, "stopped", "The run ended because it was told to stop; no further step begins.", "warn")
+
+    async def _end_broken(self, run_id: str, error: str) -> str:
+        says = f"The run ended because of an error that nobody expected: {error}. {_undone('')} Read the thread, then plan again."
+        return await self._end(run_id, "failed", says, "bad")
 
     async def _end_well(self, run_id: str) -> str:
         story = await self.store.story(run_id)

@@ -12,13 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, func, select, update
+import structlog
+from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy.exc import OperationalError
 
 from actions.base import Facts, Json, Outcome
-from bot.tables import approvals, decisions, inbox, insert_once, intents, locks, outbox, plans, runs, steps, timeline
+from bot.log import hide
+from bot.tables import approvals, inbox, insert_once, intents, locks, outbox, plans, runs, steps, timeline
 from commands.plan import Plan
 
+log = structlog.get_logger(__name__)
 T = TypeVar("T")
+AWAY_SECONDS = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # the pauses while the state's server is away
 ENDS = ("done", "failed", "aborted", "stopped", "not started")
 
 
@@ -116,11 +121,19 @@ class Store:
     async def do(self, work: Callable[..., T], *arguments: Any) -> T:
         """Run `work(connection, *arguments)` in one transaction on the store's thread. Exceptions roll it back."""
 
-        def transact() -> T:
-            with self.engine.begin() as connection:
-                return work(connection, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work, *arguments)
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, transact)
+    def _transact(self, work: Callable[..., T], *arguments: Any) -> T:
+        """One transaction; while the state's server is away it is tried again, for each of them is safe to repeat."""
+        for pause in AWAY_SECONDS:
+            try:
+                with self.engine.begin() as connection:
+                    return work(connection, *arguments)
+            except OperationalError as error:
+                log.warning("state_away", error=hide(str(error.orig)), next_try_seconds=pause)
+                time.sleep(pause)
+        with self.engine.begin() as connection:
+            return work(connection, *arguments)
 
     def insert_once(self, connection: Connection, table: Any, **row: Any) -> bool:
         """Insert the row; False where it is there already."""
@@ -257,7 +270,7 @@ def read_story(connection: Connection, run_id: str) -> Story | None:
         return None
     people = select(approvals.c.person).where(approvals.c.plan_id == run_id).order_by(approvals.c.at)
     approved_by = tuple(connection.execute(people).scalars())
-    kept = {k: v for k, v in row.items() if k not in ("plan", "changes", "scenario")}
+    kept = {k: v for k, v in row.items() if k not in ("plan", "changes", "scenario", "target")}
     offer = Offer(plan=Plan.from_json(row["plan"]), changes=tuple(row["changes"]), approved_by=approved_by, **kept)
     run = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().first()
     of_run = [select(t).where(t.c.run_id == run_id) for t in (steps, timeline)]
@@ -269,8 +282,3 @@ def read_story(connection: Connection, run_id: str) -> Story | None:
         steps=tuple(StepState(**{k: v for k, v in s.items() if k != "run_id"}) for s in states),
         timeline=tuple(Line(at=line["at"], mark=line["mark"], text=line["text"]) for line in lines),
     )
-
-
-def answer_count(connection: Connection, question: str) -> int:
-    """How many answers a question has: none or one."""
-    return connection.execute(select(func.count()).select_from(decisions).where(decisions.c.question == question)).scalar_one()

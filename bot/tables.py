@@ -7,8 +7,17 @@ from typing import Any
 
 from sqlalchemy import JSON, Boolean, Column, Engine, Float, Integer, MetaData, String, Table, Text, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from bot.log import hide
+from bot.settings import BadSettings
 
 metadata = MetaData()
+
+
+class CannotOpen(BadSettings):
+    """The database of [state] does not open; the message says why."""
+
 
 # What people did, in the order in which it reached us. The id is Slack's own (trigger id, action time stamp): a delivery
 # that comes twice is one row.
@@ -30,6 +39,7 @@ plans = Table(
     metadata,
     Column("id", String(40), primary_key=True),
     Column("scenario", String(80), nullable=False),
+    Column("target", String(200), nullable=False),
     Column("plan", JSON, nullable=False),
     Column("digest", String(64), nullable=False),
     Column("nonce", String(40), nullable=False),
@@ -149,7 +159,10 @@ def open_engine(url: str) -> Engine:
         engine = _open_sqlite(url)
     else:
         engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), pool_pre_ping=True)
-    metadata.create_all(engine)
+    try:
+        metadata.create_all(engine)
+    except SQLAlchemyError as error:
+        raise CannotOpen(f"[state] url: the database cannot be opened: {hide(str(error.__cause__ or error)).strip()}") from error
     return engine
 
 
