@@ -1,0 +1,49 @@
+"""Writes docs/reference.md from the code: `python -m tests.reference > docs/reference.md`. A unit test holds it up to date."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+from actions.base import Action, Step
+from commands.scenario import SCENARIOS, VERBS
+
+
+def reference() -> str:
+    """The text of docs/reference.md."""
+    return "\n".join([*_head(), *_commands(), *_steps("Actions", True), *_steps("Checks", False)]) + "\n"
+
+
+def _head() -> Iterator[str]:
+    yield "# Reference"
+    yield ""
+    yield "Made from the code by `python -m tests.reference > docs/reference.md`; the sentences are the docstrings."
+    yield ""
+
+
+def _commands() -> Iterator[str]:
+    yield from ("## Commands", "", "| command | what it gets |", "|---|---|")
+    for scenario in SCENARIOS.values():
+        yield f"| `{scenario.usage}` | {scenario.summary} |"
+    for verb, (about, says) in VERBS.items():
+        yield f"| `{' '.join(['/dr', verb, about]).strip()}` | {says} |"
+    yield ""
+
+
+def _steps(title: str, changing: bool) -> Iterator[str]:
+    yield from (f"## {title}", "")
+    for kind, step in sorted(Step.registry.items()):
+        if issubclass(step, Action) is changing and kind.split(".")[0] != "bench":
+            yield from _step(kind, step)
+
+
+def _step(kind: str, step: type[Step]) -> Iterator[str]:
+    yield from (f"### `{kind}`", "", (inspect.getdoc(step) or "").replace("\n", " "), "")
+    yield f"- permissions: {', '.join(f'`{p}`' for p in step.permissions) or 'none'}"  # type: ignore[attr-defined]
+    settle = f", settle time {step.settle:g} s" if issubclass(step, Action) else ""
+    yield f"- plane: {step.plane}; deadline {step.timeout:g} s{settle} (provider seconds)"
+    yield ""
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
