@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import fields
 
 from actions.base import Action, Step
 from commands.scenario import SCENARIOS, VERBS
@@ -39,10 +40,17 @@ def _steps(title: str, changing: bool) -> Iterator[str]:
 
 def _step(kind: str, step: type[Step]) -> Iterator[str]:
     yield from (f"### `{kind}`", "", (inspect.getdoc(step) or "").replace("\n", " "), "")
-    yield f"- permissions: {', '.join(f'`{p}`' for p in step.permissions) or 'none'}"  # type: ignore[attr-defined]
+    yield f"- arguments: {', '.join(f'`{f.name}`' for f in fields(step)) or 'none'}"
+    yield f"- permissions: {', '.join(f'`{p}`' for p in _example(step).permissions) or 'none'}"
     settle = f", settle time {step.settle:g} s" if issubclass(step, Action) else ""
     yield f"- plane: {step.plane}; deadline {step.timeout:g} s{settle} (provider seconds)"
     yield ""
+
+
+def _example(step: type[Step]) -> Step:
+    """A step of this class with made-up arguments of the right types."""
+    made_up = {"str": "x", "int": 1, "float": 1.0, "tuple[str, ...]": ()}
+    return step(**{f.name: made_up[str(f.type)] for f in fields(step)})
 
 
 if __name__ == "__main__":
