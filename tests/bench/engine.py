@@ -91,7 +91,8 @@ async def measure(folder: Path) -> list[Figure]:
     seen = json.loads(out)
     added, beside = (seen[name] - seen["direct"] for name in ("in_turn", "side_by_side"))
     note = (
-        f"a run of {ACTIONS} in turn, from approval to end, divided by {ACTIONS}, less {seen['direct']:.3f} ms of their own; "
+        f"a run of {ACTIONS} in turn, from approval to end, divided by {ACTIONS}, less the {seen['direct']:.3f} ms "
+        "that each takes directly, so that a ratio says nothing; "
         f"side by side in one stage {beside:.1f} ms each"
     )
     return [Figure(name="Engine's cost per action", value=added, unit="ms", aim=25, bare=seen["direct"], note=note)]

@@ -75,9 +75,9 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def memory_mb(pid: int) -> float:
-    """The resident memory of a process in MB (Linux)."""
+    """The resident memory of a process in MB, that is 10^6 bytes (Linux)."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) / 1000 for line in status.splitlines() if line.startswith("VmRSS:"))
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmRSS:"))
 
 
 def _number(value: float) -> str:
