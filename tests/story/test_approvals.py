@@ -196,6 +196,7 @@ async def test_a_plan_whose_world_has_changed_is_not_carried_out_but_made_again(
     assert says in incident.says(again)
     old = await incident.stale_refused("carol", shown, "dr_approve")
     assert "no longer holds" in old
+    assert "the world has changed" in old
     assert "Nothing was done" in old
     assert incident.effects() == []
     await incident.click("bob", again, "dr_approve")
@@ -209,13 +210,15 @@ async def test_a_plan_whose_world_has_changed_is_not_carried_out_but_made_again(
 
 async def test_while_a_run_holds_its_target_no_other_run_is_planned_or_approved_for_it(incident: Incident) -> None:
     earlier = await incident.plan("carol")
+    shown = incident.photo(earlier)
     run = await incident.plan("alice")
     incident.world.aws_faults.put("slow", operation="UpdateService", seconds=1.5)
     await incident.click("bob", run, "dr_approve")
     await until(lambda: "dr_approve" not in incident.buttons(run))
 
     held = f"Run {run} has been working on {SERVICE} since "
-    at_approval = await incident.refused("alice", earlier, "dr_approve")
+    at_approval = await incident.stale_refused("alice", shown, "dr_approve")
+    assert f"Plan {earlier} no longer holds" in at_approval
     assert held in at_approval
     assert "UTC, approved by <@U0BOB>" in at_approval
 
@@ -226,6 +229,17 @@ async def test_while_a_run_holds_its_target_no_other_run_is_planned_or_approved_
 
     assert await incident.ended(run) == "Done"
     assert incident.effects() == ONCE
-    await incident.click("alice", earlier, "dr_approve")
-    assert await incident.ended(earlier) == "Done"
-    assert incident.effects() == [("UpdateService", 2)]
+    following = await incident.approved("carol", "alice")
+    assert await incident.ended(following) == "Done"
+
+
+async def test_a_plan_that_waited_while_another_run_changed_its_target_is_asked_for_again(incident: Incident) -> None:
+    earlier = await incident.plan("carol")
+    shown = incident.photo(earlier)
+    run = await incident.approved("alice", "bob")
+    assert await incident.ended(run) == "Done"
+    assert incident.buttons(earlier) == []
+    said = await incident.stale_refused("alice", shown, "dr_approve")
+    assert "ask again with `/dr control-plane restart`" in said
+    await incident.quiet()
+    assert incident.effects() == ONCE

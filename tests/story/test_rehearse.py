@@ -1,0 +1,121 @@
+"""`rehearse start`: what it starts is gone when it ends, however it ends, and what is in its way is said in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from rehearsal import reaper
+from tests.story.conftest import until
+
+
+@pytest.fixture
+def home(rooms: Path, request: pytest.FixtureRequest) -> Path:
+    """A folder to start in."""
+    path = rooms / f"home-{abs(hash(request.node.name))}"
+    path.mkdir(mode=0o755)
+    return path
+
+
+@pytest.fixture
+async def started(home: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A rehearsal that is up, as a person starts it."""
+    process = await start(home)
+    yield process
+    await end(process)
+
+
+async def start(home: Path) -> asyncio.subprocess.Process:
+    argv = [sys.executable, "-m", "rehearsal", "start", "--port", "0", "--speed", "600"]
+    process = await asyncio.create_subprocess_exec(*argv, cwd=home, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout
+    line = await asyncio.wait_for(process.stdout.readline(), 60)
+    assert line.startswith(b"The workspace is at http://127.0.0.1:"), line
+    return process
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.wait(), 30)
+
+
+def everything(process: asyncio.subprocess.Process) -> dict[int, str | None]:
+    """All processes of a rehearsal with what tells them from later ones of the same number."""
+    return {pid: reaper.identity(pid) for pid in reaper.family(process.pid)}
+
+
+def left(family: dict[int, str | None]) -> list[int]:
+    return [pid for pid, known_as in family.items() if known_as and reaper.identity(pid) == known_as]
+
+
+async def test_world_json_tells_scripts_how_to_join_in(started: asyncio.subprocess.Process, home: Path) -> None:
+    told = json.loads((home / ".rehearsal" / "world.json").read_text())
+    assert {"workspace", "slack_api", "aws", "databases", "control_plane", "ssh", "processes"} <= told.keys()
+    assert told["processes"]["rehearsal"] == started.pid
+    assert set(told["processes"].values()) <= set(reaper.family(started.pid))
+
+
+async def test_ctrl_c_ends_everything(started: asyncio.subprocess.Process, home: Path) -> None:
+    family = everything(started)
+    assert len(family) > 5  # the bot, two database servers with their children, the control plane
+    started.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(started.wait(), 30) == 0
+    assert left(family) == []
+    assert not (home / ".rehearsal" / "world.json").exists()
+
+
+async def test_a_kill_ends_everything_too_and_the_next_start_is_a_clean_one(
+    started: asyncio.subprocess.Process, home: Path
+) -> None:
+    family = everything(started)
+    started.kill()
+    await started.wait()
+    await until(lambda: not left(family), 10, lambda: left(family))
+    again = await start(home)
+    family = everything(again)
+    await end(again)
+    assert left(family) == []
+
+
+async def test_ctrl_c_while_it_starts_leaves_nothing(home: Path) -> None:
+    argv = [sys.executable, "-m", "rehearsal", "start", "--port", "0"]
+    process = await asyncio.create_subprocess_exec(*argv, cwd=home)
+    await until(lambda: len(reaper.family(process.pid)) > 2, 30)
+    family = everything(process)
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(process.wait(), 30) == 130
+    assert left(family) == []
+
+
+async def test_a_taken_port_is_one_line_and_exit_code_2(home: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        argv = [sys.executable, "-m", "rehearsal", "start", "--port", str(port)]
+        process = await asyncio.create_subprocess_exec(*argv, cwd=home, stderr=asyncio.subprocess.PIPE)
+        _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 2
+    assert len(err.splitlines()) == 1
+    assert f"Port {port} is taken" in err.decode()
+    assert str(port + 1) in err.decode()
+
+
+async def test_a_second_rehearsal_in_the_same_folder_is_one_line_and_exit_code_2(
+    started: asyncio.subprocess.Process, home: Path
+) -> None:
+    argv = [sys.executable, "-m", "rehearsal", "start", "--port", "0"]
+    process = await asyncio.create_subprocess_exec(*argv, cwd=home, stderr=asyncio.subprocess.PIPE)
+    _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 2
+    assert len(err.splitlines()) == 1
+    assert "is running in" in err.decode()
+    assert started.returncode is None

@@ -1,0 +1,88 @@
+"""The same bot with its memory in PostgreSQL, on a server that is not the one being recovered: crashes and a standby."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from rehearsal import settings
+from rehearsal.database import Database
+from rehearsal.processes import Processes
+from rehearsal.world import Options, World
+from tests.story.conftest import SPEED, Incident, until
+
+ONCE = [("UpdateService", 1)]
+
+
+@pytest.fixture(scope="module")
+async def world(rooms: Path, cache: Path) -> AsyncIterator[World]:
+    """A rehearsal whose bot keeps its state on a PostgreSQL server of its own."""
+    async with Processes(rooms / "state.json") as processes:
+        database = Database(processes, rooms / "state", cache=cache, zones=("state-a", "state-b"))
+        async with database.running():
+            room = rooms / "on-postgresql"
+            options = Options(room=room, cache=cache, port=0, speed=SPEED, state_url=database.url("postgres"))
+            async with World(options) as world:
+                await world.witness.healthy()
+                yield world
+
+
+async def start_standby(world: World) -> Path:
+    """A second bot on the same state; returns its log once it says that it waits."""
+    log = world.room / "standby.log"
+    argv = settings.bot_command(world.config, "serve")
+    await world.processes.start("standby", argv, env=world.bot_environment, stdout=log, cwd=world.room)
+    await until(lambda: log.exists() and "standing_by" in log.read_text(), 20)
+    return log
+
+
+def told_once(incident: Incident, run: str) -> bool:
+    ts = incident.card(run)["ts"]
+    keys = [m["metadata"]["event_payload"]["key"] for m in incident.slack.messages("incident", ts)]
+    return len(set(keys)) == len(keys)
+
+
+async def test_a_run_on_postgresql_is_done_once(incident: Incident) -> None:
+    run = await incident.approved()
+    assert await incident.ended(run) == "Done"
+    assert incident.effects() == ONCE
+    assert [line["text"] for line in (await incident.story(run))["timeline"]] == incident.thread(run)
+    assert not list(incident.world.room.glob("state.sqlite*"))
+
+
+async def test_a_bot_that_is_killed_after_the_effect_goes_on_where_it_was(incident: Incident) -> None:
+    run = await incident.approved()
+    await until(lambda: incident.effects() == ONCE)
+    await incident.world.kill_bot()
+    await incident.world.start_bot()
+    assert await incident.ended(run) == "Done"
+    assert incident.effects() == ONCE
+    assert told_once(incident, run)
+
+
+async def test_a_bot_that_is_told_to_end_in_the_middle_leaves_the_run_to_its_next_start(incident: Incident) -> None:
+    run = await incident.approved()
+    await until(lambda: incident.effects() == ONCE)
+    await incident.world.processes.stop("bot", grace=20)
+    await incident.world.start_bot()
+    assert await incident.ended(run) == "Done"
+    assert incident.effects() == ONCE
+    assert told_once(incident, run)
+
+
+async def test_a_standby_takes_over_when_the_first_bot_is_killed(incident: Incident) -> None:
+    log = await start_standby(incident.world)
+    assert "connected" not in [line for line in log.read_text().splitlines() if '"serving"' in line]
+    run = await incident.approved()
+    await until(lambda: incident.effects() == ONCE)
+    await incident.world.kill_bot()
+    try:
+        assert await incident.ended(run) == "Done"
+        assert incident.effects() == ONCE
+        assert told_once(incident, run)
+        following = await incident.approved("carol", "alice")
+        assert await incident.ended(following) == "Done"
+    finally:
+        await incident.world.processes.kill("standby")
