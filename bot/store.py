@@ -136,8 +136,9 @@ class Store:
             return work(connection, *arguments)
 
     def insert_once(self, connection: Connection, table: Any, **row: Any) -> bool:
-        """Insert the row; False where it is there already."""
-        return bool(connection.execute(insert_once(self.engine, table).values(**row)).rowcount)
+        """Insert the row; False where it is there already. The row itself tells: a row count of an INSERT may be -1."""
+        statement = insert_once(self.engine, table).values(**row).returning(*table.primary_key)
+        return connection.execute(statement).first() is not None
 
     def close(self) -> None:
         """End the thread and the connections."""

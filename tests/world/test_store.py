@@ -1,0 +1,193 @@
+"""The bot's memory on both databases it may have: what is written once is written once, whoever writes it again."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from actions.aws.ecs import ForceNewDeployment
+from actions.base import done, stop
+from bot import approvals
+from bot.approvals import Click
+from bot.settings import BadSettings
+from bot.store import Item, Refusal, Store
+from bot.tables import open_engine
+from commands.plan import Plan
+from rehearsal.database import Database
+from rehearsal.processes import Processes
+
+STEP = ForceNewDeployment(cluster="shielda", service="control-plane", region="us-west-2")
+PLAN = Plan(
+    scenario="control-plane restart",
+    arguments={},
+    why="It hangs.",
+    target=STEP.target,
+    stages=((STEP,),),
+    basis={"desired_count": 1},
+    fallback="control-plane rollback",
+)
+
+
+@pytest.fixture(scope="module")
+def room() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="store-test-"))
+    path.chmod(0o755)  # the account of the database servers must get in
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+async def server(room: Path) -> AsyncIterator[Database]:
+    async with Processes(room / "processes.json") as processes:
+        database = Database(processes, room / "postgres", cache=room / "cache")
+        async with database.running():
+            yield database
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest, room: Path, server: Database) -> AsyncIterator[Store]:
+    """A store on either kind of database."""
+    urls = {"sqlite": f"sqlite:///{room / 'state.sqlite'}", "postgresql": server.url("postgres")}
+    store = Store(await asyncio.to_thread(open_engine, urls[request.param]))
+    yield store
+    await asyncio.to_thread(store.close)
+
+
+@pytest.fixture
+def run(request: pytest.FixtureRequest) -> str:
+    """An id that no other test uses."""
+    return f"{abs(hash(request.node.name)) % 10**8:08d}"
+
+
+async def offer(store: Store, run: str, *, plan: Plan = PLAN, expires: float | None = None) -> Click:
+    """Store a plan as Alice asked for it; returns what its button carries."""
+    row = {
+        "id": run,
+        "scenario": plan.scenario,
+        "target": f"{plan.target} {run}",
+        "plan": plan.to_json(),
+        "digest": plan.digest,
+        "nonce": "nonce",
+        "requested_by": "U0ALICE",
+        "requested_at": time.time(),
+        "expires": expires or time.time() + 60,
+        "status": "offered",
+        "closed_by": "",
+        "changes": [],
+        "channel": "C0",
+    }
+    assert await store.do(store.offer, row)
+    assert not await store.do(store.offer, row)
+    return Click(run_id=run, question="plan", nonce="nonce")
+
+
+async def test_a_deed_that_is_delivered_twice_is_recorded_once(store: Store, run: str) -> None:
+    item = Item(id=f"click/{run}", kind="click", person="U0BOB", channel="C0", payload={"value": "x"})
+    assert await store.do(store.record_items, [item, item]) == [True, False]
+    assert await store.do(store.record_items, [item]) == [False]
+    assert [i.id for i in await store.unhandled()].count(item.id) == 1
+    await store.handled(item)
+    assert item.id not in [i.id for i in await store.unhandled()]
+
+
+async def test_an_intent_is_first_only_once_and_the_first_facts_are_kept(store: Store, run: str) -> None:
+    assert await store.record_intent(run, "1.1", 1, {"deployments": ["a"]})
+    assert not await store.record_intent(run, "1.1", 1, {"deployments": ["b"]})
+    assert await store.record_intent(run, "1.1", 2, {"deployments": ["c"]})
+    assert await store.first_facts(run, "1.1") == {"deployments": ["a"]}
+
+
+async def test_ten_approvals_at_once_begin_one_run(store: Store, run: str) -> None:
+    click = await offer(store, run)
+    answers = await asyncio.gather(
+        *(store.do(approvals.approve, store, click, "U0BOB", 1) for _ in range(10)), return_exceptions=True
+    )
+    assert answers.count(True) == 1
+    refusals = [str(a) for a in answers if isinstance(a, Refusal)]
+    assert len(refusals) == 9
+    assert all("approved already by <@U0BOB> at " in says for says in refusals)
+    story = await store.story(run)
+    assert story
+    assert story.run
+    assert story.run.state == "approved"
+    assert story.offer.approved_by == ("U0BOB",)
+    assert run in await store.unfinished()
+    await store.set_run(run, "end", "ok", "Over.", release=True, state="done")
+    assert run not in await store.unfinished()
+
+
+async def test_the_same_person_counts_once_where_two_approvals_are_needed(store: Store, run: str) -> None:
+    click = await offer(store, run)
+    assert not await store.do(approvals.approve, store, click, "U0BOB", 2)
+    with pytest.raises(Refusal, match="it still needs another person's approval"):
+        await store.do(approvals.approve, store, click, "U0BOB", 2)
+    assert await store.do(approvals.approve, store, click, "U0CAROL", 2)
+    await store.set_run(run, "end", "ok", "Over.", release=True, state="done")
+
+
+async def test_a_refused_approval_leaves_nothing_behind(store: Store, run: str) -> None:
+    click = await offer(store, run, expires=time.time() - 1)
+    with pytest.raises(Refusal, match="expired at"):
+        await store.do(approvals.approve, store, click, "U0BOB", 1)
+    story = await store.story(run)
+    assert story
+    assert story.run is None
+    assert story.offer.approved_by == ()
+    assert story.timeline == ()
+
+
+async def test_a_plan_with_a_stop_finding_is_never_approved(store: Store, run: str) -> None:
+    forbidden = Plan(**{**vars(PLAN), "findings": (stop("There is no standby."),)})
+    click = await offer(store, run, plan=forbidden)
+    with pytest.raises(Refusal, match="cannot be approved: There is no standby"):
+        await store.do(approvals.approve, store, click, "U0BOB", 1)
+
+
+async def test_a_line_is_told_once_and_the_timeline_keeps_its_order(store: Store, run: str) -> None:
+    click = await offer(store, run)
+    await store.do(approvals.approve, store, click, "U0BOB", 1)
+    for _ in range(2):
+        assert await store.begin_step(run, "1.1", 1, "Restart")
+    for _ in range(2):
+        await store.end_step(run, "1.1", 1, done("It runs."))
+    await store.set_run(run, "end", "ok", "Over.", release=True, state="done")
+    story = await store.story(run)
+    assert story
+    lines = [line.text for line in story.timeline]
+    assert lines[1:] == ["Step 1.1: Restart.", "Step 1.1 done: It runs.", "Over."]
+
+
+async def test_a_question_takes_one_answer_and_names_who_gave_it(store: Store, run: str) -> None:
+    click = await offer(store, run)
+    await store.do(approvals.approve, store, click, "U0BOB", 1)
+    body = {"id": f"{run}/stage1-1", "name": "stage1-1", "nonce": "n2", "choices": ["retry", "abort"], "steps": ["1.1"]}
+    await store.set_run(run, "ask", "ask", "What now?", state="waiting", question=body)
+    asked = Click(run_id=run, question="stage1-1", nonce="n2")
+    await store.do(approvals.answer, store, asked, "U0CAROL", "retry", "")
+    with pytest.raises(Refusal, match=r"<@U0CAROL> answered it at .*: retry"):
+        await store.do(approvals.answer, store, asked, "U0BOB", "abort", "")
+    await store.set_run(run, "end", "ok", "Over.", release=True, state="done", question=None)
+
+
+async def test_no_step_begins_after_a_stop(store: Store, run: str) -> None:
+    click = await offer(store, run)
+    await store.do(approvals.approve, store, click, "U0BOB", 1)
+    await store.do(approvals.ask_to_stop, store, run, "U0CAROL")
+    assert not await store.begin_step(run, "1.1", 1, "Restart")
+    with pytest.raises(Refusal, match="<@U0CAROL> has told run"):
+        await store.do(approvals.ask_to_stop, store, run, "U0BOB")
+    await store.set_run(run, "end", "ok", "Over.", release=True, state="stopped")
+    with pytest.raises(Refusal, match="is over: stopped"):
+        await store.do(approvals.ask_to_stop, store, run, "U0BOB")
+
+
+def test_a_database_that_does_not_open_is_one_line_without_its_password() -> None:
+    with pytest.raises(BadSettings, match="cannot be opened") as raised:
+        open_engine("postgresql://dr:geheim@127.0.0.1:1/dr")
+    assert "geheim" not in str(raised.value)
