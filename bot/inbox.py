@@ -13,6 +13,7 @@ import structlog
 from bot.store import Item, Store
 
 log = structlog.get_logger(__name__)
+AT_ONCE = {"command": 4, "click": 8, "submit": 8}  # how many are handled side by side; what waits is on disk already
 Handle = Callable[[Item], Awaitable[None]]
 
 
@@ -25,6 +26,7 @@ class Inbox:
         self._waiting: list[tuple[Item, asyncio.Future[bool]]] = []
         self._writer: asyncio.Task[None] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._places = {kind: asyncio.Semaphore(places) for kind, places in AT_ONCE.items()}
 
     async def open(self, handle: Handle) -> None:
         """Hand over what was recorded and never finished, and from now on everything that comes."""
@@ -53,7 +55,7 @@ class Inbox:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             try:
-                fresh = await self._store.do(self._store.record_items, [item for item, _ in batch])
+                fresh = await self._store.at_once(self._store.record_items, [item for item, _ in batch])
             except Exception as error:
                 for _, recorded in batch:
                     recorded.set_exception(error)
@@ -68,9 +70,10 @@ class Inbox:
 
     async def _finish(self, item: Item) -> None:
         assert self._handle is not None
-        try:
-            await self._handle(item)
-        except Exception:
-            log.exception("item_broke", item=item.id, kind=item.kind)
-        await self._store.handled(item)
+        async with self._places[item.kind]:
+            try:
+                await self._handle(item)
+            except Exception:
+                log.exception("item_broke", item=item.id, kind=item.kind)
+            await self._store.handled(item)
         del self._tasks[item.id]

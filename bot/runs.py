@@ -1,8 +1,8 @@
 """Durable runs: the one module that knows the engine (DBOS). An interpreter carries out the frozen plan.
 
-A plan's stages run one after the other, the steps of a stage together, each in a child workflow of its own. After a crash
-the engine calls the same functions again; whatever was recorded is not done again, and `Conduct` settles the one step
-that was under way. Names of recorded steps are unique within their workflow.
+A plan's stages run one after the other, the steps of a stage together. After a crash the engine calls the same functions
+again; whatever was recorded is not done again, and `Conduct` settles the one step that was under way. Names of recorded
+steps are unique within their workflow.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from commands.plan import Plan, changes
 log = structlog.get_logger(__name__)
 ENGINE_VERSION = "1"  # pinned, so that a deploy between crash and resume strands no run; raise it only with a migration
 ANSWER_SECONDS = 24 * 3600.0
+RESULT_SECONDS = 0.1  # how often a run asks for the result of a step that was resumed beside it
 
 
 @DBOS.dbos_class()
@@ -39,6 +40,7 @@ class Runs(DBOSConfiguredInstance):
         self.store = store
         self.planner = planner
         self.conduct = Conduct(store, planner.world)
+        self._plans: dict[str, Plan] = {}  # approved plans do not change, so each is read once
 
     def launch(self, url: str) -> None:
         """Start the engine in the running loop; runs that a crash interrupted go on."""
@@ -91,8 +93,7 @@ class Runs(DBOSConfiguredInstance):
     async def _carry_out(self, run_id: str) -> str:
         if not await self._recorded("plan again", self._plan_again, run_id):
             return "not started"
-        stages: list[list[str]] = await self._recorded("stages", self._stages, run_id)
-        for number, steps in enumerate(stages, 1):
+        for number, steps in enumerate(await self._stages(run_id), 1):
             end = await self._stage(run_id, number, steps)
             if end:
                 return str(end)
@@ -120,35 +121,46 @@ class Runs(DBOSConfiguredInstance):
         return ""
 
     async def _together(self, run_id: str, steps: list[str], attempt: int) -> dict[str, Json]:
-        """Carry out steps side by side, each in its own child workflow; one failing does not disturb another."""
+        """Carry out steps side by side; one failing does not disturb another.
+
+        Several go each into a child workflow of its own, because only within one workflow is the order of records certain.
+        """
+        if len(steps) == 1:
+            return {steps[0]: await self._carry_out_step(run_id, steps[0], attempt)}
         handles = []
         for step in steps:
             with SetWorkflowID(f"{run_id}/{step}/{attempt}"):
                 handles.append(await DBOS.start_workflow_async(self.carry_out_step, run_id, step, attempt))
-        return dict(zip(steps, [await handle.get_result() for handle in handles], strict=True))
+        results = [await handle.get_result(polling_interval_sec=RESULT_SECONDS) for handle in handles]
+        return dict(zip(steps, results, strict=True))
 
     @DBOS.workflow(max_recovery_attempts=1000)
     async def carry_out_step(self, run_id: str, step_id: str, attempt: int) -> Json:
-        """Carry out one step; returns its outcome, or None where the run was stopped before it began."""
-        structlog.contextvars.bind_contextvars(run=run_id, step=step_id)
-        step = await self._step(run_id, step_id)
-        if not await self._recorded("begin", self.store.begin_step, run_id, step_id, attempt, step.title):
-            return None
-        if isinstance(step, Action):
-            outcome = await self._act(run_id, step_id, attempt, step)
-        else:
-            outcome = await self._recorded("look", self._look, step)
-        await self._recorded("finish", self._finish, run_id, step_id, attempt, outcome)
+        """Carry out one step of several; returns its outcome, or None where the run was stopped before it began."""
+        structlog.contextvars.bind_contextvars(run=run_id)
+        return await self._carry_out_step(run_id, step_id, attempt)
+
+    async def _carry_out_step(self, run_id: str, step_id: str, attempt: int) -> Json:
+        step, name = await self._step(run_id, step_id), f"{step_id}#{attempt}"
+        with structlog.contextvars.bound_contextvars(step=step_id):
+            if not await self._recorded(f"{name} begin", self.store.begin_step, run_id, step_id, attempt, step.title):
+                return None
+            if isinstance(step, Action):
+                outcome = await self._act(run_id, step_id, attempt, step)
+            else:
+                outcome = await self._recorded(f"{name} look", self._look, step)
+            await self._recorded(f"{name} end", self._finish, run_id, step_id, attempt, outcome)
         return outcome
 
     async def _act(self, run_id: str, step_id: str, attempt: int, action: Action) -> Json:
-        observed = await self._recorded("observe", self._observe, action)
+        name = f"{step_id}#{attempt}"
+        observed = await self._recorded(f"{name} observe", self._observe, action)
         if observed["outcome"]:
             return observed["outcome"]
-        applied = await self._recorded("apply", self._apply, run_id, step_id, attempt, action, observed["facts"])
+        applied = await self._recorded(f"{name} apply", self._apply, run_id, step_id, attempt, action, observed["facts"])
         if applied["outcome"]:
             return applied["outcome"]
-        return await self._recorded("verify", self._verify, action, observed["facts"], applied)
+        return await self._recorded(f"{name} verify", self._verify, action, observed["facts"], applied)
 
     async def _await_answer(self, question: str) -> Json:
         answer = await DBOS.recv_async(question, timeout_seconds=ANSWER_SECONDS)
@@ -268,9 +280,11 @@ class Runs(DBOSConfiguredInstance):
         return state
 
     async def _plan(self, run_id: str) -> Plan:
-        story = await self.store.story(run_id)
-        assert story is not None, run_id
-        return story.offer.plan
+        if run_id not in self._plans:
+            story = await self.store.story(run_id)
+            assert story is not None, run_id
+            self._plans[run_id] = story.offer.plan
+        return self._plans[run_id]
 
     async def _step(self, run_id: str, step_id: str) -> Step:
         return dict((await self._plan(run_id)).steps())[step_id]

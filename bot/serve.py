@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import signal
 import time
 
@@ -20,6 +21,7 @@ from bot.store import Store
 from bot.tables import open_engine
 
 log = structlog.get_logger(__name__)
+FIRST_SECONDS = 2.0  # what the connection to Slack gets before the heavy imports; then they go on without it
 
 
 async def serve(settings: Settings) -> None:
@@ -36,6 +38,7 @@ async def serve(settings: Settings) -> None:
     world = World(settings)
     telling = asyncio.create_task(outbox.run())
     connecting = asyncio.create_task(_connect(app, began))
+    await asyncio.wait({connecting}, timeout=FIRST_SECONDS)  # commands are recorded before the engine is there
     runs = await _start_desk(settings, world, store, inbox, outbox, client)
     log.info("serving", seconds=round(time.monotonic() - began, 3))
     try:
@@ -65,7 +68,8 @@ async def _connect(app: App, began: float) -> None:
 
 
 async def _start_desk(settings: Settings, world: World, store: Store, inbox: Inbox, outbox: Outbox, client: object):  # type: ignore[no-untyped-def]
-    from bot.desk import Desk  # imports the engine, which is heavy: commands are recorded before it is there
+    await asyncio.to_thread(importlib.import_module, "bot.desk")  # the engine is heavy: it must not hold up an ack
+    from bot.desk import Desk
     from bot.runs import Runs
 
     planner = Planner(settings, world, store)

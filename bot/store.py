@@ -117,9 +117,15 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._turn = asyncio.Lock()
 
     async def do(self, work: Callable[..., T], *arguments: Any) -> T:
         """Run `work(connection, *arguments)` in one transaction on the store's thread. Exceptions roll it back."""
+        async with self._turn:
+            return await self.at_once(work, *arguments)
+
+    async def at_once(self, work: Callable[..., T], *arguments: Any) -> T:
+        """The same before all that waits in `do`: for what a person did, who waits for the acknowledgement."""
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work, *arguments)
 
