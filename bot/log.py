@@ -14,6 +14,7 @@ import structlog
 SECRET_NAMES = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _TOKEN = re.compile(r"xox[a-z]-[\w-]+|xapp-[\w-]+")
 _PASSWORD = re.compile(r"(\w+://[^:/@\s]+:)[^@\s]+@")
+_KEYWORD = re.compile(r"(password\s*=\s*)('[^']*'|[^\s'\"]+)", re.IGNORECASE)
 
 
 def set_up(*, level: str = "INFO", stream: Any = None) -> None:
@@ -48,7 +49,7 @@ def hide(text: str) -> str:
     for name in SECRET_NAMES:
         if len(value := os.environ.get(name, "")) > 5:
             text = text.replace(value, "***")
-    return _PASSWORD.sub(r"\1***@", _TOKEN.sub("***", text))
+    return _KEYWORD.sub(r"\1***", _PASSWORD.sub(r"\1***@", _TOKEN.sub("***", text)))
 
 
 def _hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -121,30 +121,31 @@ class Runs(DBOSConfiguredInstance):
         return ""
 
     async def _together(self, run_id: str, steps: list[str], attempt: int) -> dict[str, Json]:
-        """Carry out steps side by side; one failing does not disturb another.
+        """Carry out steps side by side; one failing does not disturb another. None is the outcome of one that a stop kept.
 
         Several go each into a child workflow of its own, because only within one workflow is the order of records certain.
         """
-        if len(steps) == 1:
-            return {steps[0]: await self._carry_out_step(run_id, steps[0], attempt)}
-        handles = []
-        for step in steps:
+        begun = [step for step in steps if await self._recorded(f"{step}#{attempt} begin", self._begin, run_id, step, attempt)]
+        outcomes: dict[str, Json] = dict.fromkeys(steps)  # None stays where a stop came first
+        if len(begun) == 1:
+            return outcomes | {begun[0]: await self._carry_out_step(run_id, begun[0], attempt)}
+        handles = {}
+        for step in begun:
             with SetWorkflowID(f"{run_id}/{step}/{attempt}"):
-                handles.append(await DBOS.start_workflow_async(self.carry_out_step, run_id, step, attempt))
-        results = [await handle.get_result(polling_interval_sec=RESULT_SECONDS) for handle in handles]
-        return dict(zip(steps, results, strict=True))
+                handles[step] = await DBOS.start_workflow_async(self.carry_out_step, run_id, step, attempt)
+        for step, handle in handles.items():
+            outcomes[step] = await handle.get_result(polling_interval_sec=RESULT_SECONDS)
+        return outcomes
 
     @DBOS.workflow(max_recovery_attempts=1000)
     async def carry_out_step(self, run_id: str, step_id: str, attempt: int) -> Json:
-        """Carry out one step of several; returns its outcome, or None where the run was stopped before it began."""
+        """Carry out one step of several that go together; returns its outcome."""
         structlog.contextvars.bind_contextvars(run=run_id)
         return await self._carry_out_step(run_id, step_id, attempt)
 
     async def _carry_out_step(self, run_id: str, step_id: str, attempt: int) -> Json:
         step, name = await self._step(run_id, step_id), f"{step_id}#{attempt}"
         with structlog.contextvars.bound_contextvars(step=step_id):
-            if not await self._recorded(f"{name} begin", self.store.begin_step, run_id, step_id, attempt, step.title):
-                return None
             if isinstance(step, Action):
                 outcome = await self._act(run_id, step_id, attempt, step)
             else:
@@ -194,6 +195,9 @@ class Runs(DBOSConfiguredInstance):
     async def _stages(self, run_id: str) -> list[list[str]]:
         plan = await self._plan(run_id)
         return [[f"{s}.{n}" for n, _ in enumerate(stage, 1)] for s, stage in enumerate(plan.stages, 1)]
+
+    async def _begin(self, run_id: str, step_id: str, attempt: int) -> bool:
+        return await self.store.begin_step(run_id, step_id, attempt, (await self._step(run_id, step_id)).title)
 
     async def _look(self, step: Step) -> Json:
         return outcome_json(await self.conduct.look(step))  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from actions.site import Section, Site, is_loopback
+from bot.log import hide
 
 
 class BadSettings(ValueError):
@@ -27,6 +28,9 @@ class Secret(str):
         return "***"
 
     __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format("***", spec)
 
     def reveal(self) -> str:
         """The secret itself, for the one client that needs it."""
@@ -151,7 +155,8 @@ def _lines(error: ValidationError) -> Iterator[str]:
         elif e["type"] == "missing":
             yield f"{where} is missing, and it is needed."
         else:
-            yield f"{where} is {e['input']!r}: {e['msg'].removeprefix('Value error, ')}."
+            given = repr(e["input"])
+            yield hide(f"{where} is {given if len(given) <= 100 else given[:99] + '…'}: {e['msg'].removeprefix('Value error, ')}.")
 
 
 def _keys(sections: list[str]) -> list[str]:
