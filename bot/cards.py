@@ -5,6 +5,8 @@ A message carries at most 10,000 characters of blocks: long parts are cut with a
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from typing import Any
 
@@ -12,6 +14,8 @@ from actions.base import Json, Level
 from bot.store import Offer, Run, Story
 
 Block = dict[str, Any]
+MOST_CHARACTERS = 10_000
+_UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 MARKS = {
     "begin": ":arrow_forward:",
     "ok": ":white_check_mark:",
@@ -44,12 +48,13 @@ TITLES = {
 
 def render(story: Story, rto_minutes: int, needed: int) -> tuple[str, list[Block]]:
     """A plan's card as it stands: the short text for notifications, and the blocks."""
-    return _plan_card(story, needed) if story.run is None else _run_card(story, story.run, rto_minutes)
+    text, blocks = _plan_card(story, needed) if story.run is None else _run_card(story, story.run, rto_minutes)
+    return _cut(text, 2900), _fit(blocks)
 
 
 def reply(mark: str, text: str) -> str:
     """A line of the timeline as it stands in the thread."""
-    return f"{MARKS.get(mark, '')} {text}".strip()
+    return _cut(f"{MARKS.get(mark, '')} {text}".strip(), 3000)
 
 
 def story_text(story: Story) -> str:
@@ -64,11 +69,12 @@ def runs_text(stories: list[Story]) -> str:
     """The latest runs, a line each, for `/dr runs`."""
     if not stories:
         return "There was no run yet. `/dr help` lists what can be asked for."
-    return "\n".join(
-        f"• *{s.run.id}* `/dr {s.offer.plan.scenario}`: {s.run.state}, began {_stamp(s.run.began)}. {s.run.says}".strip()
+    lines = [
+        f"• *{s.run.id}* `/dr {s.offer.plan.scenario}`: {s.run.state}, began {_stamp(s.run.began)}. {_cut(s.run.says, 200)}"
         for s in stories
         if s.run
-    )
+    ]
+    return _cut("\n".join(lines), 3500)
 
 
 def reason_form(value: str, channel: str) -> Json:
@@ -150,8 +156,8 @@ def _steps(story: Story) -> list[Block]:
         state = states.get(step_id)
         mark = STATES[state.state if state else ""]
         says = f"\n      {state.says}" if state and state.says else ""
-        lines.append(f"{mark} *{step_id} {step.title}*\n      `{_cut(step.command(), 400)}`{_cut(says, 500)}")
-    return [_section(chunk) for chunk in _chunks(lines, 2900)]
+        lines.append(f"{mark} *{step_id} {_cut(step.title, 200)}*\n      `{_cut(step.command(), 400)}`{_cut(says, 500)}")
+    return [_section(chunk) for chunk in _chunks(lines, 2900)[:10]]
 
 
 # The run -------------------------------------------------------------------------------------------------------------
@@ -167,7 +173,7 @@ def _run_card(story: Story, run: Run, rto_minutes: int) -> tuple[str, list[Block
         {
             "type": "section",
             "fields": [
-                _mrkdwn(f"*Target*\n{offer.plan.target}"),
+                _mrkdwn(f"*Target*\n{_cut(offer.plan.target, 300)}"),
                 _mrkdwn(f"*Clock*\n{_elapsed(story, run)} of {rto_minutes} min (RTO), since it was asked for"),
                 _mrkdwn(f"*Asked for by*\n<@{offer.requested_by}>"),
                 _mrkdwn(f"*Approved by*\n{approved}"),
@@ -208,6 +214,15 @@ def _elapsed(story: Story, run: Run) -> str:
 # Block Kit -----------------------------------------------------------------------------------------------------------
 
 
+def _fit(blocks: list[Block]) -> list[Block]:
+    """The blocks within the budget of one message: the longest section is cut until they are."""
+    texts = [block["text"] for block in blocks if block["type"] == "section" and "text" in block]
+    while len(json.dumps(blocks, ensure_ascii=False)) > MOST_CHARACTERS:
+        longest = max(texts, key=lambda text: len(text["text"]))
+        longest["text"] = _cut(longest["text"], len(longest["text"]) * 3 // 4)
+    return blocks
+
+
 def _header(text: str) -> Block:
     return {"type": "header", "text": _plain(_cut(text, 150))}
 
@@ -234,11 +249,11 @@ def _confirm(title: str, text: str, label: str) -> Block:
 
 
 def _plain(text: str) -> Block:
-    return {"type": "plain_text", "text": text, "emoji": True}
+    return {"type": "plain_text", "text": _UNPRINTABLE.sub(" ", text), "emoji": True}
 
 
 def _mrkdwn(text: str) -> Block:
-    return {"type": "mrkdwn", "text": text}
+    return {"type": "mrkdwn", "text": _UNPRINTABLE.sub(" ", text)}
 
 
 def _cut(text: str, most: int) -> str:

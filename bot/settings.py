@@ -131,7 +131,7 @@ def from_mapping(raw: Mapping[str, Any], name: str = "dr.toml") -> Settings:
     try:
         settings = Settings.model_validate(raw)
     except ValidationError as error:
-        raise BadSettings("\n".join(f"{name}: {line}" for line in _lines(error))) from error
+        raise BadSettings("\n".join(f"{name}: {_one_line(line)}" for line in _lines(error))) from error
     unknown = [s for s in settings.authority.scenario if s not in _scenario_names()]
     if unknown:
         raise BadSettings(
@@ -156,7 +156,15 @@ def _lines(error: ValidationError) -> Iterator[str]:
             yield f"{where} is missing, and it is needed."
         else:
             given = repr(e["input"])
-            yield hide(f"{where} is {given if len(given) <= 100 else given[:99] + '…'}: {e['msg'].removeprefix('Value error, ')}.")
+            yield hide(
+                f"{where} is {given if len(given) <= 100 else given[:99] + '…'}: {e['msg'].removeprefix('Value error, ')}."
+            )
+
+
+def _one_line(text: str) -> str:
+    """The text without line breaks, without secrets, and not longer than a person reads."""
+    line = hide(" ".join(text.split()))
+    return line if len(line) <= 500 else line[:499] + "…"
 
 
 def _keys(sections: list[str]) -> list[str]:
