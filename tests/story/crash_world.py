@@ -24,7 +24,7 @@ from rehearsal.drills import ENDS, Drill
 from rehearsal.world import Options, World
 
 ROOT = Path(__file__).parents[2]
-SPEED = 600.0
+SPEED = 300.0  # the deadline of a deployment, 600 s of AWS, leaves 2 s for real processes to start
 BALANCER_SECONDS = 0.5  # a target that hangs is given up sooner than in the demo, so that many points fit in little time
 PATIENCE = 5.0  # seconds that a person waits after a restart before typing or clicking again
 EFFECTS = {
