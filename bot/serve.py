@@ -74,8 +74,8 @@ async def _start_desk(settings: Settings, world: World, store: Store, inbox: Inb
 
     planner = Planner(settings, world, store)
     runs = Runs(store, planner)
-    await asyncio.to_thread(lambda: world.aws)  # boto3 is heavy, and the first command should not wait for it
     runs.launch(settings.state.url)
+    await asyncio.to_thread(lambda: world.aws)  # boto3 is heavy, and the first command should not wait for it
     gate = Gate(settings.authority, Directory(client))
     desk = Desk(store=store, planner=planner, gate=gate, runs=runs, outbox=outbox, slack=client)
     await desk.resume()

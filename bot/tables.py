@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import JSON, Boolean, Column, Engine, Float, Integer, MetaData, String, Table, Text, create_engine, event
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.log import hide
@@ -167,8 +167,8 @@ def open_engine(url: str) -> Engine:
 
 
 def insert_once(engine: Engine, table: Table) -> Any:
-    """An INSERT that does nothing where the row is there already; RETURNING tells which it was."""
-    dialect = sqlite if engine.dialect.name == "sqlite" else postgresql
+    """An INSERT that does nothing where the row is there already; its rowcount tells which it was."""
+    dialect = importlib.import_module(f"sqlalchemy.dialects.{engine.dialect.name}")  # only the one that is used: start-up time
     return dialect.insert(table).on_conflict_do_nothing()
 
 
