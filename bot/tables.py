@@ -167,7 +167,7 @@ def open_engine(url: str) -> Engine:
 
 
 def insert_once(engine: Engine, table: Table) -> Any:
-    """An INSERT that does nothing where the row is there already; its rowcount tells which it was."""
+    """An INSERT that does nothing where the row is there already; RETURNING tells which it was."""
     dialect = importlib.import_module(f"sqlalchemy.dialects.{engine.dialect.name}")  # only the one that is used: start-up time
     return dialect.insert(table).on_conflict_do_nothing()
 
