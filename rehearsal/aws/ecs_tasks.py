@@ -20,7 +20,7 @@ PULL = 40.0  # AWS seconds from PROVISIONING to the container's start
 STOP_TIMEOUT = 30.0  # AWS seconds between SIGTERM and SIGKILL
 STOP_AT_LEAST = 0.3  # real seconds of it, since the process is a real one at any speed
 UNHEALTHY_AFTER = 180.0  # AWS seconds until a container that never became healthy is given up
-UNHEALTHY_AT_LEAST = 3.0  # real seconds of it: a real process takes its time to start at any speed
+UNHEALTHY_AT_LEAST = 10.0  # real seconds of it: a real process takes its time to start at any speed
 PROBE_EVERY = 10.0  # AWS seconds
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
 
