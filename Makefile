@@ -29,7 +29,7 @@ unit: setup
 	$(BIN)/pytest tests/unit
 
 test: check
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests/world tests/story -n 2 --dist loadfile
 
 bench: setup
 	$(BIN)/python -m tests.bench
