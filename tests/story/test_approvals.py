@@ -164,11 +164,10 @@ async def test_a_rejected_plan_may_not_be_approved(incident: Incident) -> None:
     assert incident.effects() == []
 
 
-@pytest.mark.parametrize("value", ["{run}:plan:forged", "aaaaaaaa:plan:forged", "nonsense", ":::", "{run}:plan", "x" * 2000])
-async def test_a_forged_button_is_refused(incident: Incident, value: str) -> None:
+async def test_a_forged_button_is_refused(incident: Incident) -> None:
     run = await incident.plan("alice")
-    said = await incident.refused("bob", run, "dr_approve", value.replace("{run}", run))
-    assert "Nothing was done" in said
+    for value in (f"{run}:plan:forged", "aaaaaaaa:plan:forged", "nonsense", ":::", f"{run}:plan", "x" * 2000):
+        assert "Nothing was done" in await incident.refused("bob", run, "dr_approve", value)
     assert nothing_was_done(incident, run)
 
 

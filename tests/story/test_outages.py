@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from rehearsal.slack.errors import UnknownError
-from tests.story.conftest import Incident, until
+from rehearsal.world import Options, World
+from tests.story.conftest import SPEED, Incident, until
 
 ONCE = [("UpdateService", 1)]
 
@@ -23,28 +26,40 @@ async def told_whole_and_once(incident: Incident, run: str) -> list[str]:
     return thread
 
 
+@pytest.fixture(scope="module", autouse=True)
+async def minute(rooms: Path, cache: Path) -> AsyncIterator[asyncio.Task[None]]:
+    """The story of a whole minute without Slack: in a world of its own, while the other stories of this module go on."""
+    task = asyncio.create_task(a_minute_without_slack(Options(room=rooms / "minute", cache=cache, port=0, speed=SPEED)))
+    yield task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def a_minute_without_slack(options: Options) -> None:
+    async with World(options) as world:
+        await world.witness.healthy()
+        incident = Incident(world)
+        run = await incident.plan("alice")
+        world.aws_faults.put("slow", operation="UpdateService", seconds=1.0)
+        await incident.click("bob", run, "dr_approve")
+        await until(lambda: "dr_approve" not in incident.buttons(run))
+        world.workspace.faults.outage(60)
+        told = len(incident.thread(run))
+        await until(lambda: incident.effects() == ONCE, 20)
+        async with asyncio.timeout(30):
+            while (await incident.story(run))["state"] != "done":
+                pass
+        assert world.workspace.faults.away
+        assert len(incident.thread(run)) == told
+        assert await incident.ended(run, timeout=90) == "Done"
+        assert not world.workspace.faults.away
+        thread = await told_whole_and_once(incident, run)
+        assert "approved plan" in thread[0]
+        assert "Every step is done and proven" in thread[-1]
+        assert incident.effects() == ONCE
+
+
 # Slack ----------------------------------------------------------------------------------------------------------------
-
-
-async def test_while_slack_is_away_for_a_minute_the_run_goes_on_and_all_of_it_is_told_afterwards(incident: Incident) -> None:
-    run = await incident.plan("alice")
-    incident.world.aws_faults.put("slow", operation="UpdateService", seconds=1.0)
-    await incident.click("bob", run, "dr_approve")
-    await until(lambda: "dr_approve" not in incident.buttons(run))
-    incident.slack.faults.outage(60)
-    told = len(incident.thread(run))
-    await until(lambda: incident.effects() == ONCE, 20)
-    async with asyncio.timeout(30):
-        while (await incident.story(run))["state"] != "done":
-            pass
-    assert incident.slack.faults.away
-    assert len(incident.thread(run)) == told
-    assert await incident.ended(run, timeout=90) == "Done"
-    assert not incident.slack.faults.away
-    thread = await told_whole_and_once(incident, run)
-    assert "approved plan" in thread[0]
-    assert "Every step is done and proven" in thread[-1]
-    assert incident.effects() == ONCE
 
 
 async def test_after_an_outage_people_can_ask_and_approve_again(incident: Incident) -> None:
@@ -170,3 +185,9 @@ async def test_a_button_that_nobody_sees_any_more_cannot_be_pressed(incident: In
     assert await incident.ended(run) == "Done"
     with pytest.raises(UnknownError, match="no button dr_approve"):
         await incident.click("carol", run, "dr_approve")
+
+
+async def test_while_slack_is_away_for_a_minute_the_run_goes_on_and_all_of_it_is_told_afterwards(
+    minute: asyncio.Task[None],
+) -> None:
+    await minute

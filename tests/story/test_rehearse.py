@@ -56,13 +56,6 @@ def left(family: dict[int, str | None]) -> list[int]:
     return [pid for pid, known_as in family.items() if known_as and reaper.identity(pid) == known_as]
 
 
-async def test_world_json_tells_scripts_how_to_join_in(started: asyncio.subprocess.Process, home: Path) -> None:
-    told = json.loads((home / ".rehearsal" / "world.json").read_text())
-    assert {"workspace", "slack_api", "aws", "databases", "control_plane", "ssh", "processes"} <= told.keys()
-    assert told["processes"]["rehearsal"] == started.pid
-    assert set(told["processes"].values()) <= set(reaper.family(started.pid))
-
-
 async def test_ctrl_c_ends_everything(started: asyncio.subprocess.Process, home: Path) -> None:
     family = everything(started)
     assert len(family) > 5  # the bot, two database servers with their children, the control plane
@@ -109,7 +102,7 @@ async def test_a_taken_port_is_one_line_and_exit_code_2(home: Path) -> None:
     assert str(port + 1) in err.decode()
 
 
-async def test_a_second_rehearsal_in_the_same_folder_is_one_line_and_exit_code_2(
+async def test_a_second_rehearsal_in_the_same_folder_is_refused_and_world_json_tells_how_to_join_the_first(
     started: asyncio.subprocess.Process, home: Path
 ) -> None:
     argv = [sys.executable, "-m", "rehearsal", "start", "--port", "0"]
@@ -119,3 +112,7 @@ async def test_a_second_rehearsal_in_the_same_folder_is_one_line_and_exit_code_2
     assert len(err.splitlines()) == 1
     assert "is running in" in err.decode()
     assert started.returncode is None
+    told = json.loads((home / ".rehearsal" / "world.json").read_text())
+    assert {"workspace", "slack_api", "aws", "databases", "control_plane", "ssh", "processes"} <= told.keys()
+    assert told["processes"]["rehearsal"] == started.pid
+    assert set(told["processes"].values()) <= set(reaper.family(started.pid))
