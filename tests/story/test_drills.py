@@ -64,7 +64,7 @@ async def test_a_drill_ends_recovered_with_each_planned_effect_once_and_its_whol
 ) -> None:
     code, report = await drilled[case]
     name, speed, _ = case
-    assert report["outcome"] == "recovered", report["why"]
+    assert report["outcome"] == "recovered", "\n".join([report["why"], *(t["text"] for t in report["timeline"])])
     assert code == 0
     assert report.keys() >= KEYS
     assert (report["drill"], report["scenario"], report["speed"]) == (name, SCENARIOS[name], speed)
