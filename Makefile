@@ -29,7 +29,7 @@ unit: setup
 	$(BIN)/pytest tests/unit
 
 test: check
-	$(BIN)/pytest tests/world tests/story -n 2 --dist loadfile
+	$(BIN)/pytest tests/world tests/story
 
 bench: setup
 	$(BIN)/python -m tests.bench

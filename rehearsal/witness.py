@@ -137,6 +137,11 @@ class Witness:
         self._lost = [number for number in ids if number not in found]
         return self.report()
 
+    @property
+    def acknowledged(self) -> frozenset[int]:
+        """The ids of the rows that the service said it had written."""
+        return frozenset(self._acknowledged)
+
     def report(self) -> dict[str, Any]:
         """What was measured, as JSON values: times in ISO 8601 (UTC), seconds of this machine's clock.
 
