@@ -22,8 +22,6 @@ from tests.story.crash_world import Lane, Passage
 pytestmark = [
     pytest.mark.crash,
     pytest.mark.timeout(7200),
-    # Programs are killed in the middle of a word here, and the rehearsal's ends of their connections may be left to the collector.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 NAMES = ("control-plane-down", "bad-deploy", "database-failover", "too-many-connections")
 LANES = 3  # worlds side by side: most of a passage is waiting
