@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -33,12 +33,22 @@ GRACE_SECONDS = 60.0  # local seconds beyond a step's own deadline, after which 
 
 @dataclass(frozen=True, kw_only=True)
 class Applied:
-    """What `apply` came to: a receipt to verify with, or an outcome that ends the step at once."""
+    """What an effect came to: the facts and the receipt to verify it with, or an outcome that ends the step at once."""
 
-    receipt: Facts
+    facts: Facts = field(default_factory=dict)
+    receipt: Facts = field(default_factory=dict)
     says: str = ""
-    outcome: Outcome | None = None
     again: bool = False
+    outcome: Outcome | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As the engine records it."""
+        return vars(self) | {"outcome": outcome_json(self.outcome) if self.outcome else None}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Applied:
+        """The recorded one again."""
+        return cls(**stored | {"outcome": outcome_from(stored["outcome"]) if stored["outcome"] else None})
 
 
 class Conduct:
@@ -52,6 +62,20 @@ class Conduct:
         """Carry out a check."""
         return await self._bounded(check, check.look(self.world))
 
+    async def act(self, run_id: str, step: str, attempt: int, action: Action) -> Applied:
+        """Have the effect once. What a crash or an earlier attempt may have done already is read back before anything is sent."""
+        earlier = await self.store.first_facts(run_id, step)
+        if earlier is not None:
+            proof = await self.read_back(action, earlier)
+            if proof.verdict is Verdict.DONE:
+                return Applied(facts=earlier, receipt=proof.receipt, says=f"An earlier try had worked: {proof.says}", again=True)
+            if proof.verdict is Verdict.UNKNOWN:
+                return Applied(outcome=unknown(f"{proof.says} I do not repeat it by myself."))
+        facts, outcome = await self.observe(action)
+        if outcome:
+            return Applied(outcome=outcome)
+        return await self._send(action, await self.store.record_intent(run_id, step, attempt, facts))
+
     async def observe(self, action: Action) -> tuple[Facts, Outcome | None]:
         """The facts before the effect, and an outcome where the step must not go on."""
         try:
@@ -64,21 +88,11 @@ class Conduct:
             return facts, failed(f"{finding.says} Nothing was done.")
         return facts, None
 
-    async def apply(self, run_id: str, step: str, attempt: int, action: Action, facts: Facts) -> Applied:
-        """Have the effect once. After a crash, a lost answer or an earlier attempt, read back before anything is sent."""
-        first_try = await self.store.record_intent(run_id, step, attempt, facts)
-        if not first_try or attempt > 1:
-            earlier = await self.store.first_facts(run_id, step)
-            proof = await self.read_back(action, earlier)
-            if proof.verdict is Verdict.DONE:
-                return Applied(receipt=proof.receipt, says=f"An earlier try had worked: {proof.says}", again=True)
-            if proof.verdict is Verdict.UNKNOWN and not (first_try and attempt > 1):
-                return Applied(receipt={}, outcome=unknown(f"{proof.says} I do not repeat it by myself."))
-        return await self._send(action, facts)
-
-    async def verify(self, action: Action, facts: Facts, applied: Applied) -> Outcome:
+    async def verify(self, action: Action, applied: Applied) -> Outcome:
         """Follow the effect to its goal."""
-        outcome = await self._bounded(action, action.verify(self.world, facts, applied.receipt))
+        if applied.outcome:
+            return applied.outcome
+        outcome = await self._bounded(action, action.verify(self.world, applied.facts, applied.receipt))
         said = f"{applied.says} {outcome.says}".strip()
         if outcome.result is Result.DONE and applied.again:
             return Outcome(result=Result.ALREADY_DONE, says=said)
@@ -100,9 +114,9 @@ class Conduct:
 
     async def _send(self, action: Action, facts: Facts) -> Applied:
         try:
-            return Applied(receipt=await action.apply(self.world, facts))
+            return Applied(facts=facts, receipt=await action.apply(self.world, facts))
         except Refused as error:
-            return Applied(receipt={}, outcome=failed(f"{error} The effect did not happen."))
+            return Applied(outcome=failed(f"{error} The effect did not happen."))
         except Uncertain as error:
             lost = str(error)
         except Exception as error:  # a defect around an effect: nobody knows, so it is read back like a lost answer
@@ -110,10 +124,11 @@ class Conduct:
             lost = _sentence(error)
         proof = await self.read_back(action, facts)
         if proof.verdict is Verdict.DONE:
-            return Applied(receipt=proof.receipt, says=f"The answer was lost ({lost}); reading back showed: {proof.says}")
+            says = f"The answer was lost ({lost}); reading back showed: {proof.says}"
+            return Applied(facts=facts, receipt=proof.receipt, says=says)
         if proof.verdict is Verdict.NOT_DONE:
-            return Applied(receipt={}, outcome=failed(f"{lost} Reading back showed that it did not happen: {proof.says}"))
-        return Applied(receipt={}, outcome=unknown(f"{lost} {proof.says} Whether it happened, nobody can say yet."))
+            return Applied(outcome=failed(f"{lost} Reading back showed that it did not happen: {proof.says}"))
+        return Applied(outcome=unknown(f"{lost} {proof.says} Whether it happened, nobody can say yet."))
 
     async def _bounded(self, step: Step, looking: Any) -> Outcome:
         try:
@@ -128,18 +143,6 @@ class Conduct:
 
     def _patience(self, step: Step) -> float:
         return self.world.local(step.timeout) + GRACE_SECONDS
-
-
-def applied_json(applied: Applied) -> dict[str, Any]:
-    """An `Applied` as the engine records it."""
-    outcome = outcome_json(applied.outcome) if applied.outcome else None
-    return {"receipt": applied.receipt, "says": applied.says, "outcome": outcome, "again": applied.again}
-
-
-def applied_from(stored: dict[str, Any]) -> Applied:
-    """The recorded `Applied` again."""
-    outcome = outcome_from(stored["outcome"]) if stored["outcome"] else None
-    return Applied(receipt=stored["receipt"], says=stored["says"], outcome=outcome, again=stored["again"])
 
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:

@@ -17,9 +17,8 @@ import structlog
 from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, DBOSPortableJSONSerializer, SetWorkflowID
 from sqlalchemy import update
 
-from actions.base import Action, Json, Step
-from bot import conduct
-from bot.conduct import Conduct, outcome_from, outcome_json
+from actions.base import Action, Check, Json, Step
+from bot.conduct import Applied, Conduct, outcome_from, outcome_json, skipped
 from bot.planner import Planner, plan_id
 from bot.store import Store
 from bot.tables import plans
@@ -103,10 +102,10 @@ class Runs(DBOSConfiguredInstance):
         """Carry out a stage until it is through; returns the run's end where a person or a stop ends it here."""
         attempt, pending = 1, steps
         while pending:
+            if not await self._recorded(f"stage {number}#{attempt} begin", self._begin, run_id, pending, attempt):
+                return str(await self._recorded(f"stage {number}#{attempt} stopped", self._end_stopped, run_id))
             outcomes = await self._together(run_id, pending, attempt)
-            if any(o is None for o in outcomes.values()):
-                return str(await self._recorded(f"stopped {number}#{attempt}", self._end_stopped, run_id))
-            pending = [step for step, o in outcomes.items() if o and not outcome_from(o).ok]
+            pending = [step for step, outcome in outcomes.items() if not outcome_from(outcome).ok]
             if not pending:
                 break
             question = f"stage{number}-{attempt}"
@@ -121,21 +120,17 @@ class Runs(DBOSConfiguredInstance):
         return ""
 
     async def _together(self, run_id: str, steps: list[str], attempt: int) -> dict[str, Json]:
-        """Carry out steps side by side; one failing does not disturb another. None is the outcome of one that a stop kept.
+        """Carry out steps side by side and return their outcomes; one failing does not disturb another.
 
         Several go each into a child workflow of its own, because only within one workflow is the order of records certain.
         """
-        begun = [step for step in steps if await self._recorded(f"{step}#{attempt} begin", self._begin, run_id, step, attempt)]
-        outcomes: dict[str, Json] = dict.fromkeys(steps)  # None stays where a stop came first
-        if len(begun) == 1:
-            return outcomes | {begun[0]: await self._carry_out_step(run_id, begun[0], attempt)}
+        if len(steps) == 1:
+            return {steps[0]: await self._carry_out_step(run_id, steps[0], attempt)}
         handles = {}
-        for step in begun:
+        for step in steps:
             with SetWorkflowID(f"{run_id}/{step}/{attempt}"):
                 handles[step] = await DBOS.start_workflow_async(self.carry_out_step, run_id, step, attempt)
-        for step, handle in handles.items():
-            outcomes[step] = await handle.get_result(polling_interval_sec=RESULT_SECONDS)
-        return outcomes
+        return {step: await handle.get_result(polling_interval_sec=RESULT_SECONDS) for step, handle in handles.items()}
 
     @DBOS.workflow(max_recovery_attempts=1000)
     async def carry_out_step(self, run_id: str, step_id: str, attempt: int) -> Json:
@@ -147,21 +142,9 @@ class Runs(DBOSConfiguredInstance):
         step, name = await self._step(run_id, step_id), f"{step_id}#{attempt}"
         with structlog.contextvars.bound_contextvars(step=step_id):
             if isinstance(step, Action):
-                outcome = await self._act(run_id, step_id, attempt, step)
-            else:
-                outcome = await self._recorded(f"{name} look", self._look, step)
-            await self._recorded(f"{name} end", self._finish, run_id, step_id, attempt, outcome)
-        return outcome
-
-    async def _act(self, run_id: str, step_id: str, attempt: int, action: Action) -> Json:
-        name = f"{step_id}#{attempt}"
-        observed = await self._recorded(f"{name} observe", self._observe, action)
-        if observed["outcome"]:
-            return observed["outcome"]
-        applied = await self._recorded(f"{name} apply", self._apply, run_id, step_id, attempt, action, observed["facts"])
-        if applied["outcome"]:
-            return applied["outcome"]
-        return await self._recorded(f"{name} verify", self._verify, action, observed["facts"], applied)
+                applied = await self._recorded(f"{name} act", self._act, run_id, step_id, attempt, step)
+                return await self._recorded(f"{name} verify", self._verify, run_id, step_id, attempt, step, applied)
+            return await self._recorded(f"{name} look", self._look, run_id, step_id, attempt, step)
 
     async def _await_answer(self, question: str) -> Json:
         answer = await DBOS.recv_async(question, timeout_seconds=ANSWER_SECONDS)
@@ -196,24 +179,20 @@ class Runs(DBOSConfiguredInstance):
         plan = await self._plan(run_id)
         return [[f"{s}.{n}" for n, _ in enumerate(stage, 1)] for s, stage in enumerate(plan.stages, 1)]
 
-    async def _begin(self, run_id: str, step_id: str, attempt: int) -> bool:
-        return await self.store.begin_step(run_id, step_id, attempt, (await self._step(run_id, step_id)).title)
+    async def _begin(self, run_id: str, steps: list[str], attempt: int) -> bool:
+        titles = {step: (await self._step(run_id, step)).title for step in steps}
+        return await self.store.begin_steps(run_id, titles, attempt)
 
-    async def _look(self, step: Step) -> Json:
-        return outcome_json(await self.conduct.look(step))  # type: ignore[arg-type]
+    async def _act(self, run_id: str, step_id: str, attempt: int, action: Action) -> Json:
+        return (await self.conduct.act(run_id, step_id, attempt, action)).to_json()
 
-    async def _observe(self, action: Action) -> Json:
-        facts, outcome = await self.conduct.observe(action)
-        return {"facts": facts, "outcome": outcome_json(outcome) if outcome else None}
+    async def _verify(self, run_id: str, step_id: str, attempt: int, action: Action, applied: Json) -> Json:
+        outcome = await self.conduct.verify(action, Applied.from_json(applied))
+        return outcome_json(await self.store.end_step(run_id, step_id, attempt, outcome))
 
-    async def _apply(self, run_id: str, step_id: str, attempt: int, action: Action, facts: Json) -> Json:
-        return conduct.applied_json(await self.conduct.apply(run_id, step_id, attempt, action, facts))
-
-    async def _verify(self, action: Action, facts: Json, applied: Json) -> Json:
-        return outcome_json(await self.conduct.verify(action, facts, conduct.applied_from(applied)))
-
-    async def _finish(self, run_id: str, step_id: str, attempt: int, outcome: Json) -> None:
-        await self.store.end_step(run_id, step_id, attempt, outcome_from(outcome))
+    async def _look(self, run_id: str, step_id: str, attempt: int, check: Check) -> Json:
+        outcome = await self.conduct.look(check)
+        return outcome_json(await self.store.end_step(run_id, step_id, attempt, outcome))
 
     async def _ask(self, run_id: str, question: str, failed: list[str]) -> None:
         """Put the question of a failed stage to the people: what to do now."""
@@ -243,7 +222,7 @@ class Runs(DBOSConfiguredInstance):
             return await self._fall_back(run_id, failed, person)
         if choice == "skip":
             for step in failed:
-                await self.store.end_step(run_id, step, 0, conduct.skipped(person, reason))
+                await self.store.end_step(run_id, step, 0, skipped(person, reason))
         says = {"retry": "The run goes on: what failed is looked at again.", "skip": "The run goes on without what failed."}[
             choice
         ]

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import OperationalError
 
-from actions.base import Facts, Json, Outcome
+from actions.base import Facts, Json, Outcome, Result
 from bot.log import hide
 from bot.tables import approvals, inbox, insert_once, intents, locks, outbox, plans, runs, steps, timeline
 from commands.plan import Plan
@@ -202,42 +202,57 @@ class Store:
         """The runs that have not come to an end."""
         return await self.do(lambda c: list(c.execute(select(runs.c.id).where(runs.c.state.not_in(ENDS))).scalars()))
 
-    async def begin_step(self, run_id: str, step: str, attempt: int, title: str) -> bool:
-        """Say that a step begins; False where the run was told to stop, and then nothing begins."""
+    async def begin_steps(self, run_id: str, titles: dict[str, str], attempt: int) -> bool:
+        """Say that the steps of a stage begin; False where the run was told to stop, and then none of them begins."""
 
         def work(connection: Connection) -> bool:
+            of_run = steps.c.run_id == run_id
+            begun = select(steps.c.step).where(of_run, steps.c.step.in_(titles), steps.c.attempt == attempt)
+            if connection.execute(begun).first():
+                return True  # before a crash
             if connection.execute(select(runs.c.stop_by).where(runs.c.id == run_id)).scalar():
                 return False
-            key = {"run_id": run_id, "step": step}
-            if not self.insert_once(connection, steps, **key, attempt=attempt, state="started", says="", began=time.time()):
-                again = update(steps).where(steps.c.run_id == run_id, steps.c.step == step, steps.c.attempt < attempt)
-                connection.execute(again.values(attempt=attempt, state="started", says="", ended=None))
-            self.tell(connection, run_id, f"{step}#{attempt}:begin", "begin", f"Step {step}: {title}.")
+            began = {"attempt": attempt, "state": "started", "says": ""}
+            for step, title in titles.items():
+                if not self.insert_once(connection, steps, run_id=run_id, step=step, began=time.time(), **began):
+                    connection.execute(update(steps).where(of_run, steps.c.step == step).values(ended=None, **began))
+                self.tell(connection, run_id, f"{step}#{attempt}:begin", "begin", f"Step {step}: {title}.")
             return True
 
         return await self.do(work)
 
-    async def end_step(self, run_id: str, step: str, attempt: int, outcome: Outcome) -> None:
-        """Say how a step ended."""
+    async def end_step(self, run_id: str, step: str, attempt: int, outcome: Outcome) -> Outcome:
+        """Say how an attempt at a step ended; returns the outcome on record, which is the first one that it was given."""
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> Outcome:
             where = (steps.c.run_id == run_id, steps.c.step == step)
+            was = connection.execute(select(steps).where(*where)).mappings().one()
+            if was["attempt"] == attempt and was["state"] != "started":
+                return Outcome(result=Result(was["state"]), says=was["says"])  # before a crash
             values = {"state": outcome.result.value, "says": outcome.says, "ended": time.time()}
             connection.execute(update(steps).where(*where).values(**values))
             mark = "ok" if outcome.ok else "bad"
             self.tell(connection, run_id, f"{step}#{attempt}:end", mark, f"Step {step} {outcome.result}: {outcome.says}")
+            return outcome
 
-        await self.do(work)
+        return await self.do(work)
 
-    async def record_intent(self, run_id: str, step: str, attempt: int, facts: Facts) -> bool:
-        """Write facts and intent before an effect; False where this attempt wrote them before, so a crash lies between."""
-        row = {"run_id": run_id, "step": step, "attempt": attempt, "facts": facts, "at": time.time()}
-        return await self.do(lambda c: self.insert_once(c, intents, **row))
+    async def record_intent(self, run_id: str, step: str, attempt: int, facts: Facts) -> Facts:
+        """Write facts and intent before an effect; returns the facts on record, which are the first that the attempt wrote."""
+        key = {"run_id": run_id, "step": step, "attempt": attempt}
 
-    async def first_facts(self, run_id: str, step: str) -> Facts:
-        """The facts of the earliest intent for a step: those from before any attempt."""
+        def work(connection: Connection) -> Facts:
+            if self.insert_once(connection, intents, **key, facts=facts, at=time.time()):
+                return facts
+            recorded = select(intents.c.facts).where(*(intents.c[name] == value for name, value in key.items()))
+            return dict(connection.execute(recorded).scalar_one())
+
+        return await self.do(work)
+
+    async def first_facts(self, run_id: str, step: str) -> Facts | None:
+        """The facts from before any attempt at a step; None where no intent is on record, so that nothing can have been sent."""
         query = select(intents.c.facts).where(intents.c.run_id == run_id, intents.c.step == step).order_by(intents.c.attempt)
-        return await self.do(lambda c: c.execute(query.limit(1)).scalar_one())
+        return await self.do(lambda c: c.execute(query.limit(1)).scalar())
 
     def tell(self, connection: Connection, run_id: str, key: str, mark: str, text: str) -> None:
         """Add a line to the timeline, once; order its reply in the thread and a new revision of the card."""

@@ -27,7 +27,7 @@ NAMES = ("control-plane-down", "bad-deploy", "database-failover", "too-many-conn
 LANES = 3  # worlds side by side: most of a passage is waiting
 MORE = 2  # points of a sample beside those around the effect
 MOST_MISSED = 0.2  # of the points: where two tasks race, a later run may pass them under other names
-AROUND = re.compile(r"(before|after) effect: |after record: dr_intents |before record: operation_outputs\(\S+ apply\) ")
+AROUND = re.compile(r"(before|after) effect: |after record: dr_intents |before record: operation_outputs\(\S+ act\) ")
 log = logging.getLogger(__name__)
 
 
@@ -95,7 +95,7 @@ async def test_a_drill_passes_points_of_every_kind(matrix: Matrix, name: str) ->
     passage = matrix.uncrashed[name]
     assert not passage.wrong, passage
     assert sum(" effect: " in point for point in passage.passed) == 2
-    assert sum("operation_outputs" in point for point in passage.passed) >= 20
+    assert sum("operation_outputs" in point for point in passage.passed) >= 14
     assert sum("dr_timeline" in point for point in passage.passed) == 2 * len(passage.told)
 
 

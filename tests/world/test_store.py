@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from actions.aws.ecs import ForceNewDeployment
-from actions.base import done, stop
+from actions.base import done, failed, stop
 from bot import approvals
 from bot.approvals import Click
 from bot.settings import BadSettings
@@ -96,10 +96,13 @@ async def test_a_deed_that_is_delivered_twice_is_recorded_once(store: Store, run
     assert item.id not in [i.id for i in await store.unhandled()]
 
 
-async def test_an_intent_is_first_only_once_and_the_first_facts_are_kept(store: Store, run: str) -> None:
-    assert await store.record_intent(run, "1.1", 1, {"deployments": ["a"]})
-    assert not await store.record_intent(run, "1.1", 1, {"deployments": ["b"]})
-    assert await store.record_intent(run, "1.1", 2, {"deployments": ["c"]})
+async def test_an_attempt_keeps_the_facts_that_it_wrote_first_and_a_step_those_of_its_first_attempt(
+    store: Store, run: str
+) -> None:
+    assert await store.first_facts(run, "1.1") is None
+    assert await store.record_intent(run, "1.1", 1, {"deployments": ["a"]}) == {"deployments": ["a"]}
+    assert await store.record_intent(run, "1.1", 1, {"deployments": ["b"]}) == {"deployments": ["a"]}
+    assert await store.record_intent(run, "1.1", 2, {"deployments": ["c"]}) == {"deployments": ["c"]}
     assert await store.first_facts(run, "1.1") == {"deployments": ["a"]}
 
 
@@ -153,9 +156,9 @@ async def test_a_line_is_told_once_and_the_timeline_keeps_its_order(store: Store
     click = await offer(store, run)
     await store.do(approvals.approve, store, click, "U0BOB", 1)
     for _ in range(2):
-        assert await store.begin_step(run, "1.1", 1, "Restart")
-    for _ in range(2):
-        await store.end_step(run, "1.1", 1, done("It runs."))
+        assert await store.begin_steps(run, {"1.1": "Restart"}, 1)
+    for outcome in (done("It runs."), failed("It runs no more.")):  # the second is what a resumed process might see
+        assert await store.end_step(run, "1.1", 1, outcome) == done("It runs.")
     await store.set_run(run, "end", "ok", "Over.", release=True, state="done")
     story = await store.story(run)
     assert story
@@ -175,11 +178,21 @@ async def test_a_question_takes_one_answer_and_names_who_gave_it(store: Store, r
     await store.set_run(run, "end", "ok", "Over.", release=True, state="done", question=None)
 
 
+async def test_a_stage_that_had_begun_before_a_stop_is_carried_out(store: Store, run: str) -> None:
+    click = await offer(store, run)
+    await store.do(approvals.approve, store, click, "U0BOB", 1)
+    assert await store.begin_steps(run, {"1.1": "Restart", "1.2": "Look"}, 1)
+    await store.do(approvals.ask_to_stop, store, run, "U0CAROL")
+    assert await store.begin_steps(run, {"1.1": "Restart", "1.2": "Look"}, 1)
+    assert not await store.begin_steps(run, {"1.2": "Look"}, 2)
+    await store.set_run(run, "end", "ok", "Over.", release=True, state="stopped")
+
+
 async def test_no_step_begins_after_a_stop(store: Store, run: str) -> None:
     click = await offer(store, run)
     await store.do(approvals.approve, store, click, "U0BOB", 1)
     await store.do(approvals.ask_to_stop, store, run, "U0CAROL")
-    assert not await store.begin_step(run, "1.1", 1, "Restart")
+    assert not await store.begin_steps(run, {"1.1": "Restart"}, 1)
     with pytest.raises(Refusal, match="<@U0CAROL> has told run"):
         await store.do(approvals.ask_to_stop, store, run, "U0BOB")
     await store.set_run(run, "end", "ok", "Over.", release=True, state="stopped")

@@ -1,0 +1,184 @@
+"""A step is carried out once: facts are on disk before the effect, and what may have happened is read back before it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from actions.base import (
+    Action,
+    Facts,
+    Finding,
+    Outcome,
+    Proof,
+    Refused,
+    Result,
+    Uncertain,
+    Unreachable,
+    Verdict,
+    done,
+    failed,
+    ok,
+)
+from actions.world import World
+from bot import settings
+from bot.conduct import Applied, Conduct
+from bot.store import Store
+from bot.tables import open_engine
+
+ROOT = Path(__file__).parents[2]
+RUN, STEP = "run", "1.1"
+
+
+@dataclass(kw_only=True)
+class Switch:
+    """What a `Flip` turns on; `answer` is what the caller sees of it, and `proof` what reading back shows."""
+
+    flips: list[Facts] = field(default_factory=list)
+    looks: int = 0
+    proof: Verdict = Verdict.NOT_DONE
+    answer: Exception | None = None
+    unreadable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flip(Action):
+    """An action on a switch in this process, which counts what is done to it."""
+
+    switch: Switch
+
+    kind: ClassVar[str] = "switch.flip"
+    title: ClassVar[str] = "Flip the switch"
+    target: ClassVar[str] = "switch"
+    region: ClassVar[str] = ""
+    permissions: ClassVar[tuple[str, ...]] = ()
+    timeout: ClassVar[float] = 10.0
+    settle: ClassVar[float] = 0.0
+    plane: ClassVar[str] = "data"
+
+    def command(self) -> str:
+        return "flip"
+
+    async def observe(self, world: World) -> Facts:
+        if self.switch.unreadable:
+            raise Unreachable("The switch did not answer.")
+        self.switch.looks += 1
+        return {"look": self.switch.looks}
+
+    def precheck(self, facts: Facts) -> Finding:
+        return ok("It may be flipped.")
+
+    async def apply(self, world: World, facts: Facts) -> Facts:
+        self.switch.flips.append(facts)
+        if self.switch.answer:
+            raise self.switch.answer
+        return {"flip": len(self.switch.flips)}
+
+    async def applied(self, world: World, facts: Facts) -> Proof:
+        return Proof(verdict=self.switch.proof, says=f"It is {self.switch.proof}.", receipt={"read": "back"})
+
+    async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
+        return done(f"It is on since look {facts['look']}, as {receipt} proves.")
+
+
+@pytest.fixture
+def switch() -> Switch:
+    return Switch()
+
+
+@pytest.fixture
+def conduct(tmp_path: Path) -> Iterator[Conduct]:
+    store = Store(open_engine(f"sqlite:///{tmp_path / 'state.sqlite'}"))
+    yield Conduct(store, World(settings.load(ROOT / "dr.toml")))
+    store.close()
+
+
+async def carry_out(conduct: Conduct, switch: Switch, attempt: int = 1) -> Outcome:
+    """One attempt at the step, its parts recorded between as the engine records them."""
+    action = Flip(switch=switch)
+    applied = await conduct.act(RUN, STEP, attempt, action)
+    return await conduct.verify(action, Applied.from_json(applied.to_json()))
+
+
+async def cut_off(conduct: Conduct, switch: Switch) -> None:
+    """An attempt whose process died with the intent on disk."""
+    facts = await Flip(switch=switch).observe(conduct.world)
+    await conduct.store.record_intent(RUN, STEP, 1, facts)
+
+
+async def test_the_facts_are_on_disk_before_the_effect(conduct: Conduct, switch: Switch) -> None:
+    assert await conduct.store.first_facts(RUN, STEP) is None
+    outcome = await carry_out(conduct, switch)
+    assert outcome == done("It is on since look 1, as {'flip': 1} proves.")
+    assert switch.flips == [{"look": 1}]
+    assert await conduct.store.first_facts(RUN, STEP) == {"look": 1}
+
+
+async def test_what_had_happened_before_a_crash_is_not_done_again_and_is_proven_by_the_facts_from_before_it(
+    conduct: Conduct, switch: Switch
+) -> None:
+    await cut_off(conduct, switch)
+    switch.proof = Verdict.DONE
+    outcome = await carry_out(conduct, switch)
+    assert outcome.result is Result.ALREADY_DONE
+    assert outcome.says == "An earlier try had worked: It is done. It is on since look 1, as {'read': 'back'} proves."
+    assert switch.flips == []
+
+
+async def test_what_provably_had_not_happened_before_a_crash_is_done_once_with_the_recorded_facts(
+    conduct: Conduct, switch: Switch
+) -> None:
+    await cut_off(conduct, switch)
+    assert (await carry_out(conduct, switch)).result is Result.DONE
+    assert switch.flips == [{"look": 1}]
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+async def test_where_nobody_can_say_what_happened_nothing_is_repeated_also_not_by_a_retry(
+    conduct: Conduct, switch: Switch, attempt: int
+) -> None:
+    await cut_off(conduct, switch)
+    switch.proof = Verdict.UNKNOWN
+    outcome = await carry_out(conduct, switch, attempt)
+    assert outcome.result is Result.UNKNOWN
+    assert "I do not repeat it by myself" in outcome.says
+    assert switch.flips == []
+
+
+async def test_an_effect_whose_answer_is_lost_is_found_by_reading_back(conduct: Conduct, switch: Switch) -> None:
+    switch.answer, switch.proof = Uncertain("No answer came."), Verdict.DONE
+    outcome = await carry_out(conduct, switch)
+    assert outcome.result is Result.DONE
+    assert outcome.says.startswith("The answer was lost (No answer came.); reading back showed: It is done.")
+    assert len(switch.flips) == 1
+
+
+@pytest.mark.parametrize(("proof", "result"), [(Verdict.NOT_DONE, Result.FAILED), (Verdict.UNKNOWN, Result.UNKNOWN)])
+async def test_a_lost_answer_without_an_effect_asks_a_person_and_sends_nothing_more(
+    conduct: Conduct, switch: Switch, proof: Verdict, result: Result
+) -> None:
+    switch.answer, switch.proof = Uncertain("No answer came."), proof
+    assert (await carry_out(conduct, switch)).result is result
+    assert len(switch.flips) == 1
+
+
+async def test_a_retry_after_a_refusal_is_sent_with_the_facts_of_now(conduct: Conduct, switch: Switch) -> None:
+    switch.answer = Refused("Access was denied.")
+    assert await carry_out(conduct, switch) == failed("Access was denied. The effect did not happen.")
+    switch.answer = None
+    assert (await carry_out(conduct, switch, attempt=2)).result is Result.DONE
+    assert switch.flips == [{"look": 1}, {"look": 2}]
+
+
+async def test_where_the_state_before_cannot_be_read_nothing_is_done_and_no_intent_is_written(
+    conduct: Conduct, switch: Switch
+) -> None:
+    switch.unreadable = True
+    outcome = await carry_out(conduct, switch)
+    assert outcome.says == "The switch did not answer. Nothing was done, because the state before could not be read."
+    assert switch.flips == []
+    assert await conduct.store.first_facts(RUN, STEP) is None
