@@ -58,7 +58,8 @@ class Inbox:
                 fresh = await self._store.at_once(self._store.record_items, [item for item, _ in batch])
             except Exception as error:
                 for _, recorded in batch:
-                    recorded.set_exception(error)
+                    if not recorded.done():  # whoever waited may have gone
+                        recorded.set_exception(error)
                 continue
             for (_, recorded), is_fresh in zip(batch, fresh, strict=True):
                 if not recorded.done():

@@ -2,6 +2,7 @@
 
 New messages go before edits. A message is marked in flight before it is sent and carries its key as metadata, so that after
 a crash or a lost answer the channel itself is asked whether it is there. A card is drawn when it is sent: the latest wins.
+What Slack refuses rests for a while and holds up only its own run.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ log = structlog.get_logger(__name__)
 LOST = (ClientError, OSError, TimeoutError, SlackClientError)  # SlackApiError is caught before these: it is an answer
 EVENT = "dr_timeline"
 TICK_SECONDS = 15.0
-BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
+BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)  # while Slack is away
+REFUSED_SECONDS = 3.0  # how long a run rests when Slack refused a message of it
+GONE = ("message_not_found", "cannot_reply_to_message", "thread_not_found")  # somebody deleted the card
 
 
 class Outbox:
@@ -37,6 +40,7 @@ class Outbox:
         self._settings = settings
         self._new = asyncio.Event()
         self._failures = 0
+        self._resting: dict[str, float] = {}  # runs, and until when
 
     def wake(self) -> None:
         """There is something to tell."""
@@ -51,7 +55,8 @@ class Outbox:
                 ticked = time.monotonic()
                 await self._store.do(_tick, self._store)
             self._new.clear()
-            row = await self._store.do(_next)
+            self._resting = {run: until for run, until in self._resting.items() if until > time.monotonic()}
+            row = await self._store.do(_next, list(self._resting))
             if row is None:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._new.wait(), 0.25)
@@ -61,7 +66,7 @@ class Outbox:
 
     async def drained(self) -> bool:
         """Whether everything has been told."""
-        return await self._store.do(_next) is None
+        return await self._store.do(_next, []) is None
 
     async def _tell(self, row: Any) -> None:
         try:
@@ -148,9 +153,14 @@ class Outbox:
             await self._mark(row, sent_rev=row["rev"])
         elif error.response.status_code >= 500:
             await self._wait(row, f"HTTP {error.response.status_code}")
-        else:
+        elif code in GONE:
+            log.warning("card_gone", run=row["run_id"], key=row["key"], error=code)
+            await self._store.do(_post_card_anew, row["run_id"])
             await self._mark(row, in_flight=False)
-            await self._wait(row, f"Slack refused it: {code}")
+        else:
+            log.warning("slack_refused", key=row["key"], error=code, next_try_seconds=REFUSED_SECONDS)
+            await self._mark(row, in_flight=False)
+            self._resting[row["run_id"]] = time.monotonic() + REFUSED_SECONDS
 
     async def _wait(self, row: Any, why: str) -> None:
         pause = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
@@ -162,10 +172,16 @@ class Outbox:
         await self._store.do(lambda c: c.execute(update(outbox).where(outbox.c.seq == row["seq"]).values(**values)))
 
 
-def _next(connection: Connection) -> Any:
-    """The next row to bring on: new messages in order, then edits and pins."""
+def _next(connection: Connection, resting: list[str]) -> Any:
+    """The next row to bring on, but for the runs that rest: new messages in order, then edits and pins."""
     due = or_(outbox.c.sent_rev < outbox.c.rev, and_(outbox.c.pin_wanted, ~outbox.c.pinned))
-    return connection.execute(select(outbox).where(due).order_by(outbox.c.ts != "", outbox.c.seq).limit(1)).mappings().first()
+    rows = select(outbox).where(due, outbox.c.run_id.not_in(resting)).order_by(outbox.c.ts != "", outbox.c.seq)
+    return connection.execute(rows.limit(1)).mappings().first()
+
+
+def _post_card_anew(connection: Connection, run_id: str) -> None:
+    """The card is posted once more, and what follows in the thread stands under the new one."""
+    connection.execute(update(outbox).where(outbox.c.key == run_id).values(ts="", sent_rev=0, in_flight=False, pinned=False))
 
 
 def _tick(connection: Connection, store: Store) -> None:

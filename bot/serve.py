@@ -38,7 +38,8 @@ async def serve(settings: Settings) -> None:
     world = World(settings)
     telling = asyncio.create_task(outbox.run())
     connecting = asyncio.create_task(_connect(app, began))
-    await asyncio.wait({connecting}, timeout=FIRST_SECONDS)  # commands are recorded before the engine is there
+    if not await store.unfinished():  # a run that was cut off goes first; else commands, recorded before the engine is there
+        await asyncio.wait({connecting}, timeout=FIRST_SECONDS)
     runs = await _start_desk(settings, world, store, inbox, outbox, client)
     log.info("serving", seconds=round(time.monotonic() - began, 3))
     try:

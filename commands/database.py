@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FAILOVER = "database failover"
 IDLE_FOR = 60
+LIMITS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # on how many sessions a plan may end
 NOT_CURED = {  # what no failover cures, and what does
     "dns": "A failover changes no name: look at the DSN's host and at the resolver",
     "tls": "A failover changes no certificate: look at sslmode, sslrootcert and the host in the DSN",
@@ -48,13 +49,13 @@ COSTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What was read about the database."""
+    """What was read about the database. The idle sessions are asked for only where no slot is free."""
 
     instance: Fact[Instance]
     events: Fact[list[rds.Event]]
     alarm: Fact[Alarm] | None
     diagnosis: Fact[Diagnosis]
-    idle: Fact[list[IdleSession]]
+    idle: Fact[list[IdleSession]] | None
 
     @property
     def kind(self) -> str:
@@ -82,14 +83,14 @@ async def look(world: World) -> Seen:
         instance = group.create_task(read("RDS", rds.describe_instance(world, site.instance, region)))
         events = group.create_task(read("RDS events", rds.events(world, site.instance, region, since=since)))
         alarm = group.create_task(_alarm(world))
-        diagnosis = group.create_task(read("The database", world.databases.diagnose()))
-        idle = group.create_task(read("The list of sessions", idle_sessions(world)))
+        database = group.create_task(_diagnose(world))
+    diagnosis, idle = database.result()
     return Seen(
         instance=instance.result(),
         events=events.result(),
         alarm=alarm.result(),
-        diagnosis=diagnosis.result(),
-        idle=idle.result(),
+        diagnosis=diagnosis,
+        idle=idle,
     )
 
 
@@ -138,10 +139,15 @@ def _end_sessions(world: World, seen: Seen, idle_for: int) -> tuple[Stage, ...]:
     step = EndIdleSessions(
         applications=tuple(sorted({session.application for session in matching})),
         idle_for_seconds=idle_for,
-        at_most=(len(matching) // 10 + 1) * 10,
+        at_most=_at_most(len(matching)),
     )
     health = HealthAnswers(url=world.site.control_plane.health_url)
     return ((step,) if matching else (), tuple[Step, ...]((DatabaseWrites(), ConnectionsFree(), health)))
+
+
+def _at_most(count: int) -> int:
+    """The round number above a count: sessions come and go, and a plan should not change with each until it is approved."""
+    return next((limit for limit in LIMITS if count <= limit), count)
 
 
 def _serving(world: World) -> Stage:
@@ -149,7 +155,8 @@ def _serving(world: World) -> Stage:
 
 
 def _matching(seen: Seen, idle_for: int) -> list[IdleSession]:
-    return [session for session in seen.idle.value or [] if session.idle_seconds >= idle_for]
+    idle = seen.idle.value if seen.idle else None
+    return [session for session in idle or [] if session.idle_seconds >= idle_for]
 
 
 def _failover_findings(seen: Seen) -> Iterator[Finding]:
@@ -177,10 +184,13 @@ def _failover_findings(seen: Seen) -> Iterator[Finding]:
 
 def _session_findings(seen: Seen, idle_for: int) -> Iterator[Finding]:
     yield warn(f"{_said(seen)} This is the symptom.", _evidence(seen))
-    sessions, matching = seen.idle.value, _matching(seen, idle_for)
+    sessions, matching = seen.idle.value if seen.idle else None, _matching(seen, idle_for)
     if sessions is None:
         says = "Our own role gets no slot either, so no session can be listed or ended: grant it pg_use_reserved_connections"
-        yield stop(f"{says}. `/dr control-plane restart anyway=yes` frees the control plane's own sessions.", seen.idle.error)
+        yield stop(
+            f"{says}. `/dr control-plane restart anyway=yes` frees the control plane's own sessions.",
+            seen.idle.error if seen.idle else "",
+        )
     elif matching:
         by_application = Counter(session.application or "(no name)" for session in matching)
         counted = ", ".join(f"{count} of {name}" for name, count in by_application.most_common())
@@ -223,6 +233,14 @@ def _findings(seen: Seen) -> Iterator[Finding]:
     for fact in (seen.events, seen.alarm, seen.diagnosis):
         if fact is not None and not fact.known:
             yield fact.missing()
+
+
+async def _diagnose(world: World) -> tuple[Fact[Diagnosis], Fact[list[IdleSession]] | None]:
+    """What is the matter and, where no slot is free, who holds them: over one connection at a time, for few are reserved."""
+    diagnosis = await read("The database", world.databases.diagnose())
+    if diagnosis.value is None or diagnosis.value.kind != "slots used up":
+        return diagnosis, None
+    return diagnosis, await read("The list of sessions", idle_sessions(world))
 
 
 async def _alarm(world: World) -> Fact[Alarm] | None:

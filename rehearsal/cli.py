@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from rehearsal.drills import DRILLS, Report, carry_out
+from rehearsal.rooms import drill_room
 from rehearsal.world import CannotStart, Options, World
 
 HOME = Path(".rehearsal")
@@ -104,8 +103,8 @@ async def _drills(_options: argparse.Namespace) -> int:
 
 
 async def _drill(options: argparse.Namespace) -> int:
-    with tempfile.TemporaryDirectory(prefix=f"drill-{os.getpid()}-", dir=HOME, ignore_cleanup_errors=True) as room:
-        world = Options(room=Path(room), cache=HOME / "cache", port=0, speed=options.speed, seed=options.seed)
+    with drill_room(HOME) as room:
+        world = Options(room=room, cache=HOME / "cache", port=0, speed=options.speed, seed=options.seed)
         report = await carry_out(DRILLS[options.name], world)
     print(json.dumps(report.to_json(), indent=2) if options.json else _text(report))
     return 0 if report.outcome == "recovered" else 1

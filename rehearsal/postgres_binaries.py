@@ -77,12 +77,17 @@ def room(wanted: Path, who: str | None) -> Path:
     wanted.mkdir(parents=True, exist_ok=True)
     if who is None or _reachable(wanted, who):
         return wanted
-    name = str(wanted.resolve()).strip("/").replace("/", "-")
-    other = Path(tempfile.gettempdir(), f"rehearsal-{os.geteuid()}-{name}")
+    other = stand_in(wanted)
     other.mkdir(mode=0o755, exist_ok=True)
     if other.is_symlink() or other.stat().st_uid != os.geteuid():
         raise PostgresMissing(f"{other} belongs to somebody else; remove it or set TMPDIR.")
     return other
+
+
+def stand_in(wanted: Path) -> Path:
+    """The folder below the temporary one that is used where the account cannot reach the wanted one."""
+    name = str(wanted.resolve()).strip("/").replace("/", "-")
+    return Path(tempfile.gettempdir(), f"rehearsal-{os.geteuid()}-{name}")
 
 
 def own(path: Path, who: str | None) -> None:

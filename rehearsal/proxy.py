@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import cast
 
 
@@ -15,6 +16,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._holder: socket.socket | None = None
         self._live: set[_Side] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
 
     @property
     def live(self) -> int:
@@ -27,7 +29,9 @@ class Proxy:
         self.abort()
 
     def abort(self) -> None:
-        """Cuts every live connection without a farewell."""
+        """Cuts every live connection without a farewell, and those that are being made."""
+        for task in self._connecting:
+            task.cancel()
         for side in list(self._live):
             side.abort()
 
@@ -54,10 +58,25 @@ class Proxy:
         await self.refuse()
         self.abort()
         self._release()
-        await asyncio.sleep(0)  # Aborted transports close their sockets in the loop's next turn.
+        while self._live or self._connecting:  # noqa: ASYNC110 - a transport closes its socket in one of the loop's next turns.
+            await asyncio.sleep(0)
 
     def _client(self) -> asyncio.Protocol:
-        return _Side(self._live, self._target)
+        return _Side(self._live, self._connect)
+
+    def _connect(self, client: "_Side") -> None:
+        task = asyncio.get_running_loop().create_task(self._join(client, self._target or 0))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _join(self, client: "_Side", port: int) -> None:
+        """Connects a client to the server; port 0 stands for no server at all, for nobody can listen there."""
+        try:
+            _, server = await asyncio.get_running_loop().create_connection(lambda: _Side(self._live), "127.0.0.1", port)
+        except OSError:
+            client.abort()
+        else:
+            client.join(server)
 
     def _hold(self) -> None:
         """Binds without listening: the port stays ours and refuses."""
@@ -74,35 +93,28 @@ class Proxy:
 class _Side(asyncio.Protocol):
     """One end of a connection: what arrives here is written to the other end, no faster than that end takes it."""
 
-    def __init__(self, live: set["_Side"], target: int | None = None, other: "_Side | None" = None) -> None:
-        self.is_client = other is None
+    def __init__(self, live: set["_Side"], connect: Callable[["_Side"], None] | None = None) -> None:
+        self.is_client = connect is not None
         self._live = live
-        self._target = target
-        self._other = other
+        self._connect = connect
+        self._other: _Side | None = None
         self._transport: asyncio.Transport | None = None
-        self._early: list[bytes] = []  # What a client says before the server is reached.
-        self._connecting: asyncio.Task[None] | None = None
+        self._early: list[bytes] = []  # What arrives before the other end is there.
+
+    def join(self, other: "_Side") -> None:
+        """The other end is there; what arrived meanwhile goes on, and an end that has gone takes its other end along."""
+        for here, there in ((self, other), (other, self)):
+            here._other = there
+            if here not in here._live:
+                there.abort()
+            elif here._transport and there._early:
+                here._transport.write(b"".join(there._early))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._live.add(self)
-        if self.is_client:
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
-
-    async def _connect(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            # Port 0 stands for no server at all: nobody can listen there.
-            port = self._target or 0
-            _, server = await loop.create_connection(lambda: _Side(self._live, None, self), "127.0.0.1", port)
-        except OSError:
-            self.abort()
-            return
-        self._other = server
-        if self._transport is None or self._transport.is_closing():
-            server.abort()
-        elif server._transport and self._early:
-            server._transport.write(b"".join(self._early))
+        if self._connect:
+            self._connect(self)
 
     def data_received(self, data: bytes) -> None:
         if self._other and self._other._transport:
@@ -124,7 +136,5 @@ class _Side(asyncio.Protocol):
             self._other._transport.close()
 
     def abort(self) -> None:
-        if self._connecting:
-            self._connecting.cancel()
         if self._transport:
             self._transport.abort()

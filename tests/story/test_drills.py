@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,17 @@ async def test_a_drill_ends_recovered_with_each_planned_effect_once_and_its_whol
     _one_effect(report, CHANGES[name])
     _within_targets(report)
     _told_in_order(report)
+
+
+async def test_ended_drills_leave_no_folder_behind(drilled: Drilled, rooms: Path) -> None:
+    await asyncio.gather(*drilled.values())
+    assert _folders_of_drills(rooms / "drills") == []
+
+
+def _folders_of_drills(home: Path) -> list[Path]:
+    """The rooms of drills, and what stands in for them where an account could not reach a room."""
+    stand_ins = f"*{str(home).strip('/').replace('/', '-')}*drill-*"
+    return [*home.glob(".rehearsal/drill-*"), *Path(tempfile.gettempdir()).glob(stand_ins)]
 
 
 def _one_effect(report: dict[str, Any], expected: dict[str, Any]) -> None:

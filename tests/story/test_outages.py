@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rehearsal.slack.chat import delete
 from rehearsal.slack.errors import UnknownError
 from rehearsal.world import Options, World
 from tests.story.conftest import SPEED, Incident, until
@@ -110,6 +111,20 @@ async def test_a_plan_whose_card_was_stored_without_an_answer_stands_once_in_the
     assert len(incident.slack.messages("incident")) == before + 1
     await incident.click("bob", run, "dr_approve")
     assert await incident.ended(run) == "Done"
+
+
+async def test_a_card_that_somebody_deleted_is_posted_anew_and_the_run_is_told_to_its_end(incident: Incident) -> None:
+    run = await incident.plan("alice")
+    incident.world.aws_faults.put("slow", operation="UpdateService", seconds=1.0)
+    await incident.click("bob", run, "dr_approve")
+    await until(lambda: len(incident.thread(run)) > 1)
+    delete(incident.slack, {"channel": incident.card(run)["channel"], "ts": incident.card(run)["ts"]})
+    await until(lambda: run in incident.ids())
+    assert await incident.ended(run) == "Done"
+    assert incident.thread(run)[-1].startswith("Every step is done and proven")
+    assert incident.card(run)["pinned"]
+    assert incident.ids().count(run) == 1
+    assert incident.effects() == ONCE
 
 
 async def test_where_slack_limits_the_rate_the_bot_waits_as_long_as_it_is_told_and_tells_all(incident: Incident) -> None:
