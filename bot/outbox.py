@@ -76,6 +76,9 @@ class Outbox:
             await self._refused(row, error)
         except LOST as error:
             await self._wait(row, f"{type(error).__name__}: {error}")
+        except Exception:  # a defect in one run's message must not silence the others
+            log.exception("telling_broke", key=row["key"])
+            self._rest(row)
 
     async def _deliver(self, row: Any) -> None:
         """Bring one row one step on: settle a message in flight, post it, edit it, or pin it."""
@@ -160,7 +163,10 @@ class Outbox:
         else:
             log.warning("slack_refused", key=row["key"], error=code, next_try_seconds=REFUSED_SECONDS)
             await self._mark(row, in_flight=False)
-            self._resting[row["run_id"]] = time.monotonic() + REFUSED_SECONDS
+            self._rest(row)
+
+    def _rest(self, row: Any) -> None:
+        self._resting[row["run_id"]] = time.monotonic() + REFUSED_SECONDS
 
     async def _wait(self, row: Any, why: str) -> None:
         pause = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]

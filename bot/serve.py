@@ -6,8 +6,10 @@ import asyncio
 import importlib
 import signal
 import time
+from typing import TYPE_CHECKING
 
 import structlog
+from slack_sdk.web.async_client import AsyncWebClient
 
 from actions.world import World
 from bot.app import App, slack_client
@@ -19,6 +21,9 @@ from bot.planner import Planner
 from bot.settings import Settings
 from bot.store import Store
 from bot.tables import open_engine
+
+if TYPE_CHECKING:
+    from bot.runs import Runs
 
 log = structlog.get_logger(__name__)
 FIRST_SECONDS = 2.0  # what the connection to Slack gets before the heavy imports; then they go on without it
@@ -68,15 +73,19 @@ async def _connect(app: App, began: float) -> None:
             return
 
 
-async def _start_desk(settings: Settings, world: World, store: Store, inbox: Inbox, outbox: Outbox, client: object):  # type: ignore[no-untyped-def]
+async def _start_desk(
+    settings: Settings, world: World, store: Store, inbox: Inbox, outbox: Outbox, client: AsyncWebClient
+) -> Runs:
+    """Import and start what carries recoveries out; what was under way goes on, and what was recorded is handled."""
+    await store.do(lambda _: importlib.import_module("sqlalchemy.orm"))  # no statement may be made while it is half there
     await asyncio.to_thread(importlib.import_module, "bot.desk")  # the engine is heavy: it must not hold up an ack
+    await asyncio.to_thread(lambda: world.aws)  # boto3 is heavy too, and a run that goes on needs it at once
     from bot.desk import Desk
     from bot.runs import Runs
 
     planner = Planner(settings, world, store)
     runs = Runs(store, planner)
     runs.launch(settings.state.url)
-    await asyncio.to_thread(lambda: world.aws)  # boto3 is heavy, and the first command should not wait for it
     gate = Gate(settings.authority, Directory(client))
     desk = Desk(store=store, planner=planner, gate=gate, runs=runs, outbox=outbox, slack=client)
     await desk.resume()
@@ -86,12 +95,13 @@ async def _start_desk(settings: Settings, world: World, store: Store, inbox: Inb
 
 
 async def _until_told_to_end(*background: asyncio.Task[None]) -> None:
+    """Wait for a signal. A background task fails only by a defect, and then the process ends with it."""
     told = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, told.set)
     waiting = asyncio.create_task(told.wait())
+    watched = {waiting, *background}
     while not waiting.done():
-        watched = {waiting, *(task for task in background if not task.done())}
-        finished, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        finished, watched = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         for task in finished:
-            task.result()  # a background task ends only by a defect, and then the process ends with it
+            task.result()

@@ -109,7 +109,7 @@ class Lane:
             passage.wrong += await Judge(incident).judge(expected)
         except Exception as error:  # whatever it is belongs to this point, and the next point gets a new world
             said = [message["text"] for message in incident.thread()]
-            passage.wrong.append(f"{error!r} | the thread: {said} | the bot's log ends: {incident.log_tail()}")
+            passage.wrong.append(f"{error!r} | the thread: {said} | the bot's log: {incident.log()}")
         finally:
             await incident.end_bot()
         passage.seconds = time.monotonic() - began
@@ -195,19 +195,16 @@ class Incident:
 
     def _serving(self) -> bool:
         wanted = 2 if self.passage.reached else 1
-        return self._log().count('"event": "serving"') >= wanted
+        return self.log().count('"event": "serving"') >= wanted
 
-    def _log(self) -> str:
+    def log(self) -> str:
+        """What the bot logged, before and after it was killed."""
         path = self.world.room / "bot.log"
         return path.read_text() if path.exists() else ""
 
-    def log_tail(self) -> str:
-        """The end of the bot's log, for a report."""
-        return self._log()[-1500:]
-
     def log_errors(self) -> list[str]:
         """The events that the bot logged as errors."""
-        lines = [json.loads(line) for line in self._log().splitlines() if line.startswith("{")]
+        lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
         return [
             f"{line['event']}: {str(line.get('exception', ''))[-600:]}"
             for line in lines
