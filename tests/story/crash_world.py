@@ -122,7 +122,7 @@ class Lane:
 
 
 async def calm_down(world: World) -> None:
-    """No fault, every part healthy, revision :7 everywhere, and nothing remembered of the drill."""
+    """No fault, every part healthy, revision :7 everywhere, and nothing pinned or remembered of the drill."""
     async with asyncio.timeout(40):
         await world.rds.settled()
         await world.faults.put("heal")
@@ -133,6 +133,8 @@ async def calm_down(world: World) -> None:
             scheduler.deploy(world.ecs.revisions[7], settle=0, pull=0)
         await until("revision :7 is deployed", lambda: scheduler.primary.rollout == COMPLETED, 20)
         await world.witness.healthy(20)
+    for card in world.workspace.messages("incident"):
+        card["pinned"] = False  # a channel holds a hundred pins, and there are more points than that
     world.journal.clear()
     for old in world.room.glob("state.sqlite*"):
         old.unlink()
