@@ -152,6 +152,7 @@ class Incident:
         self.card_ts = ""
         self.sessions: set[int] = set()
         self.statements_before = len(world.database.statements())
+        self.ended_before = ended_sessions(world)
         self._known = {message["ts"] for message in self.slack.messages("incident")}
         self._listed = world.room / "points.txt"
         self._keeper: asyncio.Task[None] | None = None
@@ -331,7 +332,7 @@ class Judge:
         if not self.incident.sessions:
             return [f"{len(sent)} statements ended sessions"] if sent else []
         wrong = [] if len(sent) == 1 else [f"{len(sent)} statements ended sessions"]
-        ended = Counter(ended_sessions(self.world))
+        ended = ended_sessions(self.world) - self.incident.ended_before
         if {pid for pid, _ in ended} & self.incident.sessions != self.incident.sessions or set(ended.values()) != {1}:
             wrong.append(f"of sessions {sorted(self.incident.sessions)} these were ended: {ended}")
         others = {pid: application for pid, application in ended if application != "nightly-report"}
@@ -419,11 +420,14 @@ async def sessions_of(world: World, application: str) -> set[int]:
         return {row[0] for row in await (await connection.execute(query, [application])).fetchall()}
 
 
-def ended_sessions(world: World) -> list[tuple[int, str]]:
-    """Process and application of every session that was ended by somebody's statement, from the servers' own logs."""
+def ended_sessions(world: World) -> Counter[tuple[int, str]]:
+    """Process and application of every session that was ended by somebody's statement, from the servers' own logs.
+
+    Numbers of processes come again and a server that is restarted ends sessions too: only what was added to it is telling.
+    """
     ended = re.compile(r"\[(\d+)\] [^@ ]+@[^/ ]+/(\S+) 57P01 FATAL:  terminating connection due to administrator command")
     logs = [log.read_text(errors="replace") for log in (world.room / "postgres").glob("postgres-*.log")]
-    return [(int(pid), application) for log in logs for pid, application in ended.findall(log)]
+    return Counter((int(pid), application) for log in logs for pid, application in ended.findall(log))
 
 
 async def until(what: str, seen: Callable[[], Found], timeout: float) -> Found:
