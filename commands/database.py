@@ -63,6 +63,11 @@ class Seen:
         return self.diagnosis.value.kind if self.diagnosis.value else "unknown"
 
     @property
+    def sessions(self) -> list[IdleSession] | None:
+        """The idle sessions, the longest first; None where they are not known."""
+        return self.idle.value if self.idle else None
+
+    @property
     def failing_over(self) -> bool:
         """Whether RDS is failing over or rebooting by now."""
         rebooting = self.instance.value is not None and self.instance.value.status == "rebooting"
@@ -155,8 +160,7 @@ def _serving(world: World) -> Stage:
 
 
 def _matching(seen: Seen, idle_for: int) -> list[IdleSession]:
-    idle = seen.idle.value if seen.idle else None
-    return [session for session in idle or [] if session.idle_seconds >= idle_for]
+    return [session for session in seen.sessions or [] if session.idle_seconds >= idle_for]
 
 
 def _failover_findings(seen: Seen) -> Iterator[Finding]:
@@ -184,7 +188,7 @@ def _failover_findings(seen: Seen) -> Iterator[Finding]:
 
 def _session_findings(seen: Seen, idle_for: int) -> Iterator[Finding]:
     yield warn(f"{_said(seen)} This is the symptom.", _evidence(seen))
-    sessions, matching = seen.idle.value if seen.idle else None, _matching(seen, idle_for)
+    sessions, matching = seen.sessions, _matching(seen, idle_for)
     if sessions is None:
         says = "Our own role gets no slot either, so no session can be listed or ended: grant it pg_use_reserved_connections"
         yield stop(
