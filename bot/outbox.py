@@ -125,10 +125,23 @@ class Outbox:
         try:
             await self._slack.pins_add(channel=row["channel"], timestamp=row["ts"])
         except SlackApiError as error:
-            if error.response["error"] == "ratelimited":
+            code = error.response["error"]
+            if code == "ratelimited":
                 raise
-            log.info("not_pinned", key=row["key"], error=error.response["error"])
+            if code == "too_many_pins" and await self._unpin_oldest(row["channel"]):
+                return  # there is room now, and the card is pinned at the next step
+            log.info("not_pinned", key=row["key"], error=code)
         await self._mark(row, pinned=True)
+
+    async def _unpin_oldest(self, channel: str) -> bool:
+        """Take the pin off the oldest card of ours whose run is over; False if there is none. A channel takes 100 pins."""
+        oldest = await self._store.do(_oldest_pinned, channel)
+        if oldest is None:
+            return False
+        with contextlib.suppress(SlackApiError):  # somebody has taken it off, or deleted the card
+            await self._slack.pins_remove(channel=channel, timestamp=oldest["ts"])
+        await self._mark(oldest, pinned=False, pin_wanted=False)
+        return True
 
     async def _content(self, row: Any) -> dict[str, Any]:
         metadata = {"event_type": EVENT, "event_payload": {"key": row["key"], "rev": row["rev"]}}
@@ -182,6 +195,13 @@ def _next(connection: Connection, resting: list[str]) -> Any:
     """The next row to bring on, but for the runs that rest: new messages in order, then edits and pins."""
     due = or_(outbox.c.sent_rev < outbox.c.rev, and_(outbox.c.pin_wanted, ~outbox.c.pinned))
     rows = select(outbox).where(due, outbox.c.run_id.not_in(resting)).order_by(outbox.c.ts != "", outbox.c.seq)
+    return connection.execute(rows.limit(1)).mappings().first()
+
+
+def _oldest_pinned(connection: Connection, channel: str) -> Any:
+    """The oldest pinned card of a channel whose run is over."""
+    over = runs.c.id == outbox.c.run_id, runs.c.state.in_(ENDS)
+    rows = select(outbox).where(outbox.c.channel == channel, outbox.c.pinned, *over).order_by(outbox.c.seq)
     return connection.execute(rows.limit(1)).mappings().first()
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from actions.aws import deployments, logs
-from actions.aws.deployments import Revision, Service, StoppedTask, crash_reasons
+from actions.aws.deployments import Revision, Service, StoppedTask, failure_reasons
 from actions.aws.ecs import ForceNewDeployment, RollBack
 from actions.aws.logs import LogLine
 from actions.base import Finding, Json, Step, ok, stop, warn
@@ -218,8 +218,8 @@ def _service_findings(seen: Seen) -> Iterator[Finding]:
 
 
 def _task_findings(seen: Seen) -> Iterator[Finding]:
-    if reasons := crash_reasons(seen.stopped.value or []):
-        yield warn(f"Tasks have crashed in the last hour: {reasons}.")
+    if reasons := failure_reasons(seen.stopped.value or []):
+        yield warn(f"Tasks have failed in the last hour: {reasons}.")
     failed = [r for r in (seen.history.value or [])[:1] if r.status not in ("SUCCESSFUL", "IN_PROGRESS", "PENDING")]
     for record in failed:
         yield warn(f"The newest deployment ended as {record.status} at {_clock(record.created_at)}.", record.reason)

@@ -58,20 +58,24 @@ def say(level: str, message: str, **more: Any) -> None:
 
 
 class Database:
-    """Statements on the database, a new connection for each request, so that none outlives a failover."""
+    """Statements on the database, a new connection for each request, so that none outlives a failover.
+
+    Each commits by itself: a program that is frozen between a statement and its COMMIT would keep the row of its health
+    probe locked, and no task that is started in its place could become healthy.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     async def run(self, statement: str, *values: Any, seconds: float = STATEMENT_SECONDS) -> Any:
-        """Runs one statement and commits it; the first row, or None. Raises psycopg.Error or TimeoutError."""
+        """Runs one statement, which commits by itself; the first row, or None. Raises psycopg.Error or TimeoutError."""
         async with asyncio.timeout(seconds):
-            connection = await psycopg.AsyncConnection.connect(self.url, connect_timeout=2, application_name="control-plane")
+            connection = await psycopg.AsyncConnection.connect(
+                self.url, autocommit=True, connect_timeout=2, application_name="control-plane"
+            )
             try:
                 cursor = await connection.execute(statement, values)
-                row = await cursor.fetchone() if cursor.description else None
-                await connection.commit()
-                return row
+                return await cursor.fetchone() if cursor.description else None
             finally:
                 await connection.close()
 

@@ -83,6 +83,11 @@ class StoppedTask:
         """Whether a container ended by itself and badly; 143 is an ordinary stop."""
         return self.code == "EssentialContainerExited" and any(code not in (0, 143) for code in self.exit_codes)
 
+    @property
+    def failed(self) -> bool:
+        """Whether it stopped because something was wrong: it crashed, could not start, or failed its health checks."""
+        return self.crashed or self.code == "TaskFailedToStart" or self.reason.startswith("Task failed")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Revision:
@@ -152,12 +157,14 @@ def short(arn: str) -> str:
     return arn.rpartition("/")[2]
 
 
-def crash_reasons(tasks: list[StoppedTask], revision: str = "") -> str:
-    """Why tasks crashed, as one line; "" where none did."""
-    said = [
-        f"exit code {'/'.join(map(str, t.exit_codes))} ({t.reason})" for t in tasks if t.crashed and revision in ("", t.revision)
-    ]
-    return "; ".join(dict.fromkeys(said[:3]))
+def failure_reasons(tasks: list[StoppedTask], revision: str = "") -> str:
+    """Why tasks failed, as one line of at most three reasons; "" where none did."""
+    said = [_failure(task) for task in tasks if task.failed and revision in ("", task.revision)]
+    return "; ".join(list(dict.fromkeys(said))[:3])
+
+
+def _failure(task: StoppedTask) -> str:
+    return f"exit code {'/'.join(map(str, task.exit_codes))} ({task.reason})" if task.crashed else task.reason
 
 
 def _before(current: str, names: list[str]) -> list[str]:

@@ -17,8 +17,8 @@ from actions.aws.deployments import (
     Deployment,
     Rollout,
     Service,
-    crash_reasons,
     describe_service,
+    failure_reasons,
     rollout,
     rollouts,
     stopped_tasks,
@@ -93,7 +93,7 @@ class _Deploy(Action):
     async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
         if not receipt.get("deployment") and not receipt.get("rollout"):
             receipt = {**receipt, **(await self._find(world, facts))}
-        last = "ECS did not answer"
+        last, passed = "ECS did not answer.", 0.0
         async for passed in world.ticks(timeout=self.timeout, at_least=LEAST):
             try:
                 seen = await self._follow(world, receipt, passed)
@@ -103,7 +103,7 @@ class _Deploy(Action):
             if isinstance(seen, Outcome):
                 return seen
             last = seen
-        return failed(f"The deployment of {self.service} is not complete after {self.timeout:g} s: {last}")
+        return failed(f"The deployment of {self.service} is not complete after {passed:.0f} s: {last}")
 
     async def _find(self, world: World, facts: Facts) -> Facts:
         try:
@@ -129,7 +129,8 @@ class _Deploy(Action):
         stuck = ours.running == 0 and ours.failed >= max(3, service.desired) and not service.breaker
         if ours.rollout == "FAILED" or stuck:
             return failed(await self._why_failed(world, service, ours))
-        return f"{ours.running} of {service.desired} tasks run on {ours.revision}, {ours.failed} failed."
+        runs = f"{ours.running} of {service.desired} tasks run on {ours.revision}"
+        return f"{runs}, {ours.failed} failed: {await self._reasons(world, ours)}." if ours.failed else f"{runs}, none failed."
 
     async def _follow_record(self, world: World, service: Service, receipt: Facts) -> Outcome | str:
         """Our deployment is no longer listed: ECS's record of it says how it ended, else the service's revision does."""
@@ -147,13 +148,16 @@ class _Deploy(Action):
         return failed(f"Deployment {receipt['deployment']} has vanished, so it was rolled back or replaced; {runs}.")
 
     async def _why_failed(self, world: World, service: Service, ours: Deployment) -> str:
-        try:
-            reasons = crash_reasons(await stopped_tasks(world, self.cluster, self.service, self.region), ours.revision)
-        except Unreachable as error:
-            reasons = f"the stopped tasks cannot be read: {error}"
         after = "ECS rolls back by itself" if service.rolls_back else "ECS does not roll back by itself"
-        why = reasons or ours.reason or "no reason given"
+        why = await self._reasons(world, ours)
         return f"Deployment {ours.id} of {ours.revision} failed after {ours.failed} failed tasks: {why}. Then {after}."
+
+    async def _reasons(self, world: World, ours: Deployment) -> str:
+        try:
+            stopped = await stopped_tasks(world, self.cluster, self.service, self.region)
+        except Unreachable as error:
+            return f"the stopped tasks cannot be read: {error}"
+        return failure_reasons(stopped, ours.revision) or ours.reason or "no reason given"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,6 +106,7 @@ async def test_a_bot_killed_around_a_record_or_an_effect_repeats_nothing_and_for
     matrix: Matrix, name: str, request: pytest.FixtureRequest
 ) -> None:
     points = matrix.uncrashed[name].passed
+    assert points, f"Without a crash the drill passed no point: {matrix.uncrashed[name]}"
     if not request.config.getoption("--every-point"):
         points = sample(name, points)
     passages = await matrix.crash_at(name, points)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.slack.chat import delete
+from rehearsal.slack.chat import MOST_PINS, delete, pins_add, pins_remove
 from rehearsal.slack.errors import UnknownError
 from rehearsal.world import Options, World
 from tests.story.conftest import SPEED, Incident, until
@@ -125,6 +125,23 @@ async def test_a_card_that_somebody_deleted_is_posted_anew_and_the_run_is_told_t
     assert incident.card(run)["pinned"]
     assert incident.ids().count(run) == 1
     assert incident.effects() == ONCE
+
+
+async def test_where_a_channel_takes_no_more_pins_the_card_takes_the_place_of_the_oldest_run_that_is_over(
+    incident: Incident,
+) -> None:
+    over = await incident.approved()
+    assert await incident.ended(over) == "Done"
+    pins = [m["ts"] for m in incident.slack.messages("incident") if m["pinned"]]
+    others = [await incident.slack.post("carol", "incident", f"note {n}") for n in range(MOST_PINS - len(pins))]
+    for note in others:
+        pins_add(incident.slack, {"channel": note["channel"], "timestamp": note["ts"]})
+    run = await incident.approved()
+    assert await incident.ended(run) == "Done"
+    pinned = {m["ts"] for m in incident.slack.messages("incident") if m["pinned"]}
+    assert pinned == {incident.card(run)["ts"], *pins[1:], *(note["ts"] for note in others)}
+    for note in others:
+        pins_remove(incident.slack, {"channel": note["channel"], "timestamp": note["ts"]})
 
 
 async def test_where_slack_limits_the_rate_the_bot_waits_as_long_as_it_is_told_and_tells_all(incident: Incident) -> None:

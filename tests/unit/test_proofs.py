@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actions.aws.deployments import Deployment, Rollout, Service, StoppedTask, _before, crash_reasons
+from actions.aws.deployments import Deployment, Rollout, Service, StoppedTask, _before, failure_reasons
 from actions.aws.ecs import ForceNewDeployment, judge_restart, judge_rollback
 from actions.aws.rds import Event, FailOver, Instance, judge_failover
 from actions.base import Level, Verdict
@@ -84,13 +84,17 @@ def test_one_rolls_back_to_a_lower_number_of_the_family(current: str, known: lis
     assert _before(current, known) == best
 
 
-def test_an_ordinary_stop_is_no_crash() -> None:
-    def task(code: str, *exit_codes: int) -> StoppedTask:
-        return StoppedTask(revision="s:7", reason="why", code=code, exit_codes=exit_codes, stopped_at=NOW)
+def test_why_tasks_failed_is_told_and_an_ordinary_stop_is_no_failure() -> None:
+    def task(code: str, *exit_codes: int, reason: str = "why") -> StoppedTask:
+        return StoppedTask(revision="s:7", reason=reason, code=code, exit_codes=exit_codes, stopped_at=NOW)
 
     ordinary = [task("ServiceSchedulerInitiated", 1), task("EssentialContainerExited", 143), task("EssentialContainerExited", 0)]
-    assert crash_reasons(ordinary) == ""
-    assert crash_reasons([task("EssentialContainerExited", 137), *ordinary]) == "exit code 137 (why)"
+    assert failure_reasons(ordinary) == ""
+    assert failure_reasons([task("EssentialContainerExited", 137), *ordinary]) == "exit code 137 (why)"
+    unhealthy = task("ServiceSchedulerInitiated", 143, reason="Task failed container health checks")
+    no_image = task("TaskFailedToStart", reason="CannotPullContainerError: not found")
+    assert failure_reasons([unhealthy, no_image, unhealthy]) == f"{unhealthy.reason}; {no_image.reason}"
+    assert not unhealthy.crashed
 
 
 @pytest.mark.parametrize(("status", "desired"), [("MISSING", 0), ("INACTIVE", 2), ("ACTIVE", 0)])

@@ -79,6 +79,19 @@ async def test_what_is_acknowledged_is_in_the_database(client: httpx.AsyncClient
     assert beats == [("edge-1",)]  # the health check leaves none
 
 
+async def test_no_statement_leaves_a_lock_behind_where_the_program_is_frozen_after_it(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    """A frozen task that keeps its health probe's row locked would let no other become healthy in its place."""
+    async with await psycopg.AsyncConnection.connect(database.dsn("postgres"), autocommit=True) as connection:
+        await connection.execute("ALTER ROLE shielda SET log_statement = 'all'")
+        assert (await client.get("/api/health")).status_code == 200
+        assert (await client.post("/api/records", json={"id": 7002})).status_code == 201
+        await connection.execute("ALTER ROLE shielda RESET log_statement")
+    statements = database.statements("shielda")
+    assert [word for word in ("health_probe", "records", "BEGIN") if word in " ".join(statements)] == ["health_probe", "records"]
+
+
 async def test_health_fails_with_a_sentence_and_comes_back_by_itself(
     client: httpx.AsyncClient, database: Database, logs: Logs
 ) -> None:
