@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from functools import partial
 from typing import Any
 
 import structlog
@@ -29,6 +30,8 @@ TICK_SECONDS = 15.0
 BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)  # while Slack is away
 REFUSED_SECONDS = 3.0  # how long a run rests when Slack refused a message of it
 GONE = ("message_not_found", "cannot_reply_to_message", "thread_not_found")  # somebody deleted the card
+UNSURE = ("fatal_error", "internal_error", "request_timeout", "service_unavailable")  # "part of it may have succeeded"
+PAGES, PAGE = 10, 200  # of a thread or a channel, in which a message in flight is looked for
 
 
 class Outbox:
@@ -99,26 +102,39 @@ class Outbox:
         content = await self._content(row)
         thread = await self._thread(row)
         await self._mark(row, in_flight=True)
-        answer = await self._slack.chat_postMessage(channel=row["channel"], thread_ts=thread, **content)
+        try:
+            answer = await self._slack.chat_postMessage(channel=row["channel"], thread_ts=thread, **content)
+        except SlackApiError as error:
+            if not _unsure(error):
+                await self._mark(row, in_flight=False)
+            raise
         await self._mark(row, ts=answer["ts"], sent_rev=row["rev"], in_flight=False)
 
     async def _settle(self, row: Any) -> None:
         """Ask the channel whether a message whose answer we never saw is there; adopt it, or free it to be sent."""
-        found = await self._find(row)
+        try:
+            found = await self._find(row)
+        except SlackApiError as error:
+            if error.response.get("error") != "missing_scope":
+                raise
+            log.warning("channel_unreadable", key=row["key"])  # `dr check` names the scope; told twice is better than never
+            found = None
         log.info("message_settled", key=row["key"], found=bool(found))
         await self._mark(row, ts=found or "", sent_rev=0, in_flight=False)
 
     async def _find(self, row: Any) -> str | None:
         thread = await self._thread(row)
-        question: dict[str, Any] = {"channel": row["channel"], "include_all_metadata": True, "limit": 200}
-        if thread:
-            answer = await self._slack.conversations_replies(ts=thread, **question)
-        else:
-            answer = await self._slack.conversations_history(**question)
-        for message in answer["messages"]:
-            metadata = message.get("metadata") or {}
-            if metadata.get("event_type") == EVENT and metadata.get("event_payload", {}).get("key") == row["key"]:
-                return str(message["ts"])
+        question: dict[str, Any] = {"channel": row["channel"], "include_all_metadata": True, "limit": PAGE}
+        ask = partial(self._slack.conversations_replies, ts=thread) if thread else self._slack.conversations_history
+        for _ in range(PAGES):
+            answer = await ask(**question)
+            for message in answer["messages"]:
+                metadata = message.get("metadata") or {}
+                if metadata.get("event_type") == EVENT and metadata.get("event_payload", {}).get("key") == row["key"]:
+                    return str(message["ts"])
+            question["cursor"] = (answer.get("response_metadata") or {}).get("next_cursor")
+            if not question["cursor"]:
+                break
         return None
 
     async def _pin(self, row: Any) -> None:
@@ -162,20 +178,18 @@ class Outbox:
         """Slack answered with an error: wait where it says so, drop what only one person would have seen, else try again."""
         code = error.response.get("error", "")
         if code == "ratelimited" or error.response.status_code == 429:
-            await self._mark(row, in_flight=False)
             await asyncio.sleep(float(error.response.headers.get("Retry-After", 1)))
         elif row["kind"] == "ephemeral" and code:
             log.warning("whisper_dropped", key=row["key"], error=code)
             await self._mark(row, sent_rev=row["rev"])
-        elif error.response.status_code >= 500:
-            await self._wait(row, f"HTTP {error.response.status_code}")
+        elif _unsure(error):
+            await self._wait(row, code or f"HTTP {error.response.status_code}")
         elif code in GONE:
             log.warning("card_gone", run=row["run_id"], key=row["key"], error=code)
             await self._store.do(_post_card_anew, row["run_id"])
             await self._mark(row, in_flight=False)
         else:
             log.warning("slack_refused", key=row["key"], error=code, next_try_seconds=REFUSED_SECONDS)
-            await self._mark(row, in_flight=False)
             self._rest(row)
 
     def _rest(self, row: Any) -> None:
@@ -189,6 +203,11 @@ class Outbox:
 
     async def _mark(self, row: Any, **values: Any) -> None:
         await self._store.do(lambda c: c.execute(update(outbox).where(outbox.c.seq == row["seq"]).values(**values)))
+
+
+def _unsure(error: SlackApiError) -> bool:
+    """Whether Slack may have done what it was asked to, although it answered with an error."""
+    return error.response.status_code >= 500 or error.response.get("error", "") in UNSURE
 
 
 def _next(connection: Connection, resting: list[str]) -> Any:

@@ -113,6 +113,19 @@ async def test_a_plan_whose_card_was_stored_without_an_answer_stands_once_in_the
     assert await incident.ended(run) == "Done"
 
 
+async def test_a_message_in_flight_is_not_sent_again_while_slack_does_not_say_whether_it_is_there(incident: Incident) -> None:
+    before = len(incident.slack.messages("incident"))
+    incident.slack.faults.lose_answer("chat.postMessage")
+    incident.slack.faults.rate_limit("conversations.history", retry_after=1)
+    run = await incident.plan("alice")
+    incident.slack.faults.lose_answer("chat.postMessage")
+    incident.slack.faults.rate_limit("conversations.replies", retry_after=1)
+    await incident.click("bob", run, "dr_approve")
+    assert await incident.ended(run) == "Done"
+    assert len(incident.slack.messages("incident")) == before + 1
+    await told_whole_and_once(incident, run)
+
+
 async def test_a_card_that_somebody_deleted_is_posted_anew_and_the_run_is_told_to_its_end(incident: Incident) -> None:
     run = await incident.plan("alice")
     incident.world.aws_faults.put("slow", operation="UpdateService", seconds=1.0)
