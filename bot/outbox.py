@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from functools import partial
 from typing import Any
 
 import structlog
@@ -123,19 +122,25 @@ class Outbox:
         await self._mark(row, ts=found or "", sent_rev=0, in_flight=False)
 
     async def _find(self, row: Any) -> str | None:
-        thread = await self._thread(row)
-        question: dict[str, Any] = {"channel": row["channel"], "include_all_metadata": True, "limit": PAGE}
-        ask = partial(self._slack.conversations_replies, ts=thread) if thread else self._slack.conversations_history
+        cursor = None
         for _ in range(PAGES):
-            answer = await ask(**question)
+            answer = await self._page(row, cursor)
             for message in answer["messages"]:
                 metadata = message.get("metadata") or {}
                 if metadata.get("event_type") == EVENT and metadata.get("event_payload", {}).get("key") == row["key"]:
                     return str(message["ts"])
-            question["cursor"] = (answer.get("response_metadata") or {}).get("next_cursor")
-            if not question["cursor"]:
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor") or None
+            if cursor is None:
                 break
         return None
+
+    async def _page(self, row: Any, cursor: str | None) -> Any:
+        """A page of the messages among which this one would stand."""
+        question = {"channel": row["channel"], "include_all_metadata": True, "limit": PAGE, "cursor": cursor}
+        thread = await self._thread(row)
+        if thread:
+            return await self._slack.conversations_replies(ts=thread, **question)
+        return await self._slack.conversations_history(**question)
 
     async def _pin(self, row: Any) -> None:
         try:

@@ -126,6 +126,17 @@ async def test_a_message_in_flight_is_not_sent_again_while_slack_does_not_say_wh
     await told_whole_and_once(incident, run)
 
 
+async def test_a_message_in_flight_is_found_on_the_second_page_of_a_long_thread(incident: Incident) -> None:
+    run = await incident.plan("alice")
+    for number in range(200):
+        await incident.slack.post("carol", "incident", f"and {number}", incident.card(run)["ts"])
+    incident.slack.faults.lose_answer("chat.postMessage")
+    await incident.click("bob", run, "dr_approve")
+    assert await incident.ended(run) == "Done"
+    recorded = [line["text"] for line in (await incident.story(run))["timeline"]]
+    assert incident.thread(run)[200:] == recorded
+
+
 async def test_a_card_that_somebody_deleted_is_posted_anew_and_the_run_is_told_to_its_end(incident: Incident) -> None:
     run = await incident.plan("alice")
     incident.world.aws_faults.put("slow", operation="UpdateService", seconds=1.0)
