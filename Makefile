@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup rehearse check test unit bench crash-matrix clean
+.PHONY: setup rehearse check test unit bench crash-matrix storm clean
 
 setup: $(STAMP)
 
@@ -36,6 +36,9 @@ bench: setup
 
 crash-matrix: setup
 	$(BIN)/pytest tests/story/test_crash_matrix.py --every-point
+
+storm: setup
+	$(BIN)/python -m tests.story.storm
 
 clean:
 	rm -rf .venv .rehearsal build *.egg-info

@@ -12,6 +12,7 @@ from actions.world import World
 from bot.app import slack_client
 from bot.outbox import LOST
 from bot.settings import BadSettings, Settings
+from commands.facts import UNREAD
 from commands.scenario import SCENARIOS
 
 SCOPES = frozenset({"commands", "chat:write", "channels:history", "channels:read", "users:read", "usergroups:read", "pins:write"})
@@ -20,13 +21,26 @@ SCOPES = frozenset({"commands", "chat:write", "channels:history", "channels:read
 async def check(settings: Settings) -> list[Finding]:
     """Ask everything that a recovery would need, concurrently; a finding for each, the bad ones with what to do."""
     world = World(settings)
+    parts = {
+        "Slack": _slack(settings),
+        "AWS": _identity(world),
+        "The plans": _plans(world),
+        "The database": _database(world),
+        "Health": _health(world, settings.control_plane.health_url),
+    }
     try:
-        answers = await asyncio.gather(
-            _slack(settings), _identity(world), _plans(world), _database(world), _health(world, settings.control_plane.health_url)
-        )
+        answers = await asyncio.gather(*(_whatever_happens(name, part) for name, part in parts.items()))
     finally:
         await world.close()
     return [ok("The settings are well-formed."), *(finding for answer in answers for finding in answer)]
+
+
+async def _whatever_happens(name: str, part: Awaitable[list[Finding]]) -> list[Finding]:
+    """The findings of a part; an error of it is one too, because tonight it would be in the way, and hides no other part's."""
+    try:
+        return await part
+    except Exception as error:
+        return [stop(f"{name} could not be checked: {error or type(error).__name__}")]
 
 
 async def _slack(settings: Settings) -> list[Finding]:
@@ -59,10 +73,8 @@ async def _slack(settings: Settings) -> list[Finding]:
 async def _identity(world: World) -> list[Finding]:
     from actions.aws import sts  # boto3 is heavy, and other words of the program do without it
 
-    async def ask() -> Finding:
-        return ok(f"AWS in {world.site.aws.region} knows this bot as {(await sts.who(world, world.site.aws.region)).arn}.")
-
-    return [await _asked("AWS STS", ask())]
+    region = world.site.aws.region
+    return [ok(f"AWS in {region} knows this bot as {(await sts.who(world, region)).arn}.")]
 
 
 async def _plans(world: World) -> list[Finding]:
@@ -74,7 +86,7 @@ async def _plans(world: World) -> list[Finding]:
         except Exception as error:  # whatever it is, tonight it would be in the way
             findings.append(stop(f"/dr {name} cannot be planned: {error}"))
             continue
-        silent = [f for f in plan.findings if "did not answer" in f.says]
+        silent = [f for f in plan.findings if UNREAD in f.says]
         findings += [stop(f"/dr {name}: {f.says}", f.evidence) for f in silent] or [ok(f"/dr {name} can be planned.")]
         findings += await _permissions(world, plan.actions())
     return findings
@@ -103,16 +115,5 @@ async def _database(world: World) -> list[Finding]:
 
 
 async def _health(world: World, url: str) -> list[Finding]:
-    async def ask() -> Finding:
-        answer = await world.http.get(url)
-        level = ok if answer.status == 200 else warn
-        return level(f"{url} answers {answer.status}.")
-
-    return [await _asked(url, ask())]
-
-
-async def _asked(source: str, question: Awaitable[Finding]) -> Finding:
-    try:
-        return await question
-    except ActionError as error:
-        return stop(f"{source} does not answer.", evidence=str(error))
+    answer = await world.http.get(url)
+    return [(ok if answer.status == 200 else warn)(f"{url} answers {answer.status}.")]

@@ -133,7 +133,7 @@ def _plan_text(plan: Plan) -> str:
         "",
         f"Fallback: {'/dr ' + plan.fallback if plan.fallback else 'none'}",
         f"Digest: {plan.digest}",
-        f"Expires: {plan.expires}",
+        f"Expires: {plan.expires:%Y-%m-%d %H:%M:%S} UTC",
     ]
     return "\n".join(lines)
 

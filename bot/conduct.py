@@ -81,7 +81,8 @@ class Conduct:
         try:
             async with asyncio.timeout(self._patience(action)):
                 facts = await action.observe(self.world)
-        except (ActionError, TimeoutError) as error:
+        except Exception as error:
+            _log_defect(error, action)
             return {}, failed(f"{_sentence(error)} Nothing was done, because the state before could not be read.")
         finding = action.precheck(facts)
         if finding.level is Level.STOP:
@@ -105,7 +106,8 @@ class Conduct:
             try:
                 async with asyncio.timeout(GRACE_SECONDS):
                     proof = await action.applied(self.world, facts)
-            except (ActionError, TimeoutError) as error:
+            except Exception as error:
+                _log_defect(error, action)
                 proof = Proof(verdict=Verdict.UNKNOWN, says=f"Reading back gave no answer: {_sentence(error)}")
             if proof.verdict is Verdict.DONE:
                 break
@@ -119,8 +121,8 @@ class Conduct:
             return Applied(outcome=failed(f"{error} The effect did not happen."))
         except Uncertain as error:
             lost = str(error)
-        except Exception as error:  # a defect around an effect: nobody knows, so it is read back like a lost answer
-            log.exception("apply_broke", step=action.kind)
+        except Exception as error:  # nobody knows, so it is read back like a lost answer
+            _log_defect(error, action)
             lost = _sentence(error)
         proof = await self.read_back(action, facts)
         if proof.verdict is Verdict.DONE:
@@ -135,11 +137,9 @@ class Conduct:
             async with asyncio.timeout(self._patience(step)):
                 outcome: Outcome = await looking
                 return outcome
-        except (ActionError, TimeoutError) as error:
+        except Exception as error:
+            _log_defect(error, step)
             return failed(f"{step.title}: {_sentence(error)}")
-        except Exception as error:  # a defect in a step's looking must not end the run without a word
-            log.exception("step_broke", step=step.kind)
-            return failed(f"{step.title}: an error that nobody expected: {_sentence(error)}")
 
     def _patience(self, step: Step) -> float:
         return self.world.local(step.timeout) + GRACE_SECONDS
@@ -160,7 +160,15 @@ def skipped(person: str, reason: str) -> Outcome:
     return Outcome(result=Result.SKIPPED, says=f"<@{person}> passed it over, because: {reason or 'no reason was given'}.")
 
 
-def _sentence(error: BaseException) -> str:
-    if isinstance(error, TimeoutError) and not str(error):
+def _log_defect(error: Exception, step: Step) -> None:
+    """Log an error that no step should raise; a defect in one must not end the run, nor hide what happened."""
+    if not isinstance(error, (ActionError, TimeoutError)):
+        log.error("step_broke", step=step.kind, exc_info=error)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, ActionError):
+        return str(error)
+    if isinstance(error, TimeoutError):
         return "There was no answer in time."
-    return str(error) or type(error).__name__
+    return f"An error that nobody expected: {error!r}."

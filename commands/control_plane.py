@@ -200,7 +200,7 @@ def _findings(seen: Seen) -> Iterator[Finding]:
 def _service_findings(seen: Seen) -> Iterator[Finding]:
     service = seen.service.value
     if service is None:
-        says = "ECS did not answer, so nothing can be deployed. If all of the region is down, plan `/dr region failover`."
+        says = "ECS could not be read, so nothing can be deployed. If all of the region is down, plan `/dr region failover`."
         yield stop(says, seen.service.error)
         return
     if service.status != "ACTIVE":

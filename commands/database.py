@@ -166,7 +166,7 @@ def _matching(seen: Seen, idle_for: int) -> list[IdleSession]:
 def _failover_findings(seen: Seen) -> Iterator[Finding]:
     instance = seen.instance.value
     if instance is None:
-        says = "RDS did not answer, so no failover can be asked for. If all of the region is down, plan `/dr region failover`."
+        says = "RDS could not be read, so no failover can be asked for. If all of the region is down, plan `/dr region failover`."
         yield stop(says, seen.instance.error)
     elif not instance.multi_az:
         yield stop(f"{instance.name} is not Multi-AZ, so there is no standby; plan `/dr database restore` instead.")
@@ -230,7 +230,7 @@ def _findings(seen: Seen) -> Iterator[Finding]:
         says = f"{state.used} of {state.for_all} connections are used; {oldest}."
         yield (warn if state.free_percent < 20 else ok)(says)
     if instance is not None and instance.restorable_to is not None:
-        behind = (instance.at - instance.restorable_to).total_seconds() / 60
+        behind = max((instance.at - instance.restorable_to).total_seconds() / 60, 0.0)
         yield ok(f"A restore could go up to {instance.restorable_to:%H:%M:%S} UTC, {behind:.0f} min ago.")
     if seen.events.value:
         yield ok("RDS has events of the last hour.", " | ".join(f"{e.at:%H:%M:%S} {e.message}" for e in seen.events.value[-4:]))

@@ -1,4 +1,4 @@
-"""Facts: read concurrently, each with its source and time. A source that does not answer is a fact too."""
+"""Facts: read concurrently, each with its source and time. A source that cannot be read is a fact too."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
+import structlog
+
 from actions.base import ActionError, Finding, warn
 
+log = structlog.get_logger(__name__)
+UNREAD = "could not be read"
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fact(Generic[T]):
-    """Something observed. `value` is None where the source did not answer, and `error` then says why in a sentence."""
+    """Something observed. `value` is None where the source could not be read, and `error` then says why in a sentence."""
 
     source: str
     at: datetime
@@ -28,12 +32,12 @@ class Fact(Generic[T]):
         return not self.error
 
     def missing(self) -> Finding:
-        """The finding for a source that did not answer."""
-        return warn(f"{self.source} did not answer, so this plan does without it.", evidence=self.error)
+        """The finding for a source that could not be read."""
+        return warn(f"{self.source} {UNREAD}, so this plan does without it.", evidence=self.error)
 
 
 async def read(source: str, question: Awaitable[T], *, timeout: float = 12.0) -> Fact[T]:
-    """Ask one source; never raises for an expected failure: a plan must come out of a disaster."""
+    """Ask one source; whatever goes wrong is a fact too: a plan must come out of a disaster."""
     try:
         async with asyncio.timeout(timeout):
             value = await question
@@ -41,11 +45,14 @@ async def read(source: str, question: Awaitable[T], *, timeout: float = 12.0) ->
         return Fact(source=source, at=_now(), error=f"{source} gave no answer within {timeout:g} s.")
     except ActionError as error:
         return Fact(source=source, at=_now(), error=str(error))
+    except Exception as error:  # an answer that nobody can understand is none
+        log.exception("fact_broke", source=source)
+        return Fact(source=source, at=_now(), error=f"Its answer cannot be understood: {error!r}.")
     return Fact(source=source, at=_now(), value=value)
 
 
 def unanswered(facts: Mapping[str, Fact[object]]) -> tuple[Finding, ...]:
-    """A finding for each source that did not answer."""
+    """A finding for each source that could not be read."""
     return tuple(fact.missing() for fact in facts.values() if not fact.known)
 
 

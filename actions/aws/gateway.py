@@ -12,6 +12,7 @@ import asyncio
 import functools
 import os
 import random
+import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ import structlog
 from botocore import exceptions as aws
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+from botocore.parsers import ResponseParserError
 
 from actions.aws.call import AwsRefused, AwsUnreachable, Call
 from actions.base import ActionError, Json, Uncertain
@@ -33,6 +35,7 @@ from actions.site import Aws, is_loopback
 log = structlog.get_logger()
 
 THREADS = 16
+LONGEST_SENTENCE = 500  # characters
 THROTTLED_ATTEMPTS = 5
 THROTTLED = frozenset(
     {
@@ -58,6 +61,7 @@ NOT_SENT = (
     aws.ConnectTimeoutError,
     aws.ProxyConnectionError,
 )
+FAILED = (aws.BotoCoreError, aws.ClientError, ResponseParserError)  # the last: a proxy's page instead of AWS's answer
 BASE: dict[str, Any] = {
     "connect_timeout": 2,
     "tcp_keepalive": True,
@@ -129,7 +133,7 @@ class Gateway:
                 answer = await self._send(call, "change")
             except AwsUnreachable as error:
                 raise AwsRefused(f"{error} The request was not sent.") from error
-            except (aws.BotoCoreError, aws.ClientError) as error:
+            except FAILED as error:
                 code = error_code(error)
                 if code not in THROTTLED or attempt == THROTTLED_ATTEMPTS:
                     raise judge_change(call, error) from error
@@ -160,8 +164,9 @@ class Gateway:
     async def _ask(self, call: Call, profile: str) -> Answer:
         try:
             return await self._send(call, profile)
-        except (aws.BotoCoreError, aws.ClientError) as error:
-            raise AwsUnreachable(f"AWS did not answer {call}: {_sentence(error)}", code=error_code(error)) from error
+        except FAILED as error:
+            said = "answered {} with an error" if isinstance(error, aws.ClientError) else "did not answer {}"
+            raise AwsUnreachable(f"AWS {said.format(call)}: {_sentence(error)}", code=error_code(error)) from error
 
     async def _send(self, call: Call, profile: str) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._blocking_send, call, profile)
@@ -221,10 +226,14 @@ def judge_change(call: Call, error: Exception) -> ActionError:
 
 
 def _sentence(error: Exception) -> str:
+    says = str(error)
     if isinstance(error, aws.ClientError):
         said = error.response.get("Error", {})
-        return f"{said.get('Code', 'unknown code')}: {said.get('Message', 'no message')}".rstrip(".") + "."
-    return " ".join(str(error).split()).rstrip(".") + "."
+        code, message = said.get("Code", "unknown code"), said.get("Message", "no message")
+        says = f"HTTP {code} and no error of AWS's own" if code.isdigit() else f"{code}: {message}"
+    elif isinstance(error, ResponseParserError):
+        says = "what came back cannot be read as an answer of AWS"
+    return textwrap.shorten(says, LONGEST_SENTENCE, placeholder=" ...").rstrip(".") + "."
 
 
 def _assume(core: botocore.session.Session, settings: Aws) -> None:

@@ -188,11 +188,11 @@ class Incident:
         """The changing calls that had their effect, with how often."""
         return [(e["operation"], e["count"]) for e in self.world.journal.effects(source="bot")]
 
-    async def dr(self, *words: str) -> tuple[int, str, str]:
-        """Run the `dr` program beside the bot: exit code, standard output, standard error."""
+    async def dr(self, *words: str, without: tuple[str, ...] = ()) -> tuple[int, str, str]:
+        """Run the `dr` program beside the bot, without some of its variables: exit code, standard output, standard error."""
         argv = settings.bot_command(self.world.config, *words)
         pipe = asyncio.subprocess.PIPE
-        environment = self.world.bot_environment
+        environment = {name: value for name, value in self.world.bot_environment.items() if name not in without}
         process = await asyncio.create_subprocess_exec(*argv, env=environment, stdout=pipe, stderr=pipe, cwd=self.world.room)
         out, err = await process.communicate()
         return process.returncode or 0, out.decode(), err.decode()

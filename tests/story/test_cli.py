@@ -99,5 +99,14 @@ async def test_check_names_a_permission_that_is_missing(incident: Incident) -> N
     assert "AWS would refuse ecs:UpdateService" in out
 
 
+async def test_check_goes_on_where_a_part_cannot_be_checked_at_all(incident: Incident) -> None:
+    code, out, err = await incident.dr("check", "--json", without=("DATABASE_URL", "SLACK_BOT_TOKEN"))
+    assert (code, err) == (1, "")
+    wrong = [finding["says"] for finding in json.loads(out) if finding["level"] == "stop"]
+    assert any("The database could not be checked: Environment variable DATABASE_URL is not set" in says for says in wrong)
+    assert any("SLACK_BOT_TOKEN is not set" in says for says in wrong)
+    assert any("knows this bot as" in finding["says"] for finding in json.loads(out) if finding["level"] == "ok")
+
+
 def _of(out: str, run: str) -> dict[str, object]:
     return next(dict(row) for row in json.loads(out) if row["run"] == run)

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import AsyncIterator
 from dataclasses import fields
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -25,6 +26,7 @@ from botocore.validate import ParamValidator
 
 import commands
 from actions.aws.call import Call
+from actions.aws.deployments import describe_service
 from actions.aws.ecs import ForceNewDeployment, RollBack
 from actions.aws.gateway import Gateway, judge_change
 from actions.aws.rds import FailOver
@@ -33,8 +35,11 @@ from actions.base import Action, Refused, Step, Uncertain, Unreachable, step_fro
 from actions.db.handshake import shake_hands
 from actions.http import LONGEST_BODY, Http
 from actions.site import Aws
+from actions.world import World
+from bot.settings import load
 
 assert commands.control_plane  # importing the scenarios registers their steps
+ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 LOST = "https://127.0.0.1/"
 EXAMPLES: dict[str, Any] = {
@@ -198,6 +203,41 @@ async def test_a_change_is_sent_once_whatever_comes_back(answer: bytes, expected
     assert len(requests) == 1
     assert b'"forceNewDeployment": true' in requests[0]
     assert b"AKIAIOSFODNN7EXAMPLE" in requests[0]
+
+
+PAGE = b"<!doctype html>\n<html><h1>Bad Gateway</h1>\n</html>"  # of a proxy between us and AWS
+
+
+@pytest.mark.parametrize("status", ["502 Bad Gateway", "200 OK", "403 Forbidden"])
+async def test_a_page_of_a_proxy_in_place_of_an_answer_leaves_a_change_uncertain_and_a_question_unanswered(status: str) -> None:
+    failover = FailOver(instance="db", region="us-west-2").call
+    async with server(http(status, PAGE)) as (address, requests):
+        gateway = Gateway(Aws(region="us-west-2", endpoints={"us-west-2": f"http://{address}"}))
+        with pytest.raises(Uncertain, match=r"its answer is lost, so it may have happened: what came back cannot be read"):
+            await gateway.change(failover)
+        assert len(requests) == 1
+        with pytest.raises(Unreachable, match="AWS did not answer rds DescribeEvents in us-west-2: what came back"):
+            await gateway.probe(Call(service="rds", operation="DescribeEvents", region="us-west-2"))
+        await gateway.close()
+
+
+async def test_an_error_page_is_told_in_a_few_words() -> None:
+    async with server(http("503 Service Unavailable", PAGE)) as (address, _):
+        gateway = Gateway(Aws(region="us-west-2", endpoints={"us-west-2": f"http://{address}"}))
+        with pytest.raises(Unreachable, match=r"in us-west-2 with an error: HTTP 503 and no error of AWS's own\.$"):
+            await gateway.probe(
+                Call(service="ecs", operation="DescribeServices", region="us-west-2", parameters={"services": []})
+            )
+        await gateway.close()
+
+
+async def test_an_answer_about_nothing_is_no_missing_service() -> None:
+    async with server(http("200 OK", PAGE)) as (address, _):
+        aws = Aws(region="us-west-2", endpoints={"us-west-2": f"http://{address}"})
+        world = World(load(ROOT / "dr.toml").model_copy(update={"aws": aws}))
+        with pytest.raises(Unreachable, match="names no service and no failure"):
+            await describe_service(world, "c", "s", "us-west-2")
+        await world.close()
 
 
 async def test_an_answer_has_aws_s_own_time_and_no_metadata() -> None:

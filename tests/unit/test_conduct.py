@@ -36,13 +36,13 @@ RUN, STEP = "run", "1.1"
 
 @dataclass(kw_only=True)
 class Switch:
-    """What a `Flip` turns on; `answer` is what the caller sees of it, and `proof` what reading back shows."""
+    """What a `Flip` turns on. `answer` is what the caller sees of it, `proof` what reading back shows, `unread` why it fails."""
 
     flips: list[Facts] = field(default_factory=list)
     looks: int = 0
     proof: Verdict = Verdict.NOT_DONE
     answer: Exception | None = None
-    unreadable: bool = False
+    unread: Exception | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,8 @@ class Flip(Action):
         return "flip"
 
     async def observe(self, world: World) -> Facts:
-        if self.switch.unreadable:
-            raise Unreachable("The switch did not answer.")
+        if self.switch.unread:
+            raise self.switch.unread
         self.switch.looks += 1
         return {"look": self.switch.looks}
 
@@ -79,6 +79,8 @@ class Flip(Action):
         return {"flip": len(self.switch.flips)}
 
     async def applied(self, world: World, facts: Facts) -> Proof:
+        if self.switch.unread:
+            raise self.switch.unread
         return Proof(verdict=self.switch.proof, says=f"It is {self.switch.proof}.", receipt={"read": "back"})
 
     async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
@@ -174,11 +176,31 @@ async def test_a_retry_after_a_refusal_is_sent_with_the_facts_of_now(conduct: Co
     assert switch.flips == [{"look": 1}, {"look": 2}]
 
 
-async def test_where_the_state_before_cannot_be_read_nothing_is_done_and_no_intent_is_written(
-    conduct: Conduct, switch: Switch
+UNREAD = [
+    (Unreachable("The switch did not answer."), "The switch did not answer."),
+    (KeyError("level"), "An error that nobody expected: KeyError('level')."),
+    (TimeoutError(), "There was no answer in time."),
+]
+
+
+@pytest.mark.parametrize(("unread", "says"), UNREAD)
+async def test_where_reading_back_breaks_nobody_can_say_and_nothing_is_repeated(
+    conduct: Conduct, switch: Switch, unread: Exception, says: str
 ) -> None:
-    switch.unreadable = True
+    await cut_off(conduct, switch)
+    switch.unread = unread
     outcome = await carry_out(conduct, switch)
-    assert outcome.says == "The switch did not answer. Nothing was done, because the state before could not be read."
+    assert outcome.result is Result.UNKNOWN
+    assert outcome.says == f"Reading back gave no answer: {says} I do not repeat it by myself."
+    assert switch.flips == []
+
+
+@pytest.mark.parametrize(("unread", "says"), UNREAD)
+async def test_where_the_state_before_cannot_be_read_nothing_is_done_and_no_intent_is_written(
+    conduct: Conduct, switch: Switch, unread: Exception, says: str
+) -> None:
+    switch.unread = unread
+    outcome = await carry_out(conduct, switch)
+    assert outcome.says == f"{says} Nothing was done, because the state before could not be read."
     assert switch.flips == []
     assert await conduct.store.first_facts(RUN, STEP) is None

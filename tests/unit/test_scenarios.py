@@ -295,6 +295,15 @@ def test_a_server_that_lets_us_in_may_still_be_of_no_use(facts: dict[str, Any], 
     assert judge_state(ServerState(**(state | facts))).kind == kind
 
 
+async def test_an_answer_that_nobody_understands_is_a_fact() -> None:
+    async def garbled() -> str:
+        return str({}["status"])
+
+    answer = await read("The source", garbled())
+    assert answer.error == "Its answer cannot be understood: KeyError('status')."
+    assert "The source could not be read" in unanswered({"source": answer})[0].says
+
+
 async def test_a_source_that_does_not_answer_is_a_fact() -> None:
     answer = await read("The database", World(SITE).databases.state())
     assert "DATABASE_URL" in answer.error
