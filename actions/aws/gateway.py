@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import os
 import random
 import textwrap
@@ -26,7 +27,6 @@ import structlog
 from botocore import exceptions as aws
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-from botocore.parsers import ResponseParserError
 
 from actions.aws.call import AwsRefused, AwsUnreachable, Call
 from actions.base import ActionError, Json, Uncertain
@@ -61,7 +61,6 @@ NOT_SENT = (
     aws.ConnectTimeoutError,
     aws.ProxyConnectionError,
 )
-FAILED = (aws.BotoCoreError, aws.ClientError, ResponseParserError)  # the last: a proxy's page instead of AWS's answer
 BASE: dict[str, Any] = {
     "connect_timeout": 2,
     "tcp_keepalive": True,
@@ -133,7 +132,7 @@ class Gateway:
                 answer = await self._send(call, "change")
             except AwsUnreachable as error:
                 raise AwsRefused(f"{error} The request was not sent.") from error
-            except FAILED as error:
+            except Exception as error:  # also an answer that botocore stumbles over: the request was sent
                 code = error_code(error)
                 if code not in THROTTLED or attempt == THROTTLED_ATTEMPTS:
                     raise judge_change(call, error) from error
@@ -164,7 +163,9 @@ class Gateway:
     async def _ask(self, call: Call, profile: str) -> Answer:
         try:
             return await self._send(call, profile)
-        except FAILED as error:
+        except AwsUnreachable:
+            raise
+        except Exception as error:  # also an answer that botocore stumbles over: it is none
             said = "answered {} with an error" if isinstance(error, aws.ClientError) else "did not answer {}"
             raise AwsUnreachable(f"AWS {said.format(call)}: {_sentence(error)}", code=error_code(error)) from error
 
@@ -181,6 +182,7 @@ class Gateway:
             if key not in self._clients:
                 client = self._session.client(service, region_name=region, **self._options(region, profile))
                 self._fence(client.meta.endpoint_url, region)
+                client.meta.events.register("before-parse", _refuse_broken_json)
                 self._clients[key] = client
             return self._clients[key]
 
@@ -209,6 +211,13 @@ class Gateway:
         return boto3.Session(botocore_session=core)
 
 
+def _refuse_broken_json(response_dict: dict[str, Any], operation_model: Any, **_: Any) -> None:
+    """Raise ValueError where an answer is no JSON object but was cut off, say: botocore would take it for an empty one."""
+    is_json = operation_model.service_model.resolved_protocol == "json" and operation_model.output_shape
+    if is_json and response_dict["status_code"] < 300 and not isinstance(json.loads(response_dict["body"]), dict):
+        raise ValueError("The answer is no JSON object.")
+
+
 def error_code(error: Exception) -> str:
     """AWS's error code; "" where no answer arrived."""
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, aws.ClientError) else ""
@@ -220,7 +229,7 @@ def judge_change(call: Call, error: Exception) -> ActionError:
         return AwsRefused(f"{call} was not sent: {_sentence(error)}")
     if isinstance(error, aws.ClientError):
         code, status = error_code(error), int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if code in THROTTLED or (400 <= status < 500 and status != 408):
+        if code in THROTTLED or (400 <= status < 500 and status != 408 and not code.isdigit()):  # a number is not AWS's word
             return AwsRefused(f"AWS refused {call}: {_sentence(error)}", code=code)
     return Uncertain(f"{call} was sent and its answer is lost, so it may have happened: {_sentence(error)}")
 
@@ -231,8 +240,8 @@ def _sentence(error: Exception) -> str:
         said = error.response.get("Error", {})
         code, message = said.get("Code", "unknown code"), said.get("Message", "no message")
         says = f"HTTP {code} and no error of AWS's own" if code.isdigit() else f"{code}: {message}"
-    elif isinstance(error, ResponseParserError):
-        says = "what came back cannot be read as an answer of AWS"
+    elif not isinstance(error, aws.BotoCoreError):
+        says = f"what came back cannot be read as an answer of AWS ({type(error).__name__})"
     return textwrap.shorten(says, LONGEST_SENTENCE, placeholder=" ...").rstrip(".") + "."
 
 

@@ -192,6 +192,10 @@ def http(status: str, body: bytes, *headers: str) -> bytes:
         (b"", Uncertain),
         (http("500 Internal Server Error", b"{}"), Uncertain),
         (http("400 Bad Request", b'{"__type":"ClientException","message":"no"}'), Refused),
+        (http("403 Forbidden", b"<html>a proxy's page</html>"), Uncertain),
+        (http("200 OK", b"<html>a proxy's page</html>"), Uncertain),
+        (http("200 OK", b"null"), Uncertain),
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"service": {"deploym', Uncertain),
     ],
 )
 async def test_a_change_is_sent_once_whatever_comes_back(answer: bytes, expected: type[Exception]) -> None:
@@ -232,7 +236,7 @@ async def test_an_error_page_is_told_in_a_few_words() -> None:
 
 
 async def test_an_answer_about_nothing_is_no_missing_service() -> None:
-    async with server(http("200 OK", PAGE)) as (address, _):
+    async with server(http("200 OK", b"{}")) as (address, _):
         aws = Aws(region="us-west-2", endpoints={"us-west-2": f"http://{address}"})
         world = World(load(ROOT / "dr.toml").model_copy(update={"aws": aws}))
         with pytest.raises(Unreachable, match="names no service and no failure"):
