@@ -32,6 +32,8 @@ class Directory:
     async def require_member(self, person: str) -> None:
         """Raises `Refusal` for a guest, a bot, a deactivated or foreign user, and where Slack does not answer."""
         user = await self._ask(f"user {person}", lambda: self._client.users_info(user=person), "user")
+        if user.get("id") != person:
+            raise Refusal(f"Slack did not say who <@{person}> is, so this is refused. Nothing was done; try again in a minute.")
         for flag, says in _OUTSIDERS.items():
             if user.get(flag):
                 raise Refusal(f"<@{person}> {says}; only full members may do this. Nothing was done.")
@@ -52,7 +54,10 @@ class Directory:
 
     async def _ask(self, name: str, question: Any, field: str) -> Any:
         try:
-            return (await question())[field]
+            answer = (await question())[field]
+            if answer is None:
+                raise LookupError(f"Slack's answer has no {field}.")
+            return answer
         except Exception as error:  # any failure of Slack's client means the same here: we do not know, so we refuse
             log.warning("authority_unknown", about=name, error=str(error))
             raise Refusal(

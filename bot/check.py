@@ -52,7 +52,7 @@ async def _slack(settings: Settings) -> list[Finding]:
     except BadSettings as error:
         return [stop(str(error))]
     except SlackApiError as error:
-        return [stop(f"Slack refused {error.response.get('error')}; look at the app's tokens, scopes and channel.")]
+        return [stop("Slack refused; look at the app's tokens, scopes and channel.", evidence=str(error))]
     except LOST as error:
         return [stop(f"Slack at {settings.slack.api_url} does not answer.", evidence=str(error))]
     given = {scope.strip() for scope in answer.headers.get("x-oauth-scopes", "").split(",")}

@@ -63,7 +63,11 @@ class Outbox:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._new.wait(), 0.25)
                 continue
-            await self._tell(row)
+            try:
+                await self._tell(row)
+            except Exception:  # a defect in one run's message must not silence the others
+                log.exception("telling_broke", key=row["key"])
+                self._rest(row)
             await asyncio.sleep(pause)
 
     async def drained(self) -> bool:
@@ -78,9 +82,6 @@ class Outbox:
             await self._refused(row, error)
         except LOST as error:
             await self._wait(row, f"{type(error).__name__}: {error}")
-        except Exception:  # a defect in one run's message must not silence the others
-            log.exception("telling_broke", key=row["key"])
-            self._rest(row)
 
     async def _deliver(self, row: Any) -> None:
         """Bring one row one step on: settle a message in flight, post it, edit it, or pin it."""
@@ -114,7 +115,7 @@ class Outbox:
         try:
             found = await self._find(row)
         except SlackApiError as error:
-            if error.response.get("error") != "missing_scope":
+            if _code(error) != "missing_scope":
                 raise
             log.warning("channel_unreadable", key=row["key"])  # `dr check` names the scope; told twice is better than never
             found = None
@@ -146,8 +147,8 @@ class Outbox:
         try:
             await self._slack.pins_add(channel=row["channel"], timestamp=row["ts"])
         except SlackApiError as error:
-            code = error.response["error"]
-            if code == "ratelimited":
+            code = _code(error)
+            if code == "ratelimited" or _unsure(error):
                 raise
             if code == "too_many_pins" and await self._unpin_oldest(row["channel"]):
                 return  # there is room now, and the card is pinned at the next step
@@ -181,14 +182,14 @@ class Outbox:
 
     async def _refused(self, row: Any, error: SlackApiError) -> None:
         """Slack answered with an error: wait where it says so, drop what only one person would have seen, else try again."""
-        code = error.response.get("error", "")
-        if code == "ratelimited" or error.response.status_code == 429:
+        code = _code(error)
+        if code == "ratelimited" or _status(error) == 429:
             await asyncio.sleep(float(error.response.headers.get("Retry-After", 1)))
         elif row["kind"] == "ephemeral" and code:
             log.warning("whisper_dropped", key=row["key"], error=code)
             await self._mark(row, sent_rev=row["rev"])
         elif _unsure(error):
-            await self._wait(row, code or f"HTTP {error.response.status_code}")
+            await self._wait(row, code or f"HTTP {_status(error)} without an answer of Slack's")
         elif code in GONE:
             log.warning("card_gone", run=row["run_id"], key=row["key"], error=code)
             await self._store.do(_post_card_anew, row["run_id"])
@@ -210,9 +211,21 @@ class Outbox:
         await self._store.do(lambda c: c.execute(update(outbox).where(outbox.c.seq == row["seq"]).values(**values)))
 
 
+def _code(error: SlackApiError) -> str:
+    """Slack's own word for what is wrong; "" where what came back is no answer of Slack's, but a proxy's page, say."""
+    data = getattr(error.response, "data", None)
+    return str(data.get("error") or "") if isinstance(data, dict) else ""
+
+
+def _status(error: SlackApiError) -> int:
+    """The HTTP status; the client hands over another kind of response where the body is broken."""
+    return int(getattr(error.response, "status_code", 0) or getattr(error.response, "status", 0))
+
+
 def _unsure(error: SlackApiError) -> bool:
-    """Whether Slack may have done what it was asked to, although it answered with an error."""
-    return error.response.status_code >= 500 or error.response.get("error", "") in UNSURE
+    """Whether Slack may have done what it was asked to, although no good answer came."""
+    code, status = _code(error), _status(error)
+    return code in UNSURE or status >= 500 or (not code and status != 429)
 
 
 def _next(connection: Connection, resting: list[str]) -> Any:
