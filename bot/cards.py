@@ -106,7 +106,9 @@ def _plan_card(story: Story, needed: int) -> tuple[str, list[Block]]:
     text = f"Plan {offer.id}: /dr {plan.scenario}, asked for by <@{offer.requested_by}>. {plan.why}"
     blocks = [_header(f"Plan: {plan.scenario}"), _section(f"*{plan.why}*")]
     if offer.changes:
-        blocks.append(_section("*Made again, because the world has changed:*\n" + "\n".join(f"• {c}" for c in offer.changes)))
+        blocks.append(
+            _section("*Made again, because the last one no longer holds:*\n" + "\n".join(f"• {c}" for c in offer.changes))
+        )
     blocks += [_findings(offer), *_steps(story), *_cost(offer)]
     blocks += _plan_footer(offer, needed)
     return text, blocks

@@ -18,6 +18,7 @@ from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, DBOSPortableJSONSeria
 from sqlalchemy import update
 
 from actions.base import Action, Check, Json, Step
+from bot.approvals import clock
 from bot.conduct import Applied, Conduct, outcome_from, outcome_json, skipped
 from bot.planner import Planner, plan_id
 from bot.store import Store
@@ -27,6 +28,7 @@ from commands.plan import Plan, changes
 log = structlog.get_logger(__name__)
 ENGINE_VERSION = "1"  # pinned, so that a deploy between crash and resume strands no run; raise it only with a migration
 ANSWER_SECONDS = 24 * 3600.0
+LATE_SECONDS = 5 * 60.0  # how long after a plan's expiry an approved run may still begin
 RESULT_SECONDS = 0.1  # how often a run asks for the result of a step that was resumed beside it
 
 
@@ -157,20 +159,21 @@ class Runs(DBOSConfiguredInstance):
     # What is recorded ------------------------------------------------------------------------------------------------
 
     async def _plan_again(self, run_id: str) -> bool:
-        """Make the plan again; where the world has changed, end the run before it began and offer the new plan."""
+        """Make the plan again; where it no longer holds, end the run before it began and offer the new plan."""
         story = await self.store.story(run_id)
         assert story is not None, run_id
         old = story.offer.plan
         new = await self.planner.make(old.scenario, old.arguments)
-        differences = changes(old, new)
-        if not differences and not new.forbidden:
+        changed = changes(old, new) or tuple(f.says for f in new.forbidden)
+        why = changed or _outlived(story.offer.expires)
+        if not why:
             await self.store.set_run(
                 run_id, "started", "begin", "The world is as it was planned for; the run begins.", state="running"
             )
             return True
-        why = differences or tuple(f.says for f in new.forbidden)
         await self.planner.offer(plan_id(f"{run_id}/again"), new, story.offer.requested_by, why)
-        says = f"Nothing was done: the world has changed since the plan was made. {' '.join(why)} A new plan stands below."
+        lead = "the world has changed since the plan was made" if changed else "the approval is too old"
+        says = f"Nothing was done: {lead}. {' '.join(why)} A new plan stands below."
         await self.store.do(lambda c: c.execute(update(plans).where(plans.c.id == run_id).values(status="superseded")))
         await self._end(run_id, "not started", says, "warn")
         return False
@@ -271,6 +274,13 @@ class Runs(DBOSConfiguredInstance):
 
     async def _step(self, run_id: str, step_id: str) -> Step:
         return dict((await self._plan(run_id)).steps())[step_id]
+
+
+def _outlived(expires: float) -> tuple[str, ...]:
+    """Why an approval is too old to begin with: the bot was away since, and people may have gone home."""
+    if time.time() <= expires + LATE_SECONDS:
+        return ()
+    return (f"It was approved before it expired at {clock(expires)}, and I was away until now.",)
 
 
 def _explain(choices: list[str], fallback: str) -> str:

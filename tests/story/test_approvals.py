@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -202,6 +204,26 @@ async def test_a_plan_whose_world_has_changed_is_not_carried_out_but_made_again(
     assert await incident.ended(again) == "Done"
     assert incident.effects() == ONCE
     assert incident.world.ecs.scheduler.primary.revision.number == 6
+
+
+async def test_a_run_that_did_not_begin_before_the_bot_was_away_for_long_needs_a_new_approval(incident: Incident) -> None:
+    run = await incident.plan("alice")
+    known = set(incident.ids())
+    incident.world.aws_faults.put("slow", operation="DescribeServices", seconds=3.0)
+    await incident.click("bob", run, "dr_approve")
+    await until(lambda: any("approved plan" in line for line in incident.thread(run)))
+    await incident.world.kill_bot()
+    incident.world.aws_faults.clear()
+    with contextlib.closing(sqlite3.connect(incident.world.room / "state.sqlite")) as state, state:  # hours go by
+        state.execute("UPDATE dr_plans SET expires = expires - 4 * 3600 WHERE id = ?", [run])
+    await incident.world.start_bot()
+    assert await incident.ended(run) == "Not started"
+    assert "the approval is too old" in incident.thread(run)[-1]
+    assert incident.effects() == []
+    again = await incident.new_plan(known)
+    await incident.click("bob", again, "dr_approve")
+    assert await incident.ended(again) == "Done"
+    assert incident.effects() == ONCE
 
 
 # One run per target ---------------------------------------------------------------------------------------------------
