@@ -25,7 +25,7 @@ pytestmark = [
 ]
 NAMES = ("control-plane-down", "bad-deploy", "database-failover", "too-many-connections")
 LANES = 3  # worlds side by side: most of a passage is waiting
-MORE = 2  # how many other points a sample has beside those around the effect
+MORE = 1  # how many other points a sample has beside those around the effect
 MOST_MISSED = 0.2  # of the points: where two tasks race, a later run may pass them under other names
 AROUND = re.compile(r"(before|after) effect: |after record: dr_intents |before record: operation_outputs\(\S+ act\) ")
 LATER_STEP_BEGINS = re.compile(r"Step \d+\.(?!1:)\d+: ")  # told in the transaction in which the first step of its stage begins
