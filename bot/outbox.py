@@ -185,11 +185,11 @@ class Outbox:
         code = _code(error)
         if code == "ratelimited" or _status(error) == 429:
             await asyncio.sleep(float(error.response.headers.get("Retry-After", 1)))
-        elif row["kind"] == "ephemeral" and code:
-            log.warning("whisper_dropped", key=row["key"], error=code)
-            await self._mark(row, sent_rev=row["rev"])
         elif _unsure(error):
             await self._wait(row, code or f"HTTP {_status(error)} without an answer of Slack's")
+        elif row["kind"] == "ephemeral":
+            log.warning("whisper_dropped", key=row["key"], error=code)
+            await self._mark(row, sent_rev=row["rev"])
         elif code in GONE:
             log.warning("card_gone", run=row["run_id"], key=row["key"], error=code)
             await self._store.do(_post_card_anew, row["run_id"])
