@@ -93,6 +93,10 @@ class Front:
         self._runners[region] = runner
 
     async def _serve(self, port_region: str, request: web.Request) -> web.StreamResponse:
+        try:
+            await request.read()
+        except ConnectionError:  # who dies in the middle of a request has asked nothing
+            return web.Response(status=400)
         exchange = Exchange(self, port_region, request)
         answer = await exchange.answer()
         if answer is None:

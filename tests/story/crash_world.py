@@ -93,9 +93,6 @@ class Lane:
         """End the world."""
         if self._world is not None:
             world, self._world = self._world, None
-            cut = [report for report in world.front.misshapen if "ConnectionResetError" in report]
-            for report in cut:  # a bot that is killed leaves requests half sent
-                world.front.misshapen.remove(report)
             await world.__aexit__(None, None, None)
 
     async def pass_through(self, drill: Drill, point: str, expected: list[str] | None) -> Passage:

@@ -46,6 +46,19 @@ async def test_each_protocol_answers_with_request_id_and_date(world: World) -> N
         assert answer["ResponseMetadata"]["HTTPHeaders"]["date"].endswith("GMT")
 
 
+async def test_a_request_of_which_half_arrived_is_no_call(world: World) -> None:
+    host, _, port = world.endpoints[WEST].removeprefix("http://").partition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    scope = "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-west-2/rds/aws4_request"
+    head = ["POST / HTTP/1.1", "Host: rds", f"Authorization: {scope}", "User-Agent: drbot", "Content-Length: 90"]
+    writer.write("\r\n".join([*head, "", "Action=RebootDBInst"]).encode())
+    await writer.drain()
+    await asyncio.sleep(0.1)
+    writer.transport.abort()  # as of a process that was killed
+    await world.call("sts", "get_caller_identity")
+    assert [call["operation"] for call in world.journal.calls()] == ["GetCallerIdentity"]
+
+
 async def test_unknown_operations_are_refused_as_aws_refuses_them(world: World) -> None:
     with pytest.raises(ClientError) as json_error:
         await world.call("ecs", "list_account_settings")
