@@ -33,7 +33,7 @@ class Directory:
         """Raises `Refusal` for a guest, a bot, a deactivated or foreign user, and where Slack does not answer."""
         user = await self._ask(f"user {person}", lambda: self._client.users_info(user=person), "user")
         if user.get("id") != person:
-            raise Refusal(f"Slack did not say who <@{person}> is, so this is refused. Nothing was done; try again in a minute.")
+            raise _unknown(f"user {person}")
         for flag, says in _OUTSIDERS.items():
             if user.get(flag):
                 raise Refusal(f"<@{person}> {says}; only full members may do this. Nothing was done.")
@@ -60,9 +60,11 @@ class Directory:
             return answer
         except Exception as error:  # any failure of Slack's client means the same here: we do not know, so we refuse
             log.warning("authority_unknown", about=name, error=str(error))
-            raise Refusal(
-                f"Slack did not say who {name} is, so this is refused. Nothing was done; try again in a minute."
-            ) from error
+            raise _unknown(name) from error
+
+
+def _unknown(name: str) -> Refusal:
+    return Refusal(f"Slack did not say who {name} is, so this is refused. Nothing was done; try again in a minute.")
 
 
 class Gate:

@@ -147,12 +147,11 @@ class Outbox:
         try:
             await self._slack.pins_add(channel=row["channel"], timestamp=row["ts"])
         except SlackApiError as error:
-            code = _code(error)
-            if code == "ratelimited" or _unsure(error):
+            if _limited(error) or _unsure(error):
                 raise
-            if code == "too_many_pins" and await self._unpin_oldest(row["channel"]):
+            if _code(error) == "too_many_pins" and await self._unpin_oldest(row["channel"]):
                 return  # there is room now, and the card is pinned at the next step
-            log.info("not_pinned", key=row["key"], error=code)
+            log.info("not_pinned", key=row["key"], error=_code(error))
         await self._mark(row, pinned=True)
 
     async def _unpin_oldest(self, channel: str) -> bool:
@@ -160,8 +159,11 @@ class Outbox:
         oldest = await self._store.do(_oldest_pinned, channel)
         if oldest is None:
             return False
-        with contextlib.suppress(SlackApiError):  # somebody has taken it off, or deleted the card
+        try:
             await self._slack.pins_remove(channel=channel, timestamp=oldest["ts"])
+        except SlackApiError as error:
+            if _limited(error) or _unsure(error):
+                raise  # else somebody has taken it off, or deleted the card
         await self._mark(oldest, pinned=False, pin_wanted=False)
         return True
 
@@ -183,7 +185,7 @@ class Outbox:
     async def _refused(self, row: Any, error: SlackApiError) -> None:
         """Slack answered with an error: wait where it says so, drop what only one person would have seen, else try again."""
         code = _code(error)
-        if code == "ratelimited" or _status(error) == 429:
+        if _limited(error):
             await asyncio.sleep(float(error.response.headers.get("Retry-After", 1)))
         elif _unsure(error):
             await self._wait(row, code or f"HTTP {_status(error)} without an answer of Slack's")
@@ -222,10 +224,15 @@ def _status(error: SlackApiError) -> int:
     return int(getattr(error.response, "status_code", 0) or getattr(error.response, "status", 0))
 
 
+def _limited(error: SlackApiError) -> bool:
+    """Whether Slack was asked too often."""
+    return _code(error) == "ratelimited" or _status(error) == 429
+
+
 def _unsure(error: SlackApiError) -> bool:
     """Whether Slack may have done what it was asked to, although no good answer came."""
-    code, status = _code(error), _status(error)
-    return code in UNSURE or status >= 500 or (not code and status != 429)
+    code = _code(error)
+    return code in UNSURE or _status(error) >= 500 or not (code or _limited(error))
 
 
 def _next(connection: Connection, resting: list[str]) -> Any:

@@ -103,9 +103,9 @@ class Revision:
 async def describe_service(world: World, cluster: str, service: str, region: str) -> Service:
     """The service as it is now."""
     answer = await world.aws.read(_call("DescribeServices", region, cluster=cluster, services=[service]))
-    if "services" not in answer:
+    if not answer.keys() & {"services", "failures"}:
         raise AwsUnreachable(f"ECS's answer about service {service} names no service and no failure.")
-    if not answer["services"]:
+    if not answer.get("services"):
         reason = next((failure.get("reason", "") for failure in answer.get("failures", [])), "") or "MISSING"
         return _service({"status": reason}, answer.server_time)
     return _service(answer["services"][0], answer.server_time)

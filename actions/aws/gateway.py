@@ -166,8 +166,8 @@ class Gateway:
         except AwsUnreachable:
             raise
         except Exception as error:  # also an answer that botocore stumbles over: it is none
-            said = "answered {} with an error" if isinstance(error, aws.ClientError) else "did not answer {}"
-            raise AwsUnreachable(f"AWS {said.format(call)}: {_sentence(error)}", code=error_code(error)) from error
+            said = f"answered {call} with an error" if isinstance(error, aws.ClientError) else f"did not answer {call}"
+            raise AwsUnreachable(f"AWS {said}: {_sentence(error)}", code=error_code(error)) from error
 
     async def _send(self, call: Call, profile: str) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._blocking_send, call, profile)
