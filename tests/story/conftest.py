@@ -245,6 +245,12 @@ class Incident:
         await until(lambda: self.slack.state()["connected"], 20)
 
 
+def logged_errors(log: str) -> list[Json]:
+    """The lines of the bot's log that tell of an error."""
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["level"] in ("error", "critical")]
+
+
 async def until(
     seen: Callable[[], Found | None], timeout: float = 10.0, otherwise: Callable[[], object] = lambda: "it was not seen"
 ) -> Found:

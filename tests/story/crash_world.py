@@ -22,6 +22,7 @@ from rehearsal import settings
 from rehearsal.aws.ecs_service import COMPLETED, Rules
 from rehearsal.drills import ENDS, Drill
 from rehearsal.world import Options, World
+from tests.story.conftest import logged_errors
 
 ROOT = Path(__file__).parents[2]
 SPEED = 300.0  # the deadline of a deployment, 600 s of AWS, leaves 2 s for real processes to start
@@ -204,12 +205,7 @@ class Incident:
 
     def log_errors(self) -> list[str]:
         """The events that the bot logged as errors."""
-        lines = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
-        return [
-            f"{line['event']}: {str(line.get('exception', ''))[-600:]}"
-            for line in lines
-            if line["level"] in ("error", "critical")
-        ]
+        return [f"{line['event']}: {str(line.get('exception', ''))[-600:]}" for line in logged_errors(self.log())]
 
     # People -----------------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from typing import Any
 from rehearsal.aws.ecs_service import Rules
 from rehearsal.drills import DRILLS, Drill
 from rehearsal.world import Options, World
-from tests.story.conftest import ENDS, SPEED, Incident, until
+from tests.story.conftest import ENDS, SPEED, Incident, logged_errors, until
 
 AWS = ("throttle", "error500", "hang", "drop", "after_drop", "after_500", "access_denied", "slow")
 OPERATIONS = (
@@ -202,9 +202,8 @@ def errors_in(log: str) -> list[str]:
     """What the bot logged as an error of its own; a traceback that is no log line as well."""
     if "Traceback" in "".join(line for line in log.splitlines() if not line.startswith("{")):
         return [f"the bot printed a traceback: {log[-2000:]}"]
-    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    errors = [line for line in lines if line["level"] in ("error", "critical") and not line["logger"].startswith(FOREIGN)]
-    return [f"logged as an error: {json.dumps(line)[:1500]}" for line in errors]
+    own = [line for line in logged_errors(log) if not line["logger"].startswith(FOREIGN)]
+    return [f"logged as an error: {json.dumps(line)[:1500]}" for line in own]
 
 
 async def weather(world: World, seed: int) -> bool:
