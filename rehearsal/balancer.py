@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
+from rehearsal.listening import stop_accepting
+
 HEAD_LIMIT = 65_536
 WORDS = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
 
@@ -41,8 +43,9 @@ class Balancer:
     async def close(self) -> None:
         """Closes the port and cuts what is open."""
         if self._server is not None:
-            self._server.close()
-            self._server = None
+            server, self._server = self._server, None
+            await stop_accepting(server.sockets)
+            server.close()
         for writer in list(self._open):
             writer.transport.abort()
 

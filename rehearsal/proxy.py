@@ -5,6 +5,8 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
+from rehearsal.listening import stop_accepting
+
 
 class Proxy:
     """One stable address; connections go to whichever local port it points to at the moment."""
@@ -48,8 +50,9 @@ class Proxy:
         """Clients get a real "connection refused"; nobody else can take the port meanwhile."""
         if self._server is None:
             return
-        self._server.close()
-        self._server = None
+        server, self._server = self._server, None
+        await stop_accepting(server.sockets)
+        server.close()
         await asyncio.sleep(0)  # The listening socket is closed by the loop's next turn.
         self._hold()
 

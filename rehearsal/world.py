@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import random
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from rehearsal.aws.sts import iam_handlers, sts_handlers
 from rehearsal.balancer import Balancer
 from rehearsal.database import Database
 from rehearsal.faults import WorldFaults
+from rehearsal.listening import stop_accepting
 from rehearsal.processes import Processes
 from rehearsal.slack.persons import DEFAULT_PERSONS
 from rehearsal.slack.server import application
@@ -126,18 +128,21 @@ class World:
         )
         app = application(self.workspace)
         self.faults.add_routes(app)
+        listening = self._listen()
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, "127.0.0.1", self.options.port)
+        await web.SockSite(runner, listening).start()
+        self._stack.push_async_callback(stop_accepting, [listening])
+        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    def _listen(self) -> socket.socket:
+        port = self.options.port
         try:
-            await site.start()
+            return socket.create_server(("127.0.0.1", port))
         except OSError as error:
-            port = self.options.port
-            raise CannotStart(
-                f"Port {port} is taken ({error.strerror}); choose another with --port, such as {port + 1}."
-            ) from error
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            why = os.strerror(error.errno or 0)
+            raise CannotStart(f"Port {port} is taken ({why}); choose another with --port, such as {port + 1}.") from error
 
     async def _start_database(self) -> None:
         await self.database.start()

@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import logging
 import re
+import socket
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from rehearsal.aws.clock import Clock
 from rehearsal.aws.faults import AFTER, BEFORE, Fault, Faults
 from rehearsal.aws.journal import Journal
 from rehearsal.aws.wire import AwsError
+from rehearsal.listening import stop_accepting
 
 __all__ = ["AwsError", "Front", "Handler"]
 
@@ -46,6 +48,7 @@ class Front:
         self.misshapen: list[str] = []
         self._ports = dict(regions)
         self._runners: dict[str, web.AppRunner] = {}
+        self._listening: dict[str, socket.socket] = {}
         self._handlers: dict[tuple[str, str], Handler] = {}
 
     def add(self, service: str, handlers: dict[str, Handler]) -> None:
@@ -73,6 +76,7 @@ class Front:
         runner = self._runners.pop(region, None)
         if runner is None:
             return
+        await stop_accepting([self._listening.pop(region)])
         for site in list(runner.sites):
             await site.stop()
         for connection in list(runner.server.connections) if runner.server is not None else []:
@@ -88,9 +92,10 @@ class Front:
         app.router.add_route("*", "/{path:.*}", partial(self._serve, region))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self._ports[region], reuse_address=True).start()
-        self._ports[region] = runner.addresses[0][1]
-        self._runners[region] = runner
+        listening = socket.create_server(("127.0.0.1", self._ports[region]))
+        await web.SockSite(runner, listening).start()
+        self._ports[region] = listening.getsockname()[1]
+        self._runners[region], self._listening[region] = runner, listening
 
     async def _serve(self, port_region: str, request: web.Request) -> web.StreamResponse:
         try:
