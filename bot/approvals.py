@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from actions.base import Json
-from bot.store import ENDS, Refusal, Store, read_story
+from bot.store import ENDS, Refusal, Run, Store, read_story
 from bot.tables import approvals, decisions, locks, outbox, plans, runs
+
+STOPPED = "the run was told to stop"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +78,14 @@ def answer(connection: Connection, store: Store, click: Click, person: str, choi
         raise Refusal(
             f"{choice!r} is no answer to this question; it takes {', '.join(open_question['choices'])}. Nothing was done."
         )
-    row: dict[str, Any] = {"question": question, "run_id": click.run_id, "choice": choice, "person": person, "reason": reason}
-    if not store.insert_once(connection, decisions, **row, at=time.time()):
+    if not _decided(connection, store, run, choice, person, reason):
         raise Refusal(f"Somebody answered this question of run {click.run_id} a moment ago. Nothing was done twice.")
     because = f", because: {reason}" if reason else ""
     store.tell(connection, click.run_id, f"{click.question}:answer", "ask", f"<@{person}> decided: {choice}{because}.")
 
 
-def ask_to_stop(connection: Connection, store: Store, run_id: str, person: str) -> Json:
-    """Mark a run to end at its next step; returns its open question, which the stop also answers. Raises `Refusal`."""
+def ask_to_stop(connection: Connection, store: Store, run_id: str, person: str) -> str:
+    """Mark a run to end at its next step. Returns the name of the open question that this answers, or "". Raises `Refusal`."""
     story = read_story(connection, run_id)
     if story is None or story.run is None:
         raise Refusal(f"There is no run {run_id!r} to stop. `/dr runs` lists them. Nothing was done.")
@@ -94,9 +94,11 @@ def ask_to_stop(connection: Connection, store: Store, run_id: str, person: str) 
     if story.run.stop_by:
         raise Refusal(f"<@{story.run.stop_by}> has told run {run_id} to stop already; it ends at its next step.")
     connection.execute(update(runs).where(runs.c.id == run_id).values(stop_by=person))
-    says = f"<@{person}> told the run to stop. The step under way is finished and proven first; no further step begins."
-    store.tell(connection, run_id, "stop", "ask", says)
-    return story.run.question
+    waits = story.run.question is not None and _decided(connection, store, story.run, "abort", person, STOPPED)
+    goes_on = "The step under way is finished and proven first; no further step begins."
+    then = "It waits for a person, and ends here." if waits else goes_on
+    store.tell(connection, run_id, "stop", "ask", f"<@{person}> told the run to stop. {then}")
+    return str(story.run.question["name"]) if waits else ""
 
 
 def held_by(target: str, held: Any) -> str:
@@ -110,6 +112,12 @@ def held_by(target: str, held: Any) -> str:
 def clock(at: float) -> str:
     """A time of day in UTC, as people read it at night."""
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
+
+
+def _decided(connection: Connection, store: Store, run: Run, choice: str, person: str, reason: str) -> bool:
+    """Record the one decision on a run's open question; False where somebody else's is on record."""
+    row = {"question": run.question["id"], "run_id": run.id, "choice": choice, "person": person, "reason": reason}
+    return store.insert_once(connection, decisions, **row, at=time.time())
 
 
 def _standing(connection: Connection, click: Click) -> Any:

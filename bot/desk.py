@@ -20,6 +20,7 @@ from bot.tables import decisions
 from commands.scenario import BadCommand, parse
 
 log = structlog.get_logger(__name__)
+NO_FORM = "Slack did not say that it opened the form for your reason. Nothing was done; if it is not there, press Skip again."
 STALE_SECONDS = 15 * 60.0  # a command that a crash kept from being planned for longer is not planned any more
 
 
@@ -88,7 +89,7 @@ class Desk:
         await self.gate.may_end(person, story.offer.plan.scenario)
         question = await self.store.do(approvals.ask_to_stop, self.store, run_id, person)
         if question:
-            await self.runs.answer(run_id, question["name"], "abort", person, "the run was told to stop")
+            await self.runs.answer(run_id, question, "abort", person, approvals.STOPPED)
 
     # Clicks ----------------------------------------------------------------------------------------------------------
 
@@ -125,7 +126,11 @@ class Desk:
 
     async def _ask_reason(self, item: Item) -> None:
         view = cards.reason_form(item.payload["value"], item.channel)
-        await self.slack.views_open(trigger_id=item.payload["trigger_id"], view=view)
+        try:
+            await self.slack.views_open(trigger_id=item.payload["trigger_id"], view=view)
+        except Exception as error:  # away, or the click is older than the three seconds that Slack gives to open a form
+            log.warning("form_not_opened", item=item.id, error=str(error))
+            raise Refusal(NO_FORM) from error
 
     async def _submit(self, item: Item) -> None:
         click = Click.from_value(item.payload["value"])

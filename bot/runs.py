@@ -18,7 +18,7 @@ from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, DBOSPortableJSONSeria
 from sqlalchemy import update
 
 from actions.base import Action, Check, Json, Step
-from bot.approvals import clock
+from bot.approvals import STOPPED, clock
 from bot.conduct import Applied, Conduct, outcome_from, outcome_json, skipped
 from bot.planner import Planner, plan_id
 from bot.store import Store
@@ -211,9 +211,9 @@ class Runs(DBOSConfiguredInstance):
         }
         meaning = _explain(choices, story.offer.plan.fallback)
         says = f"The run waits for a person: step {', '.join(failed)} did not succeed. {meaning}"
-        await self.store.set_run(run_id, f"{question}:ask", "ask", says, state="waiting", says=says, question=body)
-        if story.run and story.run.stop_by:  # a stop that came before the question answers it
-            await self.answer(run_id, question, "abort", story.run.stop_by, "the run was told to stop")
+        stopped_by = await self.store.ask(run_id, body, says)
+        if stopped_by:  # a stop that came before the question answers it
+            await self.answer(run_id, question, "abort", stopped_by, STOPPED)
 
     async def _decide(self, run_id: str, question: str, failed: list[str], decision: Json) -> str:
         """Carry out a person's decision; returns the run's end, or "" where it goes on."""

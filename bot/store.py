@@ -221,6 +221,19 @@ class Store:
 
         return await self.do(work)
 
+    async def ask(self, run_id: str, question: Json, says: str) -> str:
+        """Open a run's question, once: the buttons that were shown first stay good. Returns who told the run to stop, or ""."""
+
+        def work(connection: Connection) -> str:
+            of_run = runs.c.id == run_id
+            run = connection.execute(select(runs.c.question, runs.c.stop_by).where(of_run)).mappings().one()
+            if not run["question"]:
+                connection.execute(update(runs).where(of_run).values(state="waiting", says=says, question=question))
+                self.tell(connection, run_id, f"{question['name']}:ask", "ask", says)
+            return str(run["stop_by"])
+
+        return await self.do(work)
+
     async def end_step(self, run_id: str, step: str, attempt: int, outcome: Outcome) -> Outcome:
         """Say how an attempt at a step ended; returns the outcome on record, which is the first one that it was given."""
 

@@ -10,7 +10,7 @@ import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL
@@ -20,7 +20,7 @@ import psycopg
 
 from rehearsal import settings
 from rehearsal.aws.ecs_service import COMPLETED, Rules
-from rehearsal.drills import ENDS, Drill
+from rehearsal.drills import DRILLS, ENDS
 from rehearsal.world import Options, World
 from tests.story.conftest import logged_errors
 
@@ -28,12 +28,8 @@ ROOT = Path(__file__).parents[2]
 SPEED = 300.0  # the deadline of a deployment, 600 s of AWS, leaves 2 s for real processes to start
 BALANCER_SECONDS = 0.5  # a target that hangs is given up sooner than in the demo, so that many points fit in little time
 PATIENCE = 5.0  # seconds that a person waits after a restart before typing or clicking again
-EFFECTS = {
-    "control-plane-down": {"UpdateService": 1},
-    "bad-deploy": {"UpdateService": 1},
-    "database-failover": {"RebootDBInstance": 1},
-    "too-many-connections": {},
-}
+ASKED = r"after record: .*dr_timeline\(stage1-1:ask\)"
+CLICKED = r"before record: dr_inbox\(click\)"
 VOLATILE = (  # what differs from run to run, and the word put in its place
     (r"digest [0-9a-f]{12}", "digest D"),
     (r"ecs-svc/\d+", "ecs-svc/N"),
@@ -48,15 +44,56 @@ Message = dict[str, Any]
 Found = TypeVar("Found")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """What people do in a passage and what comes of it: a drill, a run that waits for a person, or one that never begins.
+
+    The bot is killed at the points from the one that matches `since` on; what comes before it is the same as in a drill.
+    """
+
+    name: str
+    command: str = "control-plane restart"
+    fault: str = ""  # of the world, which the witness sees; without one AWS refuses the change until the decision
+    pause: float = 0.0
+    changed: bool = False  # somebody else deploys between the plan and its approval
+    decision: str = ""  # the button that is pressed, or "stop" for the command
+    since: str = ""
+    end: str = "Done"
+    effects: Mapping[str, int] = field(default_factory=lambda: {"UpdateService": 1})
+
+    @classmethod
+    def of(cls, drill: str, effects: Mapping[str, int]) -> Course:
+        """A drill as it is."""
+        made = DRILLS[drill]
+        return cls(name=drill, command=made.command, fault=made.fault, pause=made.pause, effects=effects)
+
+
+COURSES = {
+    course.name: course
+    for course in (
+        Course.of("control-plane-down", {"UpdateService": 1}),
+        Course.of("bad-deploy", {"UpdateService": 1}),
+        Course.of("database-failover", {"RebootDBInstance": 1}),
+        Course.of("too-many-connections", {}),
+        Course(name="retry", decision="dr_retry", since=ASKED),
+        Course(name="skip", decision="dr_skip", since=ASKED, effects={}),
+        Course(name="fallback", decision="dr_fallback", since=ASKED, end="Failed", effects={}),
+        Course(name="abort", decision="dr_abort", since=ASKED, end="Aborted", effects={}),
+        Course(name="stop", decision="stop", since=ASKED, end="Aborted", effects={}),
+        Course(name="changed-world", changed=True, since=CLICKED, end="Not started", effects={}),
+    )
+}
+
+
 class NotSeen(Exception):
     """Something did not come in time; the message says what."""
 
 
 @dataclass(kw_only=True)
 class Passage:
-    """One drill with one crash: where, whether it came, what was told, and everything that was not right."""
+    """One course with one crash: where, whether it came, what was told, and everything that was not right."""
 
-    drill: str
+    course: str
     point: str
     reached: bool = False
     seconds: float = 0.0
@@ -68,7 +105,7 @@ class Passage:
     def __str__(self) -> str:
         how = "WRONG" if self.wrong else "right" if self.reached or not self.point else "not reached"
         more = " | ".join([*self.again, *self.wrong])
-        return f"{how:11} {self.seconds:5.1f} s  {self.drill}: {self.point or 'no crash'}  {more}".rstrip()
+        return f"{how:11} {self.seconds:5.1f} s  {self.course}: {self.point or 'no crash'}  {more}".rstrip()
 
 
 class Lane:
@@ -96,12 +133,12 @@ class Lane:
             world, self._world = self._world, None
             await world.__aexit__(None, None, None)
 
-    async def pass_through(self, drill: Drill, point: str, expected: list[str] | None) -> Passage:
-        """Carry out a drill, killing the bot at the point; with no `expected` timeline the drill is the measure itself."""
-        passage = Passage(drill=drill.name, point=point)
+    async def pass_through(self, course: Course, point: str, expected: list[str] | None) -> Passage:
+        """Go through a course, killing the bot at the point; with no `expected` timeline it is the measure itself."""
+        passage = Passage(course=course.name, point=point)
         began = time.monotonic()
         world = await self.world()
-        incident = Incident(world, drill, passage)
+        incident = Incident(world, course, passage)
         try:
             await incident.run()
             passage.wrong += await Judge(incident).judge(expected)
@@ -120,7 +157,7 @@ class Lane:
 
 
 async def calm_down(world: World) -> None:
-    """No fault, every part healthy, revision :7 everywhere, and nothing pinned or remembered of the drill."""
+    """No fault, every part healthy, revision :7 everywhere, and nothing pinned or remembered of the passage."""
     async with asyncio.timeout(40):
         await world.rds.settled()
         await world.faults.put("heal")
@@ -128,8 +165,8 @@ async def calm_down(world: World) -> None:
         scheduler = world.ecs.scheduler
         scheduler.rules = Rules()
         if scheduler.primary.revision.number != 7 or any(task.health != "HEALTHY" for task in scheduler.of(scheduler.primary)):
-            scheduler.deploy(world.ecs.revisions[7], settle=0, pull=0)
-        await until("revision :7 is deployed", lambda: scheduler.primary.rollout == COMPLETED, 20)
+            await deploy(world, 7)
+        await deployed(world)
         await world.witness.healthy(20)
     for card in world.workspace.messages("incident"):
         card["pinned"] = False  # a channel holds a hundred pins, and there are more points than that
@@ -139,12 +176,23 @@ async def calm_down(world: World) -> None:
     (world.room / "bot.log").unlink(missing_ok=True)
 
 
-class Incident:
-    """What people do in one drill: ask, approve, and repeat what nobody has heard. The bot is restarted whenever it dies."""
+async def deploy(world: World, revision: int) -> None:
+    """Somebody deploys this revision of the control plane, and it is complete."""
+    world.ecs.scheduler.deploy(world.ecs.revisions[revision], settle=0, pull=0)
+    await deployed(world)
 
-    def __init__(self, world: World, drill: Drill, passage: Passage) -> None:
+
+async def deployed(world: World) -> None:
+    """Wait until the newest deployment is complete."""
+    await until("the deployment is complete", lambda: world.ecs.scheduler.primary.rollout == COMPLETED, 20)
+
+
+class Incident:
+    """What people do: ask, approve, decide, and repeat what nobody has heard. The bot is restarted whenever it dies."""
+
+    def __init__(self, world: World, course: Course, passage: Passage) -> None:
         self.world = world
-        self.drill = drill
+        self.course = course
         self.passage = passage
         self.slack = world.workspace
         self.card_ts = ""
@@ -156,16 +204,17 @@ class Incident:
         self._keeper: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Fault, command, approval, end; returns when nothing is left to be told."""
+        """Fault, command, approval, decision, end; returns when nothing is left to be told."""
         await self.world.witness.healthy()
         await self._start_crashing_bot()
-        await self.world.faults.put(self.drill.fault)
-        await until("the witness sees the outage", lambda: self.world.witness.report()["state"] == "down", 20)
-        self.sessions = await sessions_of(self.world, "nightly-report") if "connections" in self.drill.name else set()
-        await asyncio.sleep(self.drill.pause)
+        await self._break()
         await until("the bot serves", self._serving, 30)
         await self._ask()
+        if self.course.changed:
+            await deploy(self.world, 6)
         await self._approve()
+        if self.course.decision:
+            await self._decide()
         await until("the run is over", self._over, 60)
         await self._quiet()
         self.passage.passed = self._listed.read_text().splitlines() if self._listed.exists() else []
@@ -176,6 +225,15 @@ class Incident:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         await self.world.kill_bot()
+
+    async def _break(self) -> None:
+        if not self.course.fault:
+            self.world.aws_faults.put("access_denied", operation="UpdateService", times=None)
+            return
+        await self.world.faults.put(self.course.fault)
+        await until("the witness sees the outage", lambda: self.world.witness.report()["state"] == "down", 20)
+        self.sessions = await sessions_of(self.world, "nightly-report") if "connections" in self.course.name else set()
+        await asyncio.sleep(self.course.pause)
 
     # The bot ----------------------------------------------------------------------------------------------------------
 
@@ -211,7 +269,7 @@ class Incident:
 
     async def _ask(self) -> None:
         for _ in range(3):
-            answer = await self.slack.command("alice", "incident", self.drill.command)
+            answer = await self.slack.command("alice", "incident", self.course.command)
             if await self._comes(self._plan_card, answer["acked"]):
                 return
             self.passage.again.append("typed again")
@@ -231,6 +289,31 @@ class Incident:
             self.passage.again.append("clicked again")
         raise NotSeen("The approval was not taken after three clicks.")
 
+    async def _decide(self) -> None:
+        await until("the run asks a person", lambda: self._button(self.card(), "dr_retry"), 60)
+        self.world.aws_faults.clear()
+        for _ in range(3):
+            acked = await self._answer() if self._button(self.card(), "dr_retry") else True
+            if await self._comes(lambda: not self._button(self.card(), "dr_retry"), acked):
+                return
+            self.passage.again.append("decided again")
+        raise NotSeen("The decision was not taken after three clicks.")
+
+    async def _answer(self) -> bool:
+        """Press the button, or type the command; whether the bot acknowledged it."""
+        if self.course.decision == "stop":
+            typed = await self.slack.command("carol", "incident", f"stop {run_of(self.card())}")
+            return bool(typed["acked"])
+        self.slack.views("carol").clear()  # a form of an earlier click is put away
+        clicked = await self.slack.click("carol", "incident", self.card_ts, self.course.decision)
+        if self.course.decision != "dr_skip" or not clicked["acked"]:
+            return bool(clicked["acked"])
+        with contextlib.suppress(NotSeen):  # the bot may die before it opens the form
+            (form,) = await until("the form is open", lambda: self.slack.views("carol"), PATIENCE)
+            given = await self.slack.submit("carol", form["id"], {"reason": "It answers again by itself."})
+            return bool(given["acked"])
+        return False
+
     async def _comes(self, seen: Callable[[], Any], acked: bool) -> bool:
         """Whether something shows: a person who was acknowledged waits long, another only for a while after the restart."""
         if not acked:
@@ -243,7 +326,7 @@ class Incident:
     # What stands in the channel ---------------------------------------------------------------------------------------
 
     def cards(self) -> list[Message]:
-        """The messages of this drill in the channel."""
+        """The messages of this passage in the channel."""
         return [message for message in self.slack.messages("incident") if message["ts"] not in self._known]
 
     def card(self) -> Message:
@@ -259,18 +342,17 @@ class Incident:
         return next((message for message in self.cards() if self._button(message)), None)
 
     @staticmethod
-    def _button(message: Message) -> bool:
-        return "dr_approve" in json.dumps(message.get("blocks", []))
+    def _button(message: Message, action: str = "dr_approve") -> bool:
+        return action in json.dumps(message.get("blocks", []))
 
     def _over(self) -> bool:
         title = self.card()["text"].partition(":")[0]
-        if title in ENDS and title != "Done":
-            raise NotSeen(
-                f"The run did not end well: {self.card()['text']} | the last card: {json.dumps(self.cards()[-1]['blocks'])}"
-            )
-        if title == "Waiting for a person":
+        if title in ENDS and title != self.course.end:
+            last = json.dumps(self.cards()[-1]["blocks"])
+            raise NotSeen(f"The run did not end as it should: {self.card()['text']} | the last card: {last}")
+        if title == "Waiting for a person" and not self.course.decision:
             raise NotSeen(f"The run waits for a person: {self.card()['text']}")
-        return title == "Done"
+        return title == self.course.end
 
     async def _quiet(self) -> None:
         """Wait until nothing is left to be told, and the crash, which may come after the end, has come or will not."""
@@ -298,7 +380,7 @@ class Judge:
     def __init__(self, incident: Incident) -> None:
         self.incident = incident
         self.world = incident.world
-        self.drill = incident.drill
+        self.course = incident.course
 
     async def judge(self, expected: list[str] | None) -> list[str]:
         """Everything that is not right, as sentences."""
@@ -313,10 +395,11 @@ class Judge:
 
     def _effects(self) -> Iterator[str]:
         had = {effect["operation"]: effect["count"] for effect in self.world.journal.effects(source="bot")}
-        if had != EFFECTS[self.drill.name]:
+        if had != self.course.effects:
             yield f"effects were {had}"
-        tried = len(self.world.journal.calls(source="bot", changing=True))
-        if tried != sum(EFFECTS[self.drill.name].values()):
+        sent = self.world.journal.calls(source="bot", changing=True)
+        tried = sum(call["fault"] != "access_denied" for call in sent)
+        if tried != sum(self.course.effects.values()):
             yield f"{tried} changing calls were sent"
 
     async def _database_effects(self) -> list[str]:
@@ -337,14 +420,18 @@ class Judge:
         count = sum(run in json.dumps(message.get("blocks", [])) for message in self.incident.cards())
         if count != 1:
             yield f"the run has {count} cards"
-        if len(self.incident.cards()) != 1 and "typed again" not in self.incident.passage.again:
+        wanted = 2 if self.course.changed or self.course.decision == "dr_fallback" else 1
+        if len(self.incident.cards()) != wanted and "typed again" not in self.incident.passage.again:
             yield f"{len(self.incident.cards())} messages stand in the channel"
         if not self.incident.card().get("pinned"):
             yield "the card is not pinned"
 
     def _timeline(self, shown: dict[str, Any]) -> Iterator[str]:
-        if shown["state"] != "done" or any(step["outcome"] not in ("done", "already done") for step in shown["steps"]):
-            yield f"`dr show` says {shown['state']}, {[step['outcome'] for step in shown['steps']]}"
+        outcomes = [step["outcome"] for step in shown["steps"]]
+        given_up = self.course.changed or self.course.decision not in ("", "dr_retry")
+        proven = given_up or all(outcome in ("done", "already done") for outcome in outcomes)
+        if shown["state"] != self.course.end.lower() or not proven:
+            yield f"`dr show` says {shown['state']}, {outcomes}"
         texts = [line["text"] for line in shown["timeline"]]
         said = [message["text"].partition(" ")[2] for message in self.incident.thread()]
         if texts != said:

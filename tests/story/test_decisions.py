@@ -84,6 +84,15 @@ async def test_skip_takes_a_reason_and_the_end_says_what_was_passed_over(inciden
     assert incident.effects() == []
 
 
+async def test_where_slack_does_not_open_the_form_the_person_is_told_to_press_again(incident: Incident) -> None:
+    run = await failed(incident)
+    incident.slack.faults.rate_limit("views.open")
+    assert "press Skip again" in await incident.refused("carol", run, "dr_skip")
+    assert incident.title(run) == "Waiting for a person"
+    await incident.click("carol", run, "dr_skip")
+    assert (await form_of(incident, "carol"))["callback_id"] == "dr_confirm"
+
+
 async def test_the_fallback_is_a_plan_of_its_own_that_another_person_must_approve(incident: Incident) -> None:
     run = await failed(incident)
     known = set(incident.ids())
@@ -159,7 +168,8 @@ async def test_a_stopped_run_proves_the_step_under_way_and_begins_no_other(incid
 async def test_stopping_a_run_that_waits_for_a_person_ends_it(incident: Incident) -> None:
     run = await failed(incident)
     await incident.type("carol", f"stop {run}")
-    assert await incident.ended(run) in ("Stopped", "Aborted")
+    assert await incident.ended(run) == "Aborted"
+    assert "<@U0CAROL> told the run to stop. It waits for a person, and ends here." in incident.thread(run)
     assert incident.effects() == []
 
 

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,12 +167,42 @@ async def test_a_line_is_told_once_and_the_timeline_keeps_its_order(store: Store
     assert lines[1:] == ["Step 1.1: Restart.", "Step 1.1 done: It runs.", "Over."]
 
 
+async def ask(store: Store, run: str) -> Click:
+    """Begin the run and let it ask; returns what the buttons of the question carry."""
+    await store.do(approvals.approve, store, await offer(store, run), "U0BOB", 1)
+    assert await store.ask(run, question_of(run, "n2"), "What now?") == ""
+    return Click(run_id=run, question="stage1-1", nonce="n2")
+
+
+def question_of(run: str, nonce: str) -> dict[str, Any]:
+    choices = ["retry", "abort"]
+    return {"id": f"{run}/stage1-1", "name": "stage1-1", "nonce": nonce, "choices": choices, "steps": ["1.1"]}
+
+
+async def test_a_question_that_is_asked_again_after_a_crash_keeps_its_buttons(store: Store, run: str) -> None:
+    asked = await ask(store, run)
+    await store.ask(run, question_of(run, "another"), "What now?")
+    await store.do(approvals.answer, store, asked, "U0CAROL", "retry", "")
+    await store.set_run(run, "end", "ok", "Over.", release=True, state="done", question=None)
+
+
+async def test_a_stop_answers_the_open_question_for_good(store: Store, run: str) -> None:
+    asked = await ask(store, run)
+    assert await store.do(approvals.ask_to_stop, store, run, "U0CAROL") == "stage1-1"
+    with pytest.raises(Refusal, match=r"<@U0CAROL> answered it at .*: abort"):
+        await store.do(approvals.answer, store, asked, "U0BOB", "retry", "")
+    await store.set_run(run, "end", "ok", "Over.", release=True, state="aborted", question=None)
+
+
+async def test_a_stop_after_an_answer_leaves_the_answer_as_it_is(store: Store, run: str) -> None:
+    await store.do(approvals.answer, store, await ask(store, run), "U0BOB", "retry", "")
+    assert await store.do(approvals.ask_to_stop, store, run, "U0CAROL") == ""
+    assert await store.ask(run, question_of(run, "n2"), "What now?") == "U0CAROL"
+    await store.set_run(run, "end", "ok", "Over.", release=True, state="stopped", question=None)
+
+
 async def test_a_question_takes_one_answer_and_names_who_gave_it(store: Store, run: str) -> None:
-    click = await offer(store, run)
-    await store.do(approvals.approve, store, click, "U0BOB", 1)
-    body = {"id": f"{run}/stage1-1", "name": "stage1-1", "nonce": "n2", "choices": ["retry", "abort"], "steps": ["1.1"]}
-    await store.set_run(run, "ask", "ask", "What now?", state="waiting", question=body)
-    asked = Click(run_id=run, question="stage1-1", nonce="n2")
+    asked = await ask(store, run)
     await store.do(approvals.answer, store, asked, "U0CAROL", "retry", "")
     with pytest.raises(Refusal, match=r"<@U0CAROL> answered it at .*: retry"):
         await store.do(approvals.answer, store, asked, "U0BOB", "abort", "")
