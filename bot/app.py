@@ -14,6 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
 from bot.inbox import Inbox
+from bot.mrkdwn import escape
 from bot.settings import Settings
 from bot.store import Item, Store
 from commands.scenario import BadCommand, Request, help_text, parse
@@ -65,13 +66,13 @@ class App:
             text = str(body.get("text") or "").strip()
             request = parse(text)
         except (BadCommand, Malformed) as error:
-            await ack(str(error))
+            await ack(escape(str(error)))
             return
         answer = await self._at_once(request)
         if answer is None:
             await self._inbox.record(_item(f"command/{trigger}", "command", person, channel, {"text": text}))
             answer = self._heard(request)
-        await ack(answer)
+        await ack(escape(answer))
 
     async def _at_once(self, request: Request) -> str | None:
         """The answer to a question that needs no work; None for a command that does."""

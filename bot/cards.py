@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from actions.base import Json, Level
+from bot.mrkdwn import cut, escape, shown
 from bot.store import Offer, Run, Story
 
 Block = dict[str, Any]
@@ -49,12 +50,12 @@ TITLES = {
 def render(story: Story, rto_minutes: int, needed: int) -> tuple[str, list[Block]]:
     """A plan's card as it stands: the short text for notifications, and the blocks."""
     text, blocks = _plan_card(story, needed) if story.run is None else _run_card(story, story.run, rto_minutes)
-    return _cut(text, 2900), _fit(blocks)
+    return shown(text, 2900), _fit(blocks)
 
 
 def reply(mark: str, text: str) -> str:
     """A line of the timeline as it stands in the thread."""
-    return _cut(f"{MARKS.get(mark, '')} {text}".strip(), 3000)
+    return shown(f"{MARKS.get(mark, '')} {text}".strip(), 3000)
 
 
 def story_text(story: Story) -> str:
@@ -62,7 +63,7 @@ def story_text(story: Story) -> str:
     state = story.run.state if story.run else story.offer.status
     lines = [f"*{story.offer.id}* `/dr {story.offer.plan.scenario}`: {state}. {story.run.says if story.run else ''}".strip()]
     lines += [f"{_clock(line.at)} {reply(line.mark, line.text)}" for line in story.timeline[-40:]]
-    return _cut("\n".join(lines), 3500)
+    return shown("\n".join(lines), 3500)
 
 
 def runs_text(stories: list[Story]) -> str:
@@ -70,11 +71,11 @@ def runs_text(stories: list[Story]) -> str:
     if not stories:
         return "There was no run yet. `/dr help` lists what can be asked for."
     lines = [
-        f"• *{s.run.id}* `/dr {s.offer.plan.scenario}`: {s.run.state}, began {_stamp(s.run.began)}. {_cut(s.run.says, 200)}"
+        f"• *{s.run.id}* `/dr {s.offer.plan.scenario}`: {s.run.state}, began {_stamp(s.run.began)}. {shown(s.run.says, 200)}"
         for s in stories
         if s.run
     ]
-    return _cut("\n".join(lines), 3500)
+    return shown("\n".join(lines), 3500)
 
 
 def reason_form(value: str, channel: str) -> Json:
@@ -142,7 +143,7 @@ def _asked(offer: Offer) -> Block:
 
 def _findings(offer: Offer) -> Block:
     lines = [
-        f"{LEVELS[f.level]} {f.says}" + (f"\n      _{_cut(f.evidence, 200)}_" if f.evidence else "") for f in offer.plan.findings
+        f"{LEVELS[f.level]} {f.says}" + (f"\n      _{shown(f.evidence, 200)}_" if f.evidence else "") for f in offer.plan.findings
     ]
     return _section("*What I found*\n" + ("\n".join(lines) or "Nothing beyond what the steps say."))
 
@@ -158,7 +159,9 @@ def _steps(story: Story) -> list[Block]:
         state = states.get(step_id)
         mark = STATES[state.state if state else ""]
         says = f"\n      {state.says}" if state and state.says else ""
-        lines.append(f"{mark} *{step_id} {_cut(step.title, 200)}*\n      `{_cut(step.command(), 400)}`{_cut(says, 500)}")
+        lines.append(
+            escape(f"{mark} *{step_id} {shown(step.title, 200)}*\n      `{shown(step.command(), 400)}`{shown(says, 500)}")
+        )
     return [_section(chunk) for chunk in _chunks(lines, 2900)[:10]]
 
 
@@ -175,10 +178,10 @@ def _run_card(story: Story, run: Run, rto_minutes: int) -> tuple[str, list[Block
         {
             "type": "section",
             "fields": [
-                _mrkdwn(f"*Target*\n{_cut(offer.plan.target, 300)}"),
-                _mrkdwn(f"*Clock*\n{_elapsed(story, run)} of {rto_minutes} min (RTO), since it was asked for"),
-                _mrkdwn(f"*Asked for by*\n<@{offer.requested_by}>"),
-                _mrkdwn(f"*Approved by*\n{approved}"),
+                _field(f"*Target*\n{shown(offer.plan.target, 300)}"),
+                _field(f"*Clock*\n{_elapsed(story, run)} of {rto_minutes} min (RTO), since it was asked for"),
+                _field(f"*Asked for by*\n<@{offer.requested_by}>"),
+                _field(f"*Approved by*\n{approved}"),
             ],
         },
         *([_section(f"*{run.says}*")] if run.says else []),
@@ -221,20 +224,24 @@ def _fit(blocks: list[Block]) -> list[Block]:
     texts = [block["text"] for block in blocks if block["type"] == "section" and "text" in block]
     while len(json.dumps(blocks, ensure_ascii=False)) > MOST_CHARACTERS:
         longest = max(texts, key=lambda text: len(text["text"]))
-        longest["text"] = _cut(longest["text"], len(longest["text"]) * 3 // 4)
+        longest["text"] = shown(longest["text"], len(longest["text"]) * 3 // 4)
     return blocks
 
 
 def _header(text: str) -> Block:
-    return {"type": "header", "text": _plain(_cut(text, 150))}
+    return {"type": "header", "text": _plain(cut(text, 150))}
 
 
 def _section(text: str) -> Block:
-    return {"type": "section", "text": _mrkdwn(_cut(text, 2950))}
+    return {"type": "section", "text": _mrkdwn(text, 2950)}
+
+
+def _field(text: str) -> Block:
+    return _mrkdwn(text, 1950)
 
 
 def _context(text: str) -> Block:
-    return {"type": "context", "elements": [_mrkdwn(_cut(text, 1900))]}
+    return {"type": "context", "elements": [_mrkdwn(text, 1900)]}
 
 
 def _actions(*buttons: Block) -> Block:
@@ -247,19 +254,15 @@ def _button(action_id: str, label: str, value: str, *, style: str | None = None,
 
 
 def _confirm(title: str, text: str, label: str) -> Block:
-    return {"title": _plain(title), "text": _plain(_cut(text, 290)), "confirm": _plain(label), "deny": _plain("Go back")}
+    return {"title": _plain(title), "text": _plain(cut(text, 290)), "confirm": _plain(label), "deny": _plain("Go back")}
 
 
 def _plain(text: str) -> Block:
     return {"type": "plain_text", "text": _UNPRINTABLE.sub(" ", text), "emoji": True}
 
 
-def _mrkdwn(text: str) -> Block:
-    return {"type": "mrkdwn", "text": _UNPRINTABLE.sub(" ", text)}
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 20].rstrip() + " … (cut short)"
+def _mrkdwn(text: str, most: int) -> Block:
+    return {"type": "mrkdwn", "text": shown(_UNPRINTABLE.sub(" ", text), most)}
 
 
 def _chunks(lines: list[str], most: int) -> list[str]:

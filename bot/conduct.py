@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +26,11 @@ from actions.base import (
     unknown,
 )
 from actions.world import World
+from bot.approvals import clock
 from bot.store import Store
 
 log = structlog.get_logger(__name__)
+LATE_SECONDS = 5 * 60.0  # how long what people approved may wait for a bot that was away
 GRACE_SECONDS = 60.0  # local seconds beyond a step's own deadline, after which it is given up as a defect
 
 
@@ -63,7 +66,11 @@ class Conduct:
         return await self._bounded(check, check.look(self.world))
 
     async def act(self, run_id: str, step: str, attempt: int, action: Action) -> Applied:
-        """Have the effect once. What a crash or an earlier attempt may have done already is read back before anything is sent."""
+        """Have the effect once. What a crash or an earlier attempt may have done already is read back before anything is sent.
+
+        Nothing is sent where the attempt began long ago, because the bot was away: an approval does not keep.
+        """
+        late = _late(await self.store.began(run_id, step, attempt))
         earlier = await self.store.first_facts(run_id, step)
         if earlier is not None:
             proof = await self.read_back(action, earlier)
@@ -71,6 +78,8 @@ class Conduct:
                 return Applied(facts=earlier, receipt=proof.receipt, says=f"An earlier try had worked: {proof.says}", again=True)
             if proof.verdict is Verdict.UNKNOWN:
                 return Applied(outcome=unknown(f"{proof.says} I do not repeat it by myself."))
+        if late:
+            return Applied(outcome=failed(late))
         facts, outcome = await self.observe(action)
         if outcome:
             return Applied(outcome=outcome)
@@ -158,6 +167,13 @@ def outcome_from(stored: dict[str, Any]) -> Outcome:
 def skipped(person: str, reason: str) -> Outcome:
     """A step that a person passed over."""
     return Outcome(result=Result.SKIPPED, says=f"<@{person}> passed it over, because: {reason or 'no reason was given'}.")
+
+
+def _late(began: float | None) -> str:
+    """Why an attempt may not send anything any more; "" where it may. In a process that lives it acts as soon as it begins."""
+    if began is None or time.time() - began <= LATE_SECONDS:
+        return ""
+    return f"This began at {clock(began)} and I was away since, so I do not do it by myself any more. Nothing was done."
 
 
 def _log_defect(error: Exception, step: Step) -> None:

@@ -18,6 +18,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from sqlalchemy import Connection, and_, or_, select, update
 
 from bot import cards
+from bot.mrkdwn import escape
 from bot.settings import Settings
 from bot.store import ENDS, Store
 from bot.tables import outbox, plans, runs
@@ -86,7 +87,7 @@ class Outbox:
     async def _deliver(self, row: Any) -> None:
         """Bring one row one step on: settle a message in flight, post it, edit it, or pin it."""
         if row["kind"] == "ephemeral":
-            await self._slack.chat_postEphemeral(channel=row["channel"], user=row["person"], text=row["text"])
+            await self._slack.chat_postEphemeral(channel=row["channel"], user=row["person"], text=escape(row["text"]))
             await self._mark(row, sent_rev=row["rev"])
         elif row["ts"] and row["sent_rev"] == row["rev"]:
             await self._pin(row)

@@ -19,7 +19,7 @@ from sqlalchemy import update
 
 from actions.base import Action, Check, Json, Step
 from bot.approvals import STOPPED, clock
-from bot.conduct import Applied, Conduct, outcome_from, outcome_json, skipped
+from bot.conduct import LATE_SECONDS, Applied, Conduct, outcome_from, outcome_json, skipped
 from bot.planner import Planner, plan_id
 from bot.store import Store
 from bot.tables import plans
@@ -28,7 +28,6 @@ from commands.plan import Plan, changes
 log = structlog.get_logger(__name__)
 ENGINE_VERSION = "1"  # pinned, so that a deploy between crash and resume strands no run; raise it only with a migration
 ANSWER_SECONDS = 24 * 3600.0
-LATE_SECONDS = 5 * 60.0  # how long after a plan's expiry an approved run may still begin
 RESULT_SECONDS = 0.1  # how often a run asks for the result of a step that was resumed beside it
 
 

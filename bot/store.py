@@ -267,6 +267,11 @@ class Store:
         query = select(intents.c.facts).where(intents.c.run_id == run_id, intents.c.step == step).order_by(intents.c.attempt)
         return await self.do(lambda c: c.execute(query.limit(1)).scalar())
 
+    async def began(self, run_id: str, step: str, attempt: int) -> float | None:
+        """When an attempt at a step began; None where that is not on record."""
+        query = select(timeline.c.at).where(timeline.c.run_id == run_id, timeline.c.key == f"{run_id}/{step}#{attempt}:begin")
+        return await self.do(lambda c: c.execute(query).scalar())
+
     def tell(self, connection: Connection, run_id: str, key: str, mark: str, text: str) -> None:
         """Add a line to the timeline, once; order its reply in the thread and a new revision of the card."""
         if not self.insert_once(connection, timeline, run_id=run_id, key=f"{run_id}/{key}", mark=mark, text=text, at=time.time()):

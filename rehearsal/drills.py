@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import re
 import time
@@ -189,7 +190,7 @@ class Rehearsed:
             self.report.witness = self.world.witness.report()
         self.report.run = await self._dr("show", card["run"], "--json") or {}
         replies = self.slack.messages("incident", card["ts"])
-        self.report.timeline = [{"at": _iso(m["ts"]), "text": m["text"]} for m in replies if m["ts"] != card["ts"]]
+        self.report.timeline = [{"at": _iso(m["ts"]), "text": html.unescape(m["text"])} for m in replies if m["ts"] != card["ts"]]
         self.report.effects = [dict(e) for e in self.world.journal.effects(source="bot")] + self._database_effects()
 
     def _database_effects(self) -> list[dict[str, Any]]:
@@ -215,7 +216,9 @@ class Rehearsed:
                 return message
             if message["text"].startswith("Plan ") and "cannot be approved" in json.dumps(message.get("blocks", [])):
                 raise DrillFailed(f"The plan cannot be approved: {message['text']}")
-        refusals = [e["text"] for e in self.slack.ephemerals(self.report.requested_by) if "Nothing was done" in e["text"]]
+        refusals = [
+            html.unescape(e["text"]) for e in self.slack.ephemerals(self.report.requested_by) if "Nothing was done" in e["text"]
+        ]
         if refusals:
             raise DrillFailed(f"The bot refused: {refusals[-1]}")
         return None

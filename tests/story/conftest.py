@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import html
 import json
 import re
 import shutil
@@ -121,7 +122,7 @@ class Incident:
         sentences: list[str] = []
         yield sentences
         await until(lambda: len(self.slack.ephemerals(person)) >= before + count)
-        sentences += [m["text"] for m in self.slack.ephemerals(person)[before:]]
+        sentences += [html.unescape(m["text"]) for m in self.slack.ephemerals(person)[before:]]
 
     async def approved(self, requester: str = "alice", approver: str = "bob", text: str = RESTART) -> str:
         """Ask for a plan and approve it; returns the run's id without waiting for anything else."""
@@ -159,7 +160,8 @@ class Incident:
     def thread(self, run: str) -> list[str]:
         """The timeline as it stands in the thread, without its marks."""
         ts = self.card(run)["ts"]
-        return [re.sub(r"^:\w+: ", "", m["text"]) for m in self.slack.messages("incident", ts) if m["ts"] != ts]
+        replies = [html.unescape(m["text"]) for m in self.slack.messages("incident", ts) if m["ts"] != ts]
+        return [re.sub(r"^:\w+: ", "", text) for text in replies]
 
     async def ended(self, run: str, timeout: float = 30.0) -> str:
         """Wait until the run is over and its end is told; returns how it ended."""

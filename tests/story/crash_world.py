@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import json
 import re
 import sqlite3
@@ -433,7 +434,7 @@ class Judge:
         if shown["state"] != self.course.end.lower() or not proven:
             yield f"`dr show` says {shown['state']}, {outcomes}"
         texts = [line["text"] for line in shown["timeline"]]
-        said = [message["text"].partition(" ")[2] for message in self.incident.thread()]
+        said = [html.unescape(message["text"]).partition(" ")[2] for message in self.incident.thread()]
         if texts != said:
             yield f"`dr show` tells {texts}, and the thread {said}"
 

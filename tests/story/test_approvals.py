@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
@@ -40,6 +41,14 @@ async def test_an_approved_plan_is_carried_out_once_and_its_card_is_pinned(incid
     assert "<@U0ALICE>" in incident.says(run)
     assert "<@U0BOB>" in incident.says(run)
     assert incident.buttons(run) == []
+
+
+async def test_what_a_log_line_says_is_shown_as_it_is_and_wakes_nobody(incident: Incident) -> None:
+    line = "ERROR <!channel> see <https://evil.example|the runbook>, it is a <class 'ValueError'>"
+    incident.world.logs.put("us-west-2", "/ecs/shielda-control-plane", "control-plane/1", line)
+    run = await incident.plan("alice")
+    assert "<!channel>" not in incident.says(run)
+    assert html.escape(line, quote=False) in incident.says(run)
 
 
 async def test_ten_clicks_at_once_are_one_approval_and_nine_sentences_about_it(incident: Incident) -> None:
@@ -224,6 +233,37 @@ async def test_a_run_that_did_not_begin_before_the_bot_was_away_for_long_needs_a
     await incident.click("bob", again, "dr_approve")
     assert await incident.ended(again) == "Done"
     assert incident.effects() == ONCE
+
+
+async def test_a_change_that_was_not_sent_before_the_bot_was_away_for_long_needs_a_person(incident: Incident) -> None:
+    run = await hours_after_a_crash_in_the_change(incident, "hang")
+    await incident.waiting(run)
+    assert any("Step 1.1 failed" in line and "I was away since" in line for line in incident.thread(run))
+    assert incident.effects() == []
+    await incident.click("bob", run, "dr_retry")
+    assert await incident.ended(run) == "Done"
+    assert incident.effects() == ONCE
+
+
+async def test_a_change_that_was_sent_before_the_bot_was_away_for_long_is_followed_to_its_end(incident: Incident) -> None:
+    run = await hours_after_a_crash_in_the_change(incident, "slow")
+    assert await incident.ended(run) == "Done"
+    assert any("Step 1.1 already done: An earlier try had worked" in line for line in incident.thread(run))
+    assert incident.effects() == ONCE
+
+
+async def hours_after_a_crash_in_the_change(incident: Incident, fault: str) -> str:
+    """A run whose bot was killed while AWS had its request, and is back four hours later; "slow" requests have their effect."""
+    run = await incident.plan("alice")
+    rule = incident.world.aws_faults.put(fault, operation="UpdateService", seconds=1.0)
+    await incident.click("bob", run, "dr_approve")
+    await until(lambda: rule.times == 0)
+    await incident.world.kill_bot()
+    await asyncio.sleep(1.0 if fault == "slow" else 0)
+    with contextlib.closing(sqlite3.connect(incident.world.room / "state.sqlite")) as state, state:
+        state.execute("UPDATE dr_timeline SET at = at - 4 * 3600 WHERE key = ?", [f"{run}/1.1#1:begin"])
+    await incident.world.start_bot()
+    return run
 
 
 # One run per target ---------------------------------------------------------------------------------------------------

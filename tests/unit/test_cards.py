@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -19,7 +20,12 @@ from rehearsal.slack import blocks as slack
 
 MOST_CHARACTERS = 10_000
 short = st.text(min_size=1, max_size=20)
-long = st.text(max_size=60) | st.builds(lambda text, times: text * times, st.text(min_size=1, max_size=9), st.integers(1, 700))
+foreign = st.just("<!channel> read <https://evil.example|this> & <class 'ValueError'>")
+long = (
+    foreign
+    | st.text(max_size=60)
+    | st.builds(lambda text, times: text * times, st.text(min_size=1, max_size=9), st.integers(1, 700))
+)
 people = st.sampled_from(["U0ALICE", "U0BOB", "U0CAROL"])
 moments = st.floats(min_value=1_736_937_000, max_value=1_900_000_000)
 restarts = st.builds(ForceNewDeployment, cluster=long, service=long, region=short)
@@ -106,6 +112,26 @@ def test_the_card_of_any_story_is_within_slacks_limits_and_keeps_its_id(story: S
     assert 0 < len(text) <= 3000
     accepted(blocks)
     assert "`abcdefgh`" in json.dumps(blocks)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)
+@given(stories())
+def test_what_comes_from_elsewhere_pings_nobody_and_links_nowhere(story: Story) -> None:
+    text, blocks = cards.render(story, 30, 1)
+    replies = [cards.reply(line.mark, line.text) for line in story.timeline]
+    for said in (text, cards.story_text(story), cards.runs_text([story]), *replies, *marked_up(blocks)):
+        for markup in re.findall(r"<[^<>]*>", said):
+            assert re.match(r"<(@U0[A-Z]+|!date\^\d+\^.*)>$", markup)
+
+
+def marked_up(part: Any) -> list[str]:
+    """Every text that Slack reads as mrkdwn."""
+    if isinstance(part, list):
+        return [text for each in part for text in marked_up(each)]
+    if not isinstance(part, dict):
+        return []
+    own = [part["text"]] if part.get("type") == "mrkdwn" else []
+    return own + [text for each in part.values() for text in marked_up(each)]
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)

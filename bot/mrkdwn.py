@@ -1,0 +1,36 @@
+"""Slack's text markup: what comes from elsewhere is shown as it is; only our own mentions, channels and moments are markup.
+
+A log line with `<!channel>` in it must wake nobody, and one with `<class 'ValueError'>` must not vanish:
+https://docs.slack.dev/messaging/formatting-message-text#escaping
+"""
+
+from __future__ import annotations
+
+import re
+
+CUT = " … (cut short)"
+ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_OURS = re.compile(r"(<(?:@[UW][A-Z0-9]+|#[CG][A-Z0-9]+|!date\^\d+\^\{time_secs\}\|[^<>|]+)>)")
+_SPECIAL = re.compile(r"&(?!(?:amp|lt|gt);)|[<>]")
+_TORN = re.compile(r"(?:&[a-z]*|<[^<>]*)$")
+
+
+def escape(text: str) -> str:
+    """The text as mrkdwn; what is escaped already stays as it is, for so does Slack deliver what people type."""
+    parts = _OURS.split(text)
+    return "".join(part if number % 2 else _SPECIAL.sub(_entity, part) for number, part in enumerate(parts))
+
+
+def shown(text: str, most: int) -> str:
+    """The text as mrkdwn of at most `most` characters, never cut within an entity or a mention."""
+    marked = escape(text)
+    return marked if len(marked) <= most else _TORN.sub("", marked[: most - len(CUT)]).rstrip() + CUT
+
+
+def cut(text: str, most: int) -> str:
+    """Plain text of at most `most` characters."""
+    return text if len(text) <= most else text[: most - len(CUT)].rstrip() + CUT
+
+
+def _entity(found: re.Match[str]) -> str:
+    return ENTITIES[found[0]]
