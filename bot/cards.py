@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from actions.base import Json, Level
-from bot.mrkdwn import cut, escape, shown
+from bot.mrkdwn import cut, shown
 from bot.store import Offer, Run, Story
 
 Block = dict[str, Any]
@@ -159,9 +159,7 @@ def _steps(story: Story) -> list[Block]:
         state = states.get(step_id)
         mark = STATES[state.state if state else ""]
         says = f"\n      {state.says}" if state and state.says else ""
-        lines.append(
-            escape(f"{mark} *{step_id} {shown(step.title, 200)}*\n      `{shown(step.command(), 400)}`{shown(says, 500)}")
-        )
+        lines.append(f"{mark} *{step_id} {shown(step.title, 200)}*\n      `{shown(step.command(), 400)}`{shown(says, 500)}")
     return [_section(chunk) for chunk in _chunks(lines, 2900)[:10]]
 
 

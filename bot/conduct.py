@@ -173,7 +173,10 @@ def _late(began: float | None) -> str:
     """Why an attempt may not send anything any more; "" where it may. In a process that lives it acts as soon as it begins."""
     if began is None or time.time() - began <= LATE_SECONDS:
         return ""
-    return f"This began at {clock(began)} and I was away since, so I do not do it by myself any more. Nothing was done."
+    return (
+        f"This began at {clock(began)}, more than {LATE_SECONDS / 60:.0f} min ago, and I was away since. Nothing was done, "
+        "and on an approval that old I do nothing by myself: press Retry to have it done now."
+    )
 
 
 def _log_defect(error: Exception, step: Step) -> None:

@@ -18,7 +18,9 @@ _TORN = re.compile(r"(?:&[a-z]*|<[^<>]*)$")
 def escape(text: str) -> str:
     """The text as mrkdwn; what is escaped already stays as it is, for so does Slack deliver what people type."""
     parts = _OURS.split(text)
-    return "".join(part if number % 2 else _SPECIAL.sub(_entity, part) for number, part in enumerate(parts))
+    return "".join(
+        part if number % 2 else _SPECIAL.sub(lambda found: ENTITIES[found[0]], part) for number, part in enumerate(parts)
+    )
 
 
 def shown(text: str, most: int) -> str:
@@ -30,7 +32,3 @@ def shown(text: str, most: int) -> str:
 def cut(text: str, most: int) -> str:
     """Plain text of at most `most` characters."""
     return text if len(text) <= most else text[: most - len(CUT)].rstrip() + CUT
-
-
-def _entity(found: re.Match[str]) -> str:
-    return ENTITIES[found[0]]

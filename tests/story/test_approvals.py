@@ -45,7 +45,8 @@ async def test_an_approved_plan_is_carried_out_once_and_its_card_is_pinned(incid
 
 async def test_what_a_log_line_says_is_shown_as_it_is_and_wakes_nobody(incident: Incident) -> None:
     line = "ERROR <!channel> see <https://evil.example|the runbook>, it is a <class 'ValueError'>"
-    incident.world.logs.put("us-west-2", "/ecs/shielda-control-plane", "control-plane/1", line)
+    for _ in range(3):  # the plan shows the three newest, which may be a restarted task's own
+        incident.world.logs.put("us-west-2", "/ecs/shielda-control-plane", "control-plane/1", line)
     run = await incident.plan("alice")
     assert "<!channel>" not in incident.says(run)
     assert html.escape(line, quote=False) in incident.says(run)

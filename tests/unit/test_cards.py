@@ -116,7 +116,7 @@ def test_the_card_of_any_story_is_within_slacks_limits_and_keeps_its_id(story: S
 
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)
 @given(stories())
-def test_what_comes_from_elsewhere_pings_nobody_and_links_nowhere(story: Story) -> None:
+def test_what_comes_from_elsewhere_calls_no_channel_and_hides_no_link(story: Story) -> None:
     text, blocks = cards.render(story, 30, 1)
     replies = [cards.reply(line.mark, line.text) for line in story.timeline]
     for said in (text, cards.story_text(story), cards.runs_text([story]), *replies, *marked_up(blocks)):
