@@ -27,7 +27,9 @@ class ActionError(Exception):
 
 
 class Unreachable(ActionError):
-    """A source did not answer a question; nothing was changed."""
+    """A source did not answer a question; nothing was changed. `final`: it refused to, and asking again would not help."""
+
+    final: bool = False
 
 
 class Refused(ActionError):

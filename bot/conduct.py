@@ -21,6 +21,7 @@ from actions.base import (
     Result,
     Step,
     Uncertain,
+    Unreachable,
     Verdict,
     failed,
     unknown,
@@ -31,6 +32,8 @@ from bot.store import Store
 
 log = structlog.get_logger(__name__)
 LATE_SECONDS = 5 * 60.0  # how long what people approved may wait for a bot that was away
+ASKING_SHARE = 0.1  # of a step's time limit: how long its first questions are asked again before the step fails
+ASKING_LEAST = 3.0  # local seconds of that: in a rehearsal, too, a proxy's trouble takes its time to pass
 GRACE_SECONDS = 60.0  # local seconds beyond a step's own deadline, after which it is given up as a defect
 
 
@@ -86,10 +89,10 @@ class Conduct:
         return await self._send(action, await self.store.record_intent(run_id, step, attempt, facts))
 
     async def observe(self, action: Action) -> tuple[Facts, Outcome | None]:
-        """The facts before the effect, and an outcome where the step must not go on."""
+        """The facts before the effect, and an outcome if the step must not go on."""
         try:
             async with asyncio.timeout(self._patience(action)):
-                facts = await action.observe(self.world)
+                facts = await self._ask(action)
         except Exception as error:
             _log_defect(error, action)
             return {}, failed(f"{_sentence(error)} Nothing was done, because the state before could not be read.")
@@ -97,6 +100,19 @@ class Conduct:
         if finding.level is Level.STOP:
             return facts, failed(f"{finding.says} Nothing was done.")
         return facts, None
+
+    async def _ask(self, action: Action) -> Facts:
+        """The facts. A question that gets no answer is asked again, with growing pauses, for a tenth of the step's time limit."""
+        asked, unanswered = 0, Unreachable("Nobody was asked.")
+        async for passed in self.world.ticks(timeout=action.timeout * ASKING_SHARE, at_least=ASKING_LEAST):
+            asked += 1
+            try:
+                return await action.observe(self.world)
+            except (Unreachable, TimeoutError) as error:
+                if isinstance(error, Unreachable) and error.final:
+                    raise
+                unanswered = Unreachable(f"{_sentence(error)} I asked {asked} times in {passed:.0f} s.")
+        raise unanswered
 
     async def verify(self, action: Action, applied: Applied) -> Outcome:
         """Follow the effect to its goal."""
@@ -127,7 +143,7 @@ class Conduct:
         try:
             return Applied(facts=facts, receipt=await action.apply(self.world, facts))
         except Refused as error:
-            return Applied(outcome=failed(f"{error} The effect did not happen."))
+            return Applied(outcome=failed(f"{error} Nothing changed."))
         except Uncertain as error:
             lost = str(error)
         except Exception as error:  # nobody knows, so it is read back like a lost answer
@@ -135,11 +151,11 @@ class Conduct:
             lost = _sentence(error)
         proof = await self.read_back(action, facts)
         if proof.verdict is Verdict.DONE:
-            says = f"The answer was lost ({lost}); reading back showed: {proof.says}"
+            says = f"{lost} Reading back shows that it happened: {proof.says}"
             return Applied(facts=facts, receipt=proof.receipt, says=says)
         if proof.verdict is Verdict.NOT_DONE:
-            return Applied(outcome=failed(f"{lost} Reading back showed that it did not happen: {proof.says}"))
-        return Applied(outcome=unknown(f"{lost} {proof.says} Whether it happened, nobody can say yet."))
+            return Applied(outcome=failed(f"{lost} Reading back shows: {proof.says}"))
+        return Applied(outcome=unknown(f"{lost} We can't tell yet whether it happened: {proof.says}"))
 
     async def _bounded(self, step: Step, looking: Any) -> Outcome:
         try:

@@ -14,19 +14,28 @@ from actions.base import Json, Refused, Unreachable
 
 
 class AwsUnreachable(Unreachable):
-    """AWS did not answer a question, or refused to. `code` is its error code, "" where no answer arrived at all."""
+    """AWS did not answer a question, or refused to. `code` is its error code, "" if no answer of AWS's arrived at all."""
 
-    def __init__(self, says: str, *, code: str = "") -> None:
+    def __init__(self, says: str, *, code: str = "", final: bool = False) -> None:
         super().__init__(says)
         self.code = code
+        self.final = final
 
 
 class AwsRefused(Refused):
-    """A change that provably did not happen. `code` is AWS's error code, "" where the request was not sent."""
+    """A change that provably did not happen. `code` is AWS's error code, "" if the request was not sent."""
 
     def __init__(self, says: str, *, code: str = "") -> None:
         super().__init__(says)
         self.code = code
+
+
+PROVIDERS = {
+    "cloudwatch": "CloudWatch",
+    "logs": "CloudWatch Logs",
+    "route53": "Route 53",
+    "secretsmanager": "Secrets Manager",
+}  # where upper case isn't the name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +56,11 @@ class Call:
         return str(xform_name(self.operation))
 
     @property
+    def provider(self) -> str:
+        """The service as a person calls it: "RDS"."""
+        return PROVIDERS.get(self.service, self.service.upper())
+
+    @property
     def permission(self) -> str:
         """The IAM action the call needs: "ecs:UpdateService"."""
         return f"{self.service}:{self.operation}"
@@ -64,7 +78,7 @@ class Call:
         return shlex.join([*words, "--region", self.region])
 
     def __str__(self) -> str:
-        return f"{self.service} {self.operation} in {self.region}"
+        return f"{self.operation} in {self.region}"
 
 
 def _option(name: str, value: Json) -> Iterator[str]:

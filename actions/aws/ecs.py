@@ -204,7 +204,7 @@ class RollBack(_Deploy, kind="ecs.roll_back"):
             service = await describe_service(world, self.cluster, self.service, self.region)
         except Unreachable as error:
             return Proof(verdict=Verdict.UNKNOWN, says=str(error))
-        return judge_rollback(self.task_definition, service)
+        return judge_rollback(self.task_definition, facts, service)
 
 
 def judge_restart(facts: Mapping[str, Any], deployments: Sequence[Deployment], listed: Sequence[Rollout] | None) -> Proof:
@@ -220,18 +220,24 @@ def judge_restart(facts: Mapping[str, Any], deployments: Sequence[Deployment], l
     if new and new[0].revision != facts["revision"]:
         says = f"Deployment {new[0].id} of {new[0].revision} began, and a restart deploys {facts['revision']}: another person's."
         return Proof(verdict=Verdict.UNKNOWN, says=says)
+    if not begun and not deployments:
+        return Proof(verdict=Verdict.UNKNOWN, says="ECS shows no deployment of the service any more.")
     if not begun:
-        return Proof(verdict=Verdict.NOT_DONE, says=f"No deployment began since {facts['t0']}.")
+        return Proof(verdict=Verdict.NOT_DONE, says=f"Nothing changed: no deployment began since {facts['t0']}.")
     receipt = {"deployment": new[0].id if new else "", "rollout": fresh[0].arn if fresh else ""}
     return Proof(verdict=Verdict.DONE, says=f"Deployment {receipt['deployment'] or receipt['rollout']} began.", receipt=receipt)
 
 
-def judge_rollback(wanted: str, service: Service) -> Proof:
-    """Whether the service and its primary deployment are of the wanted revision."""
+def judge_rollback(wanted: str, facts: Mapping[str, Any], service: Service) -> Proof:
+    """Whether the service and its primary deployment are of the wanted revision. Not done only if all is as it was."""
     primary = service.primary
     if primary is not None and service.revision == wanted and primary.revision == wanted:
         return Proof(verdict=Verdict.DONE, says=f"The service deploys {wanted}.", receipt={"deployment": primary.id})
-    return Proof(verdict=Verdict.NOT_DONE, says=f"The service is still on {service.revision}.")
+    if primary is not None and primary.id == facts["primary"] and service.revision == facts["revision"]:
+        return Proof(verdict=Verdict.NOT_DONE, says=f"Nothing changed: the service is still on {service.revision}.")
+    now = f"on {service.revision}" if primary else service.status
+    says = f"The service was on {facts['revision']} and is {now}, by another deployment: ours may have been replaced by it."
+    return Proof(verdict=Verdict.UNKNOWN, says=says)
 
 
 def _is_new(deployment: Deployment, facts: Mapping[str, Any]) -> bool:

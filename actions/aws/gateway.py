@@ -3,18 +3,20 @@
     read, probe   -> Answer, or AwsUnreachable
     change        -> Answer, or AwsRefused (provably no effect), or Uncertain (read back before doing anything)
 
-The rules were measured: with botocore's own retries one lost answer of UpdateService started three deployments.
+The rules were measured: with botocore's own retries one lost answer of UpdateService started three deployments, and a proxy's
+page with HTTP 403 passed for a refusal by RDS. So a refusal counts only if it is AWS's own (answers.py), and "not sent" only
+if botocore had not begun to send.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import os
 import random
 import textwrap
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -28,6 +30,7 @@ from botocore import exceptions as aws
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
+from actions.aws.answers import NotAws, check, foreign, refuses, request_id, throttles
 from actions.aws.call import AwsRefused, AwsUnreachable, Call
 from actions.base import ActionError, Json, Uncertain
 from actions.site import Aws, is_loopback
@@ -37,30 +40,8 @@ log = structlog.get_logger()
 THREADS = 16
 LONGEST_SENTENCE = 500  # characters
 THROTTLED_ATTEMPTS = 5
-THROTTLED = frozenset(
-    {
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "TooManyRequestsException",
-        "RequestLimitExceeded",
-        "PriorRequestNotComplete",
-    }
-)
-NOT_SENT = (
-    aws.ParamValidationError,
-    aws.NoCredentialsError,
-    aws.PartialCredentialsError,
-    aws.CredentialRetrievalError,
-    aws.TokenRetrievalError,
-    aws.NoRegionError,
-    aws.UnknownServiceError,
-    aws.EndpointConnectionError,
-    aws.ConnectTimeoutError,
-    aws.ProxyConnectionError,
-)
+ASKED = 3  # times that a question is asked before a page that isn't AWS's is taken for no answer
+NOT_CONNECTED = (aws.EndpointConnectionError, aws.ConnectTimeoutError, aws.ProxyConnectionError)
 BASE: dict[str, Any] = {
     "connect_timeout": 2,
     "tcp_keepalive": True,
@@ -89,26 +70,51 @@ class Answer(dict[str, Any]):
         super().__init__({name: value for name, value in raw.items() if name != "ResponseMetadata"})
         metadata = raw.get("ResponseMetadata", {})
         date = metadata.get("HTTPHeaders", {}).get("date")
-        self.request_id: str = metadata.get("RequestId", "")
+        self.request_id = request_id(raw)
         self.server_time: datetime = parsedate_to_datetime(date) if date else datetime.now(UTC)
 
 
-class Gateway:
-    """Clients of AWS, cached by region, service and profile, on threads of their own."""
+class NotSent(Exception):
+    """The request provably never left: the message says why."""
 
-    def __init__(self, settings: Aws) -> None:
+
+class Wire(threading.local):
+    """How far this thread's request has come: whether botocore began to send it, and what came back, if it isn't AWS's."""
+
+    sent = False
+    foreign = ""
+
+    def begin(self) -> None:
+        """Nothing is sent yet."""
+        self.sent, self.foreign = False, ""
+
+    def note_sending(self, **_: Any) -> None:
+        """A handler of botocore's event "before-send"."""
+        self.sent = True
+
+    def note_answer(self, *, response_dict: dict[str, Any], **_: Any) -> None:
+        """A handler of botocore's event "before-parse"."""
+        self.foreign = foreign(response_dict["status_code"], response_dict["body"])
+
+
+class Gateway:
+    """Clients of AWS, cached by region, service and profile, on threads of their own. `profiles` has their deadlines."""
+
+    def __init__(self, settings: Aws, *, profiles: Mapping[str, Config] = PROFILES) -> None:
         self._settings = settings
+        self._profiles = profiles
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="aws")
         self._lock = threading.Lock()  # making a client is not thread-safe, using one is
         self._clients: dict[tuple[str, str, str], Any] = {}
+        self._wire = Wire()
 
     async def read(self, call: Call) -> Answer:
-        """Ask AWS; botocore repeats the question up to three times."""
-        return await self._ask(call, "read")
+        """Ask AWS; a question that gets no answer is repeated up to three times."""
+        return await self._ask(call, "read", ASKED)
 
     async def probe(self, call: Call) -> Answer:
         """Ask once and briefly: is this region there?"""
-        return await self._ask(call, "probe")
+        return await self._ask(call, "probe", 1)
 
     async def read_all(self, call: Call, items: str, *, token: str = "nextToken", at_most: int = 500) -> list[Any]:
         """The items of all pages, as far as `at_most`. `token` names the page token in request and answer."""
@@ -126,17 +132,16 @@ class Gateway:
         return found[:at_most]
 
     async def change(self, call: Call) -> Answer:
-        """Have an effect: one request. Only a throttled one, which provably did nothing, is sent again."""
+        """Have an effect: one request. It is sent again only if AWS itself says that it was throttled, so did nothing."""
         for attempt in range(1, THROTTLED_ATTEMPTS + 1):
             try:
                 answer = await self._send(call, "change")
             except AwsUnreachable as error:
-                raise AwsRefused(f"{error} The request was not sent.") from error
-            except Exception as error:  # also an answer that botocore stumbles over: the request was sent
-                code = error_code(error)
-                if code not in THROTTLED or attempt == THROTTLED_ATTEMPTS:
+                raise AwsRefused(f"{call.operation} was not sent. {error}") from error
+            except Exception as error:
+                if not _is_throttled(error) or attempt == THROTTLED_ATTEMPTS:
                     raise judge_change(call, error) from error
-                log.warning("aws_throttled", service=call.service, operation=call.operation, attempt=attempt, code=code)
+                log.warning("aws_throttled", operation=call.permission, attempt=attempt, code=error_code(error))
             else:
                 log.info("aws_changed", operation=call.permission, region=call.region, request_id=answer.request_id)
                 return answer
@@ -160,21 +165,36 @@ class Gateway:
             client.close()
         self._clients.clear()
 
-    async def _ask(self, call: Call, profile: str) -> Answer:
-        try:
-            return await self._send(call, profile)
-        except AwsUnreachable:
-            raise
-        except Exception as error:  # also an answer that botocore stumbles over: it is none
-            said = f"answered {call} with an error" if isinstance(error, aws.ClientError) else f"did not answer {call}"
-            raise AwsUnreachable(f"AWS {said}: {_sentence(error)}", code=error_code(error)) from error
+    async def _ask(self, call: Call, profile: str, attempts: int) -> Answer:
+        for attempt in range(1, attempts + 1):
+            try:
+                return await self._send(call, profile)
+            except AwsUnreachable:
+                raise
+            except NotAws as error:
+                log.warning("aws_answer_is_not_aws", operation=call.permission, attempt=attempt, says=str(error), why=error.why)
+                if attempt == attempts:
+                    raise judge_question(call, error) from error
+            except Exception as error:
+                raise judge_question(call, error) from error
+            await asyncio.sleep(random.uniform(0.2, 0.5) * 2**attempt / self._settings.speed)
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _send(self, call: Call, profile: str) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._blocking_send, call, profile)
 
     def _blocking_send(self, call: Call, profile: str) -> Answer:
+        """One call of botocore's. What it raises is its own error, `NotAws`, or `NotSent`."""
         client = self._client(call.region, call.service, profile)
-        return Answer(getattr(client, call.method)(**call.arguments))
+        self._wire.begin()
+        try:
+            return Answer(getattr(client, call.method)(**call.arguments))
+        except Exception as error:
+            if not self._wire.sent or isinstance(error, NOT_CONNECTED):
+                raise NotSent(_sentence(error)) from error
+            if self._wire.foreign and not isinstance(error, NotAws | aws.ClientError | aws.BotoCoreError):
+                raise NotAws(self._wire.foreign, repr(error)) from error  # botocore stumbled over it
+            raise
 
     def _client(self, region: str, service: str, profile: str) -> Any:
         key = (region, service, profile)
@@ -182,17 +202,19 @@ class Gateway:
             if key not in self._clients:
                 client = self._session.client(service, region_name=region, **self._options(region, profile))
                 self._fence(client.meta.endpoint_url, region)
-                client.meta.events.register("before-parse", _refuse_broken_json)
+                client.meta.events.register("before-send", self._wire.note_sending)
+                client.meta.events.register("before-parse", self._wire.note_answer)
+                client.meta.events.register("response-received", functools.partial(check, client.meta.service_model))
                 self._clients[key] = client
             return self._clients[key]
 
     def _options(self, region: str, profile: str) -> dict[str, Any]:
         if not self._settings.endpoints:
-            return {"config": PROFILES[profile]}
+            return {"config": self._profiles[profile]}
         url = self._settings.endpoints.get(region)
         if url is None:
             raise AwsUnreachable(f"This is a rehearsal, and [aws.endpoints] names no endpoint for region {region}.")
-        return {"config": PROFILES[profile].merge(Config(proxies={})), "endpoint_url": url, **REHEARSAL_KEYS}
+        return {"config": self._profiles[profile].merge(Config(proxies={})), "endpoint_url": url, **REHEARSAL_KEYS}
 
     def _fence(self, url: str, region: str) -> None:
         if is_loopback(url) != bool(self._settings.endpoints):
@@ -211,37 +233,47 @@ class Gateway:
         return boto3.Session(botocore_session=core)
 
 
-def _refuse_broken_json(response_dict: dict[str, Any], operation_model: Any, **_: Any) -> None:
-    """Raise ValueError where an answer is no JSON object but was cut off, say: botocore would take it for an empty one."""
-    is_json = operation_model.service_model.resolved_protocol == "json" and operation_model.output_shape
-    if is_json and response_dict["status_code"] < 300 and not isinstance(json.loads(response_dict["body"]), dict):
-        raise ValueError("The answer is no JSON object.")
-
-
 def error_code(error: Exception) -> str:
-    """AWS's error code; "" where no answer arrived."""
+    """AWS's error code; "" if no answer arrived."""
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, aws.ClientError) else ""
 
 
 def judge_change(call: Call, error: Exception) -> ActionError:
-    """Whether a change that raised `error` may have happened: refused only where it provably did not."""
-    if isinstance(error, NOT_SENT):
-        return AwsRefused(f"{call} was not sent: {_sentence(error)}")
+    """What is known of a change that raised `error`: refused only if it was not sent, or if AWS itself says so."""
+    if isinstance(error, NotSent):
+        return AwsRefused(f"{call.operation} was not sent to {call.provider} in {call.region}. {error}")
+    if isinstance(error, aws.ClientError) and refuses(error.response):
+        return AwsRefused(f"{call.provider} refused {call.operation}: {_sentence(error)}", code=error_code(error))
     if isinstance(error, aws.ClientError):
-        code, status = error_code(error), int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if code in THROTTLED or (400 <= status < 500 and status != 408 and not code.isdigit()):  # a number is not AWS's word
-            return AwsRefused(f"AWS refused {call}: {_sentence(error)}", code=code)
-    return Uncertain(f"{call} was sent and its answer is lost, so it may have happened: {_sentence(error)}")
+        return Uncertain(f"{call.operation} was sent, and {call.provider} answered with an error of its own: {_sentence(error)}")
+    return Uncertain(f"{call.operation} was sent, but {call.provider}'s answer was lost: {_sentence(error)}")
+
+
+def judge_question(call: Call, error: Exception) -> AwsUnreachable:
+    """Why a question that raised `error` has no answer; final if AWS itself refuses it."""
+    if isinstance(error, aws.ClientError):
+        final = refuses(error.response) and not throttles(error.response)
+        said = "refused" if final else "could not answer"
+        return AwsUnreachable(f"{call.provider} {said} {call}: {_sentence(error)}", code=error_code(error), final=final)
+    return AwsUnreachable(f"{call.provider} did not answer {call}: {_sentence(error)}")
+
+
+def _is_throttled(error: Exception) -> bool:
+    return isinstance(error, aws.ClientError) and throttles(error.response)
 
 
 def _sentence(error: Exception) -> str:
+    """The error in a person's words. Of a request that was sent, botocore tells the address and no more."""
     says = str(error)
     if isinstance(error, aws.ClientError):
-        said = error.response.get("Error", {})
-        code, message = said.get("Code", "unknown code"), said.get("Message", "no message")
-        says = f"HTTP {code} and no error of AWS's own" if code.isdigit() else f"{code}: {message}"
-    elif not isinstance(error, aws.BotoCoreError):
-        says = f"what came back cannot be read as an answer of AWS ({type(error).__name__})"
+        told = error.response.get("Error", {})
+        says = f"{told.get('Code') or 'no error code'}: {told.get('Message') or 'no message'}"
+    elif isinstance(error, aws.ReadTimeoutError):
+        says = "nothing came back in time"
+    elif isinstance(error, aws.ConnectionClosedError):
+        says = "the connection broke off"
+    elif not isinstance(error, aws.BotoCoreError | NotAws | NotSent):
+        says = f"unexpected error {error!r}"
     return textwrap.shorten(says, LONGEST_SENTENCE, placeholder=" ...").rstrip(".") + "."
 
 

@@ -241,7 +241,9 @@ def judge_failover(
     if instance is None or since is None:
         silent = "instance" if instance is None else "events"
         return Proof(verdict=Verdict.UNKNOWN, says=f"RDS does not tell about the {silent}, and nothing else shows a failover.")
-    return Proof(verdict=Verdict.NOT_DONE, says=f"{instance.name} is {instance.status} in {instance.zone}; no failover since.")
+    if instance.status != "available":
+        return Proof(verdict=Verdict.UNKNOWN, says=f"{instance.name} is {instance.status}; RDS lists no failover so far.")
+    return Proof(verdict=Verdict.NOT_DONE, says=f"Nothing changed: {instance.name} is available in {instance.zone}, no failover.")
 
 
 def _unfinished(facts: Mapping[str, Any], instance: Instance | None, since: Sequence[Event] | None) -> str:

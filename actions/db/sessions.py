@@ -119,7 +119,8 @@ def judge_sessions(recorded: Sequence[Mapping[str, Json]], alive: Sequence[Mappi
     idle = {(row["pid"], row["backend_start"], row["since"]) for row in recorded}
     left = [row for row in alive if (row["pid"], row["backend_start"], row["since"]) in idle]
     if left:
-        says = f"{len(left)} of {len(recorded)} sessions are still idle in their transaction ({_by_application(left)})."
+        ended = f"{len(recorded) - len(alive)} of {len(recorded)} sessions have ended"
+        says = f"{ended}, {len(left)} are still idle in their transaction ({_by_application(left)})."
         return Proof(verdict=Verdict.NOT_DONE, says=says)
     spared = f", {len(alive)} work again and were left alone" if alive else ""
     return Proof(verdict=Verdict.DONE, says=f"{len(recorded) - len(alive)} of {len(recorded)} sessions have ended{spared}.")

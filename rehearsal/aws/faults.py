@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
-Kind = Literal["throttle", "error500", "hang", "drop", "after_drop", "after_500", "access_denied", "slow", "region_down"]
-BEFORE: frozenset[str] = frozenset({"throttle", "error500", "hang", "drop", "access_denied", "slow", "region_down"})
-AFTER: frozenset[str] = frozenset({"after_drop", "after_500"})
+from rehearsal.aws.garbled import PAGES
+
+Before = Literal["throttle", "error500", "hang", "drop", "garbled", "access_denied", "slow", "region_down"]
+After = Literal["after_drop", "after_500", "after_hang", "after_garbled"]
+Kind = Before | After
+BEFORE: frozenset[str] = frozenset(get_args(Before))
+AFTER: frozenset[str] = frozenset(get_args(After))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -21,6 +25,7 @@ class Fault:
     operation: str = "*"
     times: int | None = 1
     seconds: float = 0.0
+    page: str = "html_403"
 
     def matches(self, region: str, service: str, operation: str) -> bool:
         """True while the rule has times left and its patterns (shell wildcards) fit the call."""
@@ -33,10 +38,11 @@ class Fault:
 class Faults:
     """The rules in force.
 
-    Before the effect: throttle, error500, hang (no answer ever), drop (the connection is cut), access_denied,
-    slow (answers `seconds` later, in real seconds), region_down (cut, for every call of the region: the API is
-    reachable but dead; `Front.region_down` is the harder one, where the port refuses).
-    After it: after_drop and after_500 (the effect is done and the answer is lost).
+    Before the effect: throttle, error500, hang (no answer ever), drop (the connection is cut), garbled (a `page` of
+    rehearsal/aws/garbled.py comes back instead), access_denied, slow (answers `seconds` later, in real seconds),
+    region_down (cut, for every call of the region: the API is reachable but dead; `Front.region_down` is the harder
+    one, where the port refuses).
+    After it: after_drop, after_500, after_hang and after_garbled (the effect is done and the answer is lost).
     """
 
     def __init__(self) -> None:
@@ -51,12 +57,15 @@ class Faults:
         region: str = "*",
         times: int | None = 1,
         seconds: float = 0.0,
+        page: str = "html_403",
     ) -> Fault:
         """Puts a rule in force and returns it, so that `lift` can end it early."""
-        if kind not in get_args(Kind):
-            raise ValueError(f"There is no fault {kind!r}; there are {', '.join(get_args(Kind))}.")
+        if kind not in BEFORE | AFTER:
+            raise ValueError(f"There is no fault {kind!r}; there are {', '.join(sorted(BEFORE | AFTER))}.")
+        if page not in PAGES:
+            raise ValueError(f"There is no page {page!r}; there are {', '.join(PAGES)}.")
         lasting = None if kind == "region_down" else times
-        fault = Fault(kind=kind, operation=operation, service=service, region=region, times=lasting, seconds=seconds)
+        fault = Fault(kind=kind, operation=operation, service=service, region=region, times=lasting, seconds=seconds, page=page)
         self.rules.append(fault)
         return fault
 

@@ -25,6 +25,7 @@ from botocore.exceptions import UnknownServiceError
 from rehearsal.aws import models, wire
 from rehearsal.aws.clock import Clock
 from rehearsal.aws.faults import AFTER, BEFORE, Fault, Faults
+from rehearsal.aws.garbled import PAGES
 from rehearsal.aws.journal import Journal
 from rehearsal.aws.wire import AwsError
 from rehearsal.listening import stop_accepting
@@ -104,9 +105,10 @@ class Front:
             return web.Response(status=400)
         exchange = Exchange(self, port_region, request)
         answer = await exchange.answer()
-        if answer is None:
-            if request.transport is not None:
-                request.transport.abort()
+        if not isinstance(answer, wire.Answer):
+            if exchange.fault == "after_hang":  # here, because the journal has the call by now
+                await exchange.until_client_leaves()
+            _hang_up(request.transport, answer)
             return web.Response(status=500)  # nobody reads this: the connection is gone
         headers = {
             "x-amzn-RequestId": exchange.request_id,
@@ -149,6 +151,14 @@ class Front:
                 raise AwsError("InternalFailure", report, 500)
 
 
+class Garbled(Exception):
+    """What goes back as it is, in place of an answer."""
+
+    def __init__(self, raw: bytes) -> None:
+        super().__init__("garbled")
+        self.raw = raw
+
+
 class Exchange:
     """One request on its way through authentication, faults, the handler and the journal."""
 
@@ -163,8 +173,8 @@ class Exchange:
         self.is_json = "X-Amz-Target" in request.headers
         self.fault: str | None = None
 
-    async def answer(self) -> wire.Answer | None:
-        """What to send back, or None when the connection is to be cut."""
+    async def answer(self) -> wire.Answer | bytes | None:
+        """What to send back: an answer, or raw bytes and then a cut, or None for a cut at once."""
         result = "unanswered"
         try:
             output = await self._output()
@@ -172,6 +182,8 @@ class Exchange:
                 return None
             result = "ok"
             return await self._after(output)
+        except Garbled as garbled:
+            return garbled.raw
         except AwsError as error:
             result = error.code if result == "unanswered" else result
             return wire.write_error(self.service or "sts", self.operation, error, self.request_id, self.is_json)
@@ -221,10 +233,13 @@ class Exchange:
                 await asyncio.sleep(fault.seconds)
                 return True
             case "hang":
-                await self._until_client_leaves()
+                await self.until_client_leaves()
+            case "garbled":
+                raise self._garbled(fault.page)
         return False
 
-    async def _until_client_leaves(self) -> None:
+    async def until_client_leaves(self) -> None:
+        """Returns when the client has given up waiting."""
         # aiohttp tells of a client that gave up only by its transport, so this looks at it now and then.
         while self.request.transport is not None and not self.request.transport.is_closing():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -236,14 +251,22 @@ class Exchange:
         )
         return AwsError("AccessDeniedException", message, 400) if self.is_json else AwsError("AccessDenied", message, 403)
 
+    def _garbled(self, page: str, answer: wire.Answer | None = None) -> Garbled:
+        refusal = wire.write_error(self.service, self.operation, self._denied(), self.request_id, self.is_json)
+        return Garbled(PAGES[page](answer or refusal, refusal, self.request_id))
+
     async def _after(self, output: dict[str, Any]) -> wire.Answer | None:
+        answer = wire.write_answer(self.service, self.operation, output, self.request_id, self.is_json)
         fault = self.front.faults.take(self.region, self.service, self.operation, kinds=AFTER)
-        if fault is not None:
-            self.fault = fault.kind
-            if fault.kind == "after_drop":
-                return None
-            raise AwsError("InternalFailure", "An internal error occurred after the request was handled.", 500)
-        return wire.write_answer(self.service, self.operation, output, self.request_id, self.is_json)
+        if fault is None:
+            return answer
+        self.fault = fault.kind
+        match fault.kind:
+            case "after_garbled":
+                raise self._garbled(fault.page, answer)
+            case "after_500":
+                raise AwsError("InternalFailure", "An internal error occurred after the request was handled.", 500)
+        return None
 
     def _record(self, result: str) -> None:
         self.front.journal.record(
@@ -256,6 +279,17 @@ class Exchange:
             result=result,
             fault=self.fault,
         )
+
+
+def _hang_up(transport: asyncio.Transport | None, last: bytes | None) -> None:
+    """Ends a connection, after these last bytes if there are any."""
+    if transport is None:
+        return
+    if last is None:
+        transport.abort()
+    else:
+        transport.write(last)
+        transport.close()
 
 
 def _without_none(value: Any) -> Any:

@@ -202,7 +202,7 @@ async def test_a_deployment_whose_answer_is_lost_is_found_by_reading_back_and_no
     assert await incident.ended(run) == "Done"
     assert incident.effects() == ONCE
     assert len(incident.world.journal.calls(operation="UpdateService")) == 1
-    assert any("reading back showed" in line for line in incident.thread(run))
+    assert any("Reading back shows" in line for line in incident.thread(run))
 
 
 async def test_a_failover_whose_answer_is_lost_is_found_by_reading_back_and_not_repeated(incident: Incident) -> None:
@@ -212,7 +212,7 @@ async def test_a_failover_whose_answer_is_lost_is_found_by_reading_back_and_not_
     assert await incident.ended(run, 60) == "Done"
     assert incident.effects() == [("RebootDBInstance", 1)]
     assert len(incident.world.journal.calls(operation="RebootDBInstance")) == 1
-    assert any("reading back showed" in line for line in incident.thread(run))
+    assert any("Reading back shows" in line for line in incident.thread(run))
 
 
 async def test_a_request_that_was_lost_before_its_effect_is_a_question_and_a_retry_does_it_once(incident: Incident) -> None:

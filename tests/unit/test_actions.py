@@ -14,21 +14,15 @@ from typing import Any
 
 import botocore.session
 import pytest
-from botocore.exceptions import (
-    ClientError,
-    ConnectionClosedError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    ReadTimeoutError,
-)
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 from botocore.validate import ParamValidator
 
 import commands
+from actions.aws.answers import NotAws
 from actions.aws.call import Call
 from actions.aws.deployments import describe_service
 from actions.aws.ecs import ForceNewDeployment, RollBack
-from actions.aws.gateway import Gateway, judge_change
+from actions.aws.gateway import Gateway, NotSent, judge_change
 from actions.aws.rds import FailOver
 from actions.aws.sts import Identity
 from actions.base import Action, Refused, Step, Uncertain, Unreachable, step_from
@@ -42,6 +36,7 @@ assert commands.control_plane  # importing the scenarios registers their steps
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 LOST = "https://127.0.0.1/"
+ID = "8a1b2c3d-1111-4222-8333-444455556666"
 EXAMPLES: dict[str, Any] = {
     "cluster": "shielda",
     "service": "control-plane",
@@ -133,32 +128,46 @@ def test_parameters_become_options_in_the_ways_of_the_command_line() -> None:
 # --- changes: refused, uncertain --------------------------------------------------------------------------------
 
 
-def client_error(code: str, status: int) -> ClientError:
-    return ClientError(
-        {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}, "UpdateService"
-    )
+def client_error(code: str, status: int, *, request_id: str = ID) -> ClientError:
+    metadata = {"HTTPStatusCode": status, "RequestId": request_id}
+    return ClientError({"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": metadata}, "UpdateService")
 
 
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
         (client_error("AccessDeniedException", 400), Refused),
+        (client_error("InvalidInstanceID.Malformed", 400), Refused),
         (client_error("ServiceNotFoundException", 404), Refused),
         (client_error("ThrottlingException", 400), Refused),
         (client_error("RequestLimitExceeded", 503), Refused),
+        (NotSent("Unable to locate credentials."), Refused),
+        (client_error("ThrottlingException", 400, request_id=""), Uncertain),
+        (client_error("AccessDeniedException", 400, request_id=""), Uncertain),
+        (client_error("", 403), Uncertain),
+        (client_error("403", 403), Uncertain),
+        (client_error("Blocked by policy", 403), Uncertain),
+        (client_error("AccessDeniedException", 302), Uncertain),
         (client_error("ServerException", 500), Uncertain),
+        (client_error("ServerException", 400), Uncertain),
         (client_error("ServiceUnavailable", 503), Uncertain),
         (client_error("RequestTimeout", 408), Uncertain),
-        (NoCredentialsError(), Refused),
-        (EndpointConnectionError(endpoint_url=LOST), Refused),
-        (ConnectTimeoutError(endpoint_url=LOST), Refused),
+        (client_error("RequestTimeoutException", 400), Uncertain),
+        (NotAws("a page with HTTP 403 that isn't AWS's"), Uncertain),
         (ReadTimeoutError(endpoint_url=LOST), Uncertain),
         (ConnectionClosedError(endpoint_url=LOST), Uncertain),
+        (TypeError("'NoneType' object is not iterable"), Uncertain),
     ],
 )
-def test_a_change_is_refused_only_where_it_provably_did_not_happen(error: Exception, expected: type[Exception]) -> None:
+def test_a_change_is_refused_only_if_it_provably_did_not_happen(error: Exception, expected: type[Exception]) -> None:
     call = Call(service="ecs", operation="UpdateService", region="us-west-2")
     assert type(judge_change(call, error)).__mro__[:-1].count(expected) == 1
+
+
+def test_a_refusal_is_told_in_aws_s_words() -> None:
+    call = Call(service="rds", operation="RebootDBInstance", region="us-west-2")
+    said = str(judge_change(call, client_error("InvalidDBInstanceState", 400)))
+    assert said == "RDS refused RebootDBInstance: InvalidDBInstanceState: no."
 
 
 @contextlib.asynccontextmanager
@@ -191,7 +200,8 @@ def http(status: str, body: bytes, *headers: str) -> bytes:
     [
         (b"", Uncertain),
         (http("500 Internal Server Error", b"{}"), Uncertain),
-        (http("400 Bad Request", b'{"__type":"ClientException","message":"no"}'), Refused),
+        (http("400 Bad Request", b'{"__type":"ClientException","message":"no"}', f"x-amzn-RequestId: {ID}"), Refused),
+        (http("400 Bad Request", b'{"__type":"ClientException","message":"no"}'), Uncertain),
         (http("403 Forbidden", b"<html>a proxy's page</html>"), Uncertain),
         (http("200 OK", b"<html>a proxy's page</html>"), Uncertain),
         (http("200 OK", b"null"), Uncertain),
@@ -217,10 +227,12 @@ async def test_a_page_of_a_proxy_in_place_of_an_answer_leaves_a_change_uncertain
     failover = FailOver(instance="db", region="us-west-2").call
     async with server(http(status, PAGE)) as (address, requests):
         gateway = Gateway(Aws(region="us-west-2", endpoints={"us-west-2": f"http://{address}"}))
-        with pytest.raises(Uncertain, match=r"its answer is lost, so it may have happened: what came back cannot be read"):
+        with pytest.raises(Uncertain, match=f"RDS's answer was lost: a page with HTTP {status[:3]} that isn't AWS's"):
             await gateway.change(failover)
         assert len(requests) == 1
-        with pytest.raises(Unreachable, match="AWS did not answer rds DescribeEvents in us-west-2: what came back"):
+        with pytest.raises(
+            Unreachable, match=f"RDS did not answer DescribeEvents in us-west-2: a page with HTTP {status[:3]} that"
+        ):
             await gateway.probe(Call(service="rds", operation="DescribeEvents", region="us-west-2"))
         await gateway.close()
 
@@ -228,7 +240,7 @@ async def test_a_page_of_a_proxy_in_place_of_an_answer_leaves_a_change_uncertain
 async def test_an_error_page_is_told_in_a_few_words() -> None:
     async with server(http("503 Service Unavailable", PAGE)) as (address, _):
         gateway = Gateway(Aws(region="us-west-2", endpoints={"us-west-2": f"http://{address}"}))
-        with pytest.raises(Unreachable, match=r"in us-west-2 with an error: HTTP 503 and no error of AWS's own\.$"):
+        with pytest.raises(Unreachable, match=r"in us-west-2: a page with HTTP 503 that isn't AWS's\.$"):
             await gateway.probe(
                 Call(service="ecs", operation="DescribeServices", region="us-west-2", parameters={"services": []})
             )
@@ -236,7 +248,7 @@ async def test_an_error_page_is_told_in_a_few_words() -> None:
 
 
 async def test_an_answer_about_nothing_is_no_missing_service() -> None:
-    async with server(http("200 OK", b"{}")) as (address, _):
+    async with server(http("200 OK", b"{}", f"x-amzn-RequestId: {ID}")) as (address, _):
         aws = Aws(region="us-west-2", endpoints={"us-west-2": f"http://{address}"})
         world = World(load(ROOT / "dr.toml").model_copy(update={"aws": aws}))
         with pytest.raises(Unreachable, match="names no service and no failure"):
@@ -246,13 +258,13 @@ async def test_an_answer_about_nothing_is_no_missing_service() -> None:
 
 async def test_an_answer_has_aws_s_own_time_and_no_metadata() -> None:
     body = b'{"services": [], "failures": [{"reason": "MISSING"}]}'
-    async with server(http("200 OK", body, "Date: Thu, 15 Jan 2026 10:30:00 GMT", "x-amzn-RequestId: r-1")) as (address, _):
+    async with server(http("200 OK", body, "Date: Thu, 15 Jan 2026 10:30:00 GMT", f"x-amzn-RequestId: {ID}")) as (address, _):
         gateway = Gateway(Aws(region="us-west-2", endpoints={"us-west-2": f"http://{address}"}))
         call = Call(service="ecs", operation="DescribeServices", region="us-west-2", parameters={"services": ["s"]})
         answer = await gateway.read(call)
         await gateway.close()
     assert answer == {"services": [], "failures": [{"reason": "MISSING"}]}
-    assert (answer.server_time, answer.request_id) == (NOW, "r-1")
+    assert (answer.server_time, answer.request_id) == (NOW, ID)
 
 
 async def test_a_loopback_endpoint_is_refused_outside_a_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import ClassVar
 
 import pytest
 
+from actions.aws.call import AwsUnreachable
 from actions.base import (
     Action,
     Facts,
@@ -24,6 +26,7 @@ from actions.base import (
     failed,
     ok,
 )
+from actions.site import Aws
 from actions.world import World
 from bot import settings
 from bot.conduct import Applied, Conduct
@@ -36,8 +39,13 @@ RUN, STEP = "run", "1.1"
 
 @dataclass(kw_only=True)
 class Switch:
-    """What a `Flip` turns on. `answer` is what the caller sees of it, `proof` what reading back shows, `unread` why it fails."""
+    """What a `Flip` turns on. `answer` is what the caller sees of it, `proof` what reading back shows, `unread` why it fails.
 
+    `garbage` is what the first questions get in place of an answer, one after the other.
+    """
+
+    garbage: list[Exception] = field(default_factory=list)
+    asked: int = 0
     flips: list[Facts] = field(default_factory=list)
     looks: int = 0
     proof: Verdict = Verdict.NOT_DONE
@@ -56,7 +64,7 @@ class Flip(Action):
     target: ClassVar[str] = "switch"
     region: ClassVar[str] = ""
     permissions: ClassVar[tuple[str, ...]] = ()
-    timeout: ClassVar[float] = 10.0
+    timeout: ClassVar[float] = 5.0
     settle: ClassVar[float] = 0.0
     plane: ClassVar[str] = "data"
 
@@ -64,8 +72,11 @@ class Flip(Action):
         return "flip"
 
     async def observe(self, world: World) -> Facts:
+        self.switch.asked += 1
         if self.switch.unread:
             raise self.switch.unread
+        if self.switch.garbage:
+            raise self.switch.garbage.pop(0)
         self.switch.looks += 1
         return {"look": self.switch.looks}
 
@@ -95,7 +106,8 @@ def switch() -> Switch:
 @pytest.fixture
 def conduct(tmp_path: Path) -> Iterator[Conduct]:
     store = Store(open_engine(f"sqlite:///{tmp_path / 'state.sqlite'}"))
-    yield Conduct(store, World(settings.load(ROOT / "dr.toml")))
+    aws = Aws(region="us-west-2", endpoints={"us-west-2": "http://127.0.0.1:1"}, speed=20)
+    yield Conduct(store, World(settings.load(ROOT / "dr.toml").model_copy(update={"aws": aws})))
     store.close()
 
 
@@ -155,7 +167,7 @@ async def test_an_effect_whose_answer_is_lost_is_found_by_reading_back(conduct: 
     switch.answer, switch.proof = Uncertain("No answer came."), Verdict.DONE
     outcome = await carry_out(conduct, switch)
     assert outcome.result is Result.DONE
-    assert outcome.says.startswith("The answer was lost (No answer came.); reading back showed: It is done.")
+    assert outcome.says.startswith("No answer came. Reading back shows that it happened: It is done.")
     assert len(switch.flips) == 1
 
 
@@ -170,7 +182,7 @@ async def test_a_lost_answer_without_an_effect_asks_a_person_and_sends_nothing_m
 
 async def test_a_retry_after_a_refusal_is_sent_with_the_facts_of_now(conduct: Conduct, switch: Switch) -> None:
     switch.answer = Refused("Access was denied.")
-    assert await carry_out(conduct, switch) == failed("Access was denied. The effect did not happen.")
+    assert await carry_out(conduct, switch) == failed("Access was denied. Nothing changed.")
     switch.answer = None
     assert (await carry_out(conduct, switch, attempt=2)).result is Result.DONE
     assert switch.flips == [{"look": 1}, {"look": 2}]
@@ -196,11 +208,39 @@ async def test_where_reading_back_breaks_nobody_can_say_and_nothing_is_repeated(
 
 
 @pytest.mark.parametrize(("unread", "says"), UNREAD)
-async def test_where_the_state_before_cannot_be_read_nothing_is_done_and_no_intent_is_written(
-    conduct: Conduct, switch: Switch, unread: Exception, says: str
+async def test_if_the_state_before_cannot_be_read_nothing_is_done_and_no_intent_is_written(
+    conduct: Conduct, switch: Switch, unread: Exception, says: str, impatient: None
 ) -> None:
     switch.unread = unread
     outcome = await carry_out(conduct, switch)
-    assert outcome.says == f"{says} Nothing was done, because the state before could not be read."
+    assert outcome.result is Result.FAILED
+    assert re.sub(r" I asked \d+ times in \d+ s\.", "", outcome.says) == (
+        f"{says} Nothing was done, because the state before could not be read."
+    )
     assert switch.flips == []
     assert await conduct.store.first_facts(RUN, STEP) is None
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step's first questions are asked again for a tenth of its five seconds only."""
+    monkeypatch.setattr("bot.conduct.ASKING_LEAST", 0.0)
+
+
+async def test_a_question_without_an_answer_is_asked_again_before_the_step_fails(conduct: Conduct, switch: Switch) -> None:
+    switch.garbage = [Unreachable("A page with HTTP 403 came back."), TimeoutError()]
+    assert (await carry_out(conduct, switch)).result is Result.DONE
+    assert (switch.asked, len(switch.flips)) == (3, 1)
+
+
+async def test_a_question_that_is_refused_for_good_is_not_asked_again(conduct: Conduct, switch: Switch) -> None:
+    switch.unread = AwsUnreachable("RDS refused DescribeDBInstances: AccessDenied.", code="AccessDenied", final=True)
+    outcome = await carry_out(conduct, switch)
+    assert outcome.says.startswith("RDS refused DescribeDBInstances: AccessDenied. Nothing was done")
+    assert switch.asked == 1
+
+
+async def test_a_defect_in_a_question_is_not_asked_again(conduct: Conduct, switch: Switch) -> None:
+    switch.unread = KeyError("level")
+    await carry_out(conduct, switch)
+    assert switch.asked == 1

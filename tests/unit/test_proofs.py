@@ -47,6 +47,8 @@ def record(arn: str) -> Rollout:
         ([deployment("new")], [record("arn:new"), record("arn:other")], Verdict.UNKNOWN),
         ([deployment("rolled-back", after=9), deployment("new")], [record("arn:new")], Verdict.DONE),
         ([deployment("new", revision="s:8")], [record("arn:new")], Verdict.UNKNOWN),
+        ([], [record("arn:old")], Verdict.UNKNOWN),
+        ([], None, Verdict.UNKNOWN),
     ],
 )
 def test_a_restart_is_proven_by_exactly_one_new_deployment(
@@ -57,17 +59,28 @@ def test_a_restart_is_proven_by_exactly_one_new_deployment(
     assert proof.receipt.get("deployment", "new") in ("new", "")
 
 
-def service(revision: str, primary: str) -> Service:
+def service(revision: str, *deployments: Deployment, status: str = "ACTIVE") -> Service:
     return Service(
-        status="ACTIVE", revision=revision, desired=1, running=1, pending=0, breaker=False, rolls_back=False,
-        deployments=(deployment("d", revision=primary),), events=(), at=NOW,
+        status=status, revision=revision, desired=1, running=1, pending=0, breaker=False, rolls_back=False,
+        deployments=deployments, events=(), at=NOW,
     )  # fmt: skip
 
 
-def test_a_rollback_is_proven_by_the_revision_of_service_and_deployment() -> None:
-    assert judge_rollback("s:6", service("s:6", "s:6")).verdict is Verdict.DONE
-    assert judge_rollback("s:6", service("s:6", "s:7")).verdict is Verdict.NOT_DONE
-    assert judge_rollback("s:6", service("s:7", "s:7")).verdict is Verdict.NOT_DONE
+@pytest.mark.parametrize(
+    ("seen", "verdict"),
+    [
+        (service("s:6", deployment("new", revision="s:6")), Verdict.DONE),
+        (service("s:7", deployment("old", revision="s:7")), Verdict.NOT_DONE),
+        (service("s:7", deployment("automatic", revision="s:7")), Verdict.UNKNOWN),
+        (service("s:8", deployment("another", revision="s:8")), Verdict.UNKNOWN),
+        (service("s:6", deployment("old", revision="s:7")), Verdict.UNKNOWN),
+        (service("", status="MISSING"), Verdict.UNKNOWN),
+    ],
+)
+def test_a_rollback_is_proven_by_the_revision_and_disproven_only_if_all_is_as_it_was(seen: Service, verdict: Verdict) -> None:
+    proof = judge_rollback("s:6", FACTS, seen)
+    assert proof.verdict is verdict
+    assert ("Nothing changed" in proof.says) is (verdict is Verdict.NOT_DONE)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +137,8 @@ OLD, NEW = NOW - timedelta(days=9), NOW + timedelta(seconds=9)
         (instance(), [], OLD, Verdict.NOT_DONE),
         (instance(), [], None, Verdict.NOT_DONE),
         (instance("rebooting"), [], None, Verdict.DONE),
+        (instance("modifying"), [], OLD, Verdict.UNKNOWN),
+        (instance("failed"), ["Multi-AZ instance failover started."], None, Verdict.DONE),
         (instance(zone="b"), [], OLD, Verdict.DONE),
         (instance(), ["Multi-AZ instance failover started."], None, Verdict.DONE),
         (instance(), ["The user requested a failover of the DB instance."], None, Verdict.DONE),
@@ -183,7 +198,9 @@ def test_a_name_cannot_break_out_of_the_statement() -> None:
 def test_sessions_are_proven_gone_by_their_pid_and_start() -> None:
     recorded = [session(7), session(8)]
     assert judge_sessions(recorded, []).verdict is Verdict.DONE
-    assert judge_sessions(recorded, [session(8)]).verdict is Verdict.NOT_DONE
+    half = judge_sessions(recorded, [session(8)])
+    assert half.verdict is Verdict.NOT_DONE
+    assert half.says.startswith("1 of 2 sessions have ended, 1 are still idle in their transaction")
     back_at_work = judge_sessions(recorded, [session(8, since="9.9")])
     assert back_at_work.verdict is Verdict.DONE
     assert back_at_work.says == "1 of 2 sessions have ended, 1 work again and were left alone."

@@ -17,6 +17,7 @@ from rehearsal.aws.clock import Clock
 from rehearsal.aws.cloudwatch import CloudWatch
 from rehearsal.aws.ecr import ecr_handlers
 from rehearsal.aws.ecs import Ecs, ecs_handlers, known_revisions
+from rehearsal.aws.ecs_tasks import Spawn, spawn_child
 from rehearsal.aws.faults import Faults
 from rehearsal.aws.front import Front
 from rehearsal.aws.journal import Journal
@@ -32,7 +33,7 @@ SESSION = boto3.Session(aws_access_key_id="AKIAIOSFODNN7EXAMPLE", aws_secret_acc
 class World:
     """The rehearsal's AWS in two regions with a control plane in the first."""
 
-    def __init__(self, speed: float = 600) -> None:
+    def __init__(self, speed: float = 600, *, spawn: Spawn = spawn_child) -> None:
         self.clock, self.journal, self.faults = Clock(speed), Journal(), Faults()
         self.front = Front(regions={WEST: 0, EAST: 0}, clock=self.clock, journal=self.journal, faults=self.faults)
         self.logs = Logs(clock=self.clock)
@@ -42,6 +43,7 @@ class World:
             clock=self.clock,
             logs=self.logs,
             balancer=self.balancer,
+            spawn=spawn,
             environment=lambda: {"AGENT_TOKEN": "let-me-in"},
             revisions=known_revisions("no-database"),
         )
