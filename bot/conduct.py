@@ -154,7 +154,7 @@ class Conduct:
             says = f"{lost} Reading back shows that it happened: {proof.says}"
             return Applied(facts=facts, receipt=proof.receipt, says=says)
         if proof.verdict is Verdict.NOT_DONE:
-            return Applied(outcome=failed(f"{lost} Reading back shows: {proof.says}"))
+            return Applied(outcome=failed(f"{lost} I read it back. {proof.says}"))
         return Applied(outcome=unknown(f"{lost} We can't tell yet whether it happened: {proof.says}"))
 
     async def _bounded(self, step: Step, looking: Any) -> Outcome:
