@@ -14,6 +14,7 @@ import certifi
 import httpx
 
 from actions.base import Unreachable
+from actions.scrub import plain, scrub
 
 LONGEST_BODY = 64 * 1024
 SECONDS = 5.0
@@ -21,7 +22,7 @@ SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What came back: the status, how long it took, and the body's beginning (at most 64 KiB)."""
+    """What came back: the status, how long it took, and the body's beginning (at most 64 KiB, scrubbed)."""
 
     status: int
     seconds: float
@@ -85,11 +86,9 @@ async def _start_of(response: httpx.Response) -> str:
         body += chunk
         if len(body) >= LONGEST_BODY:
             break
-    return body[:LONGEST_BODY].decode(errors="replace")
+    return scrub(body[:LONGEST_BODY].decode(errors="replace"))
 
 
 def _sentence(error: Exception) -> str:
-    said = str(error) or {"ReadTimeout": "no byte came for 3 s", "ConnectTimeout": "no connection within 2 s"}.get(
-        type(error).__name__, type(error).__name__
-    )
-    return said.rstrip(".") + "."
+    silent = {"ReadTimeout": "no byte came for 3 s", "ConnectTimeout": "no connection within 2 s"}
+    return (silent.get(type(error).__name__) if not str(error) else None) or plain(error) + "."

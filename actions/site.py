@@ -4,30 +4,49 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from urllib.parse import urlsplit
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
+
+from actions.scrub import scrub
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # else True would be 1, and "inf" a speed
+Whole = Annotated[int, Field(strict=True)]
+Name = Annotated[str, Field(min_length=1, max_length=500)]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class Section(BaseModel):
-    """A section of dr.toml: frozen, and an unknown key is an error."""
+    """A section of dr.toml: frozen, an unknown key is an error, and no text has blanks around it or holds control characters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        for text in [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else []:
+            if isinstance(text, str) and (text != text.strip() or not text.isprintable()):
+                raise ValueError("blanks around a text, line breaks and control characters are not allowed")
+        return value
 
 
 class Aws(Section):
     """Where AWS is. `endpoints` and `speed` belong to a rehearsal and are refused unless every address is loopback."""
 
-    region: str = Field(min_length=1)
+    region: Name
     dr_region: str = ""
     endpoints: dict[str, str] = Field(default_factory=dict)
     role_arn: str = ""
-    speed: float = Field(default=1.0, ge=1.0)
+    speed: Number = Field(default=1.0, ge=1.0, le=100_000)
 
     @field_validator("endpoints")
     @classmethod
     def _loopback_only(cls, endpoints: dict[str, str]) -> dict[str, str]:
         for region, url in endpoints.items():
+            web_address(url)
             if not is_loopback(url):
                 raise ValueError(f"the endpoint of {region} is {url}, and only a loopback address (127.0.0.1) is allowed")
         return endpoints
@@ -45,9 +64,9 @@ class Aws(Section):
 class ControlPlane(Section):
     """The service that is restarted and rolled back, and the addresses that prove it."""
 
-    cluster: str = Field(min_length=1)
-    service: str = Field(min_length=1)
-    log_group: str = Field(min_length=1)
+    cluster: Name
+    service: Name
+    log_group: Name
     health_url: str
     heartbeat_url: str = ""
     dr_health_url: str = ""
@@ -58,27 +77,26 @@ class ControlPlane(Section):
 
     @field_validator("health_url", "heartbeat_url", "dr_health_url", "region_health_url")
     @classmethod
-    def _is_http(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
-            raise ValueError(f"{url!r} is not an http or https address")
+    def _is_http(cls, url: str, info: ValidationInfo) -> str:
+        if url or info.field_name == "health_url":
+            web_address(url)
         return url
 
 
 class Database(Section):
     """The database that is failed over. `dsn_env` names the environment variable that holds its DSN."""
 
-    instance: str = Field(min_length=1)
+    instance: Name
     replica: str = ""
     alarm: str = ""
-    dsn_env: str = "DATABASE_URL"
-    dr_dsn_env: str = "DR_DATABASE_URL"
+    dsn_env: Variable = "DATABASE_URL"
+    dr_dsn_env: Variable = "DR_DATABASE_URL"
     restore_prefix: str = ""
 
     @property
-    def dsn(self) -> str:
-        """The DSN from the environment; "" where it is not set."""
-        return os.environ.get(self.dsn_env, "")
+    def dsn(self) -> SecretStr:
+        """The DSN from the environment; empty if it is not set."""
+        return SecretStr(os.environ.get(self.dsn_env, ""))
 
 
 class Dns(Section):
@@ -114,10 +132,10 @@ class Migrations(Section):
 class Targets(Section):
     """What was promised: minutes to recover, minutes of data that may be lost."""
 
-    rto_minutes: int = Field(default=30, gt=0)
-    rpo_minutes: int = Field(default=5, gt=0)
-    retention_days: int = Field(default=35, gt=0)
-    snapshot_hours: int = Field(default=26, gt=0)
+    rto_minutes: Whole = Field(default=30, gt=0, le=100_000)
+    rpo_minutes: Whole = Field(default=5, gt=0, le=100_000)
+    retention_days: Whole = Field(default=35, gt=0, le=100_000)
+    snapshot_hours: Whole = Field(default=26, gt=0, le=100_000)
 
 
 class Site(Section):
@@ -132,12 +150,41 @@ class Site(Section):
     targets: Targets = Targets()
 
 
+def web_address(url: str) -> SplitResult:
+    """The parts of an http or https address. Raises ValueError, saying what is wrong and quoting no secret."""
+    if scrub(url) != url:
+        raise ValueError(
+            "there is a secret in it, which the channel would see; an address without user, password or token is expected"
+        )
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(
+            "its host or port cannot be read; http://HOST:PORT/PATH with a port from 1 to 65535 is expected"
+        ) from error
+    if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\\^`{|}<>\"]", url):
+        raise ValueError("it is not an http or https address; https://HOST/PATH is expected")
+    if parts.username is not None or port == 0:
+        raise ValueError("a user or the port 0 stands in it; http://HOST:PORT/PATH with a port from 1 to 65535 is expected")
+    return parts
+
+
 def is_loopback(url: str) -> bool:
     """Whether an address is on this machine: 127.0.0.0/8, [::1] or localhost."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def texts(value: Any) -> Iterable[str]:
+    """All texts in a value of dr.toml, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from texts(inner)
+    elif isinstance(value, dict):
+        yield from texts([*value.keys(), *value.values()])

@@ -12,9 +12,10 @@ from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
+from actions.scrub import plain, scrub
 from bot import cards
 from bot.inbox import Inbox
-from bot.mrkdwn import escape
+from bot.mrkdwn import shown
 from bot.settings import Settings
 from bot.store import Item, Store
 from commands.scenario import BadCommand, Request, help_text, parse
@@ -23,6 +24,11 @@ log = structlog.get_logger(__name__)
 CONNECTIONS = 2  # Slack sends each payload to one of them; one may be gone while the other lives
 PING_SECONDS = 3
 BUTTONS = ("dr_approve", "dr_reject", "dr_retry", "dr_skip", "dr_fallback", "dr_abort", "dr_stop", "dr_hold_yes", "dr_hold_no")
+MOST_TYPED, MOST_REASON = 1000, 300  # characters of a command, and of a reason
+MOST_SAID = 3900  # characters of an answer that only one person sees
+_ID = re.compile(r"[\w.-]{1,150}", re.ASCII)
+_VALUE = re.compile(r"[\w.-]{1,64}:[\w.#-]{1,64}:[\w-]{1,64}", re.ASCII)  # run, question and nonce
+_UNTYPED = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 Ack = Callable[..., Awaitable[Any]]
 
 
@@ -32,7 +38,9 @@ class Malformed(ValueError):
 
 def slack_client(settings: Settings) -> AsyncWebClient:
     """A client without retries of its own: the outbox alone decides what is sent again."""
-    return AsyncWebClient(token=settings.bot_token.reveal(), base_url=settings.slack.api_url, retry_handlers=[], timeout=10)
+    return AsyncWebClient(
+        token=settings.bot_token.get_secret_value(), base_url=settings.slack.api_url, retry_handlers=[], timeout=10
+    )
 
 
 class App:
@@ -47,7 +55,7 @@ class App:
         bolt.action(re.compile(".*"))(self._on_click)
         bolt.view(re.compile(".*"))(self._on_submit)
         bolt.error(self._on_error)
-        token = settings.app_token.reveal()
+        token = settings.app_token.get_secret_value()
         self._handlers = [AsyncSocketModeHandler(bolt, token, ping_interval=PING_SECONDS) for _ in range(CONNECTIONS)]
 
     async def connect(self) -> None:
@@ -62,17 +70,16 @@ class App:
 
     async def _on_command(self, ack: Ack, body: dict[str, Any]) -> None:
         try:
-            person, channel, trigger = (_text(body, key) for key in ("user_id", "channel_id", "trigger_id"))
-            text = str(body.get("text") or "").strip()
-            request = parse(text)
+            item = read_command(body)
+            request = parse(item.payload["text"])
         except (BadCommand, Malformed) as error:
-            await ack(escape(str(error)))
+            await ack(shown(str(error), MOST_SAID))
             return
         answer = await self._at_once(request)
         if answer is None:
-            await self._inbox.record(_item(f"command/{trigger}", "command", person, channel, {"text": text}))
+            await self._inbox.record(item)
             answer = self._heard(request)
-        await ack(escape(answer))
+        await ack(shown(answer, MOST_SAID))
 
     async def _at_once(self, request: Request) -> str | None:
         """The answer to a question that needs no work; None for a command that does."""
@@ -112,41 +119,59 @@ class App:
 
     async def _on_error(self, error: Exception, body: dict[str, Any]) -> None:
         """A handler failed before the deed was on disk: it is not acknowledged, and Slack tells the person so."""
-        log.error("handler_failed", error=str(error), type=body.get("type"))
+        log.error("handler_failed", error=plain(error), type=body.get("type"))
 
     async def _say_malformed(self, body: Mapping[str, Any], says: str) -> None:
         person, channel = (_maybe(body, key, "id") for key in ("user", "channel"))
-        if person and channel:
-            key = f"malformed/{body.get('trigger_id') or time.time_ns()}"
+        if all(_ID.fullmatch(one) and len(one) <= 40 for one in (person, channel)):
+            trigger = _maybe(body, "trigger_id")
+            key = f"malformed/{trigger if _ID.fullmatch(trigger) else time.time_ns()}"
             await self._store.whisper(key, person, channel, f"{says} Nothing was done.")
+
+
+def read_command(body: Mapping[str, Any]) -> Item:
+    """The item behind a slash command. Raises `Malformed`, also for what nobody can have typed."""
+    person, channel, trigger = (_id(body, key) for key in ("user_id", "channel_id", "trigger_id"))
+    text = body.get("text") or ""
+    if not isinstance(text, str) or _UNTYPED.search(text):
+        raise Malformed("The command has characters in it that nobody can type. Nothing was done; type it again.")
+    if len(text) > MOST_TYPED:
+        raise Malformed(f"The command has {len(text)} characters, and I read at most {MOST_TYPED}. Nothing was done.")
+    return _item(f"command/{trigger}", "command", person, channel, {"text": scrub(text).strip()})
 
 
 def read_click(body: Mapping[str, Any]) -> Item:
     """The item behind a button's payload. Raises `Malformed`, also for a button that is none of ours."""
-    person, channel = (_text(body.get(key) or {}, "id", key) for key in ("user", "channel"))
+    person, channel = (_id(body.get(key) or {}, "id", key) for key in ("user", "channel"))
     actions = body.get("actions")
     if not isinstance(actions, list) or not actions or not isinstance(actions[0], dict):
         raise Malformed("The click names no button.")
-    action_id = _text(actions[0], "action_id", "actions[0]")
+    action_id, value = _text(actions[0], "action_id", "actions[0]"), actions[0].get("value")
     if action_id not in BUTTONS:
         raise Malformed(f"I have no button {action_id[:60]!r}; a button of mine is one of {', '.join(BUTTONS)}.")
-    value = _text(actions[0], "value", "actions[0]")
-    moment = _text(actions[0], "action_ts", "actions[0]")
-    payload = {"action_id": action_id, "value": value[:300], "trigger_id": str(body.get("trigger_id") or "")}
+    if not isinstance(value, str) or not _VALUE.fullmatch(value):
+        raise Malformed("I don't recognise this button.")
+    moment = _id(actions[0], "action_ts", "actions[0]")
+    trigger = _maybe(body, "trigger_id")
+    payload = {"action_id": action_id, "value": value, "trigger_id": trigger if _ID.fullmatch(trigger) else ""}
     return _item(f"click/{moment}/{person}/{action_id}", "click", person, channel, payload)
 
 
 def read_form(body: Mapping[str, Any]) -> Item:
     """The item behind a submitted form. Raises `Malformed`, also for a form that is none of ours."""
     view = body.get("view")
-    person = _text(body.get("user") or {}, "id", "user")
+    person = _id(body.get("user") or {}, "id", "user")
     if not isinstance(view, dict) or view.get("callback_id") != "dr_confirm":
         raise Malformed("This form is none of mine.")
     channel, _, value = _text(view, "private_metadata", "view").partition("|")
-    reason = _maybe(view, "state", "values", "reason", "reason", "value").strip().rstrip(".")
+    if not _ID.fullmatch(channel) or not _VALUE.fullmatch(value):
+        raise Malformed("I don't recognise this form.")
+    reason = scrub(" ".join(_maybe(view, "state", "values", "reason", "reason", "value").split())).rstrip(".")
     if len(reason) < 3:
         raise Malformed("A reason of at least three characters is needed.")
-    return _item(f"submit/{_text(view, 'id', 'view')}", "submit", person, channel, {"value": value, "reason": reason[:300]})
+    if len(reason) > MOST_REASON:
+        raise Malformed(f"The reason has {len(reason)} characters; give one of at most {MOST_REASON}.")
+    return _item(f"submit/{_id(view, 'id', 'view')}", "submit", person, channel, {"value": value, "reason": reason})
 
 
 def _item(name: str, kind: str, person: str, channel: str, payload: dict[str, str]) -> Item:
@@ -156,6 +181,14 @@ def _item(name: str, kind: str, person: str, channel: str, payload: dict[str, st
 def _text(body: Any, key: str, where: str = "The payload") -> str:
     value = body.get(key) if isinstance(body, Mapping) else None
     if not isinstance(value, str) or not value or len(value) > 3000:
+        raise Malformed(f"{where} has no usable {key}.")
+    return value
+
+
+def _id(body: Any, key: str, where: str = "The payload") -> str:
+    """An id of Slack's: what the store's columns take."""
+    value = _text(body, key, where)
+    if not _ID.fullmatch(value) or (key != "trigger_id" and len(value) > 40):
         raise Malformed(f"{where} has no usable {key}.")
     return value
 

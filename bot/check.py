@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 
 from slack_sdk.errors import SlackApiError
 
 from actions.base import ActionError, Finding, Step, ok, stop, warn
+from actions.scrub import plain, scrub
 from actions.world import World
 from bot.app import slack_client
 from bot.outbox import LOST
@@ -32,7 +34,8 @@ async def check(settings: Settings) -> list[Finding]:
         answers = await asyncio.gather(*(_whatever_happens(name, part) for name, part in parts.items()))
     finally:
         await world.close()
-    return [ok("The settings are well-formed."), *(finding for answer in answers for finding in answer)]
+    found = [ok("The settings are well-formed."), *(finding for answer in answers for finding in answer)]
+    return [replace(finding, says=scrub(finding.says), evidence=scrub(finding.evidence)) for finding in found]
 
 
 async def _whatever_happens(name: str, part: Awaitable[list[Finding]]) -> list[Finding]:
@@ -40,7 +43,7 @@ async def _whatever_happens(name: str, part: Awaitable[list[Finding]]) -> list[F
     try:
         return await part
     except Exception as error:
-        return [stop(f"{name} could not be checked: {error or type(error).__name__}")]
+        return [stop(f"{name} could not be checked: {plain(error)}.")]
 
 
 async def _slack(settings: Settings) -> list[Finding]:
@@ -48,13 +51,13 @@ async def _slack(settings: Settings) -> list[Finding]:
         client = slack_client(settings)
         answer = await client.auth_test()
         channel = (await client.conversations_info(channel=settings.slack.channel))["channel"]
-        await client.apps_connections_open(app_token=settings.app_token.reveal())
+        await client.apps_connections_open(app_token=settings.app_token.get_secret_value())
     except BadSettings as error:
         return [stop(str(error))]
     except SlackApiError as error:
-        return [stop("Slack refused; look at the app's tokens, scopes and channel.", evidence=str(error))]
+        return [stop("Slack refused; look at the app's tokens, scopes and channel.", evidence=plain(error))]
     except LOST as error:
-        return [stop(f"Slack at {settings.slack.api_url} does not answer.", evidence=str(error))]
+        return [stop(f"Slack at {settings.slack.api_url} does not answer.", evidence=plain(error))]
     given = {scope.strip() for scope in answer.headers.get("x-oauth-scopes", "").split(",")}
     missing = sorted(SCOPES - given)
     scopes = (
@@ -84,7 +87,7 @@ async def _plans(world: World) -> list[Finding]:
         try:
             plan = await scenario.make(world, {})
         except Exception as error:  # whatever it is, tonight it would be in the way
-            findings.append(stop(f"/dr {name} cannot be planned: {error}"))
+            findings.append(stop(f"/dr {name} cannot be planned: {plain(error)}."))
             continue
         silent = [f for f in plan.findings if UNREAD in f.says]
         findings += [stop(f"/dr {name}: {f.says}", f.evidence) for f in silent] or [ok(f"/dr {name} can be planned.")]

@@ -11,25 +11,34 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
+from actions.scrub import scrub, scrub_all, unexpected
 from bot import log
 from bot.settings import BadSettings, Settings, load
 
 if TYPE_CHECKING:
+    from actions.base import Finding
     from bot.store import Story
     from commands.plan import Plan
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the program; returns its exit code: 0 well, 1 not well, 2 bad words or settings."""
+    """Run the program; returns its exit code: 0 well, 1 not well, 2 bad words, settings or environment."""
     options = _parser().parse_args(argv)
     log.set_up(level="INFO" if options.does is _serve else "WARNING")
     try:
         return int(asyncio.run(options.does(load(options.config), options)))
     except BadSettings as error:
-        print(error, file=sys.stderr)
+        about_file = str(error).startswith("[")  # a mistake that shows only when a setting is used
+        _complain(f"{options.config}: {error}" if about_file else str(error))
         return 2
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # a defect: its details are for the log, and no traceback is for the person
+        structlog.get_logger(__name__).exception("broke")
+        _complain(unexpected(error))
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,23 +80,22 @@ async def _plan(settings: Settings, options: argparse.Namespace) -> int:
         request = parse(" ".join([options.scenario, *options.arguments]))
         if request.scenario is None:
             raise BadCommand(f"`dr plan` takes a scenario, and {request.words!r} is none; `/dr help` lists them.")
+        _require_database(settings)
         plan = expiring(await request.scenario.make(world, request.arguments), settings)
     except BadCommand as error:
-        print(error, file=sys.stderr)
+        _complain(str(error))
         return 2
     finally:
         await world.close()
-    print(json.dumps(plan.to_json(), indent=2) if options.json else _plan_text(plan))
+    _say(plan.to_json() if options.json else _plan_text(plan))
     return 1 if plan.forbidden else 0
 
 
 async def _runs(settings: Settings, options: argparse.Namespace) -> int:
     store = _store(settings)
     stories = await store.stories()
-    if options.json:
-        print(json.dumps([_story_json(story, brief=True) for story in stories], indent=2))
-    else:
-        print("\n".join(_run_line(s) for s in stories) or "There was no run yet.")
+    brief = [_story_json(story, brief=True) for story in stories]
+    _say(brief if options.json else "\n".join(_run_line(s) for s in stories) or "There was no run yet.")
     store.close()
     return 0
 
@@ -97,10 +105,10 @@ async def _show(settings: Settings, options: argparse.Namespace) -> int:
     story = await store.story(options.run)
     store.close()
     if story is None:
-        print(f"There is no run {options.run!r}; `dr runs` lists them.", file=sys.stderr)
+        _complain(f"There is no run {options.run!r}; `dr runs` lists them.")
         return 2
     lines = [_run_line(story), *(f"{_iso(line.at)}  {line.mark:5}  {line.text}" for line in story.timeline)]
-    print(json.dumps(_story_json(story), indent=2) if options.json else "\n".join(lines))
+    _say(_story_json(story) if options.json else "\n".join(lines))
     return 0
 
 
@@ -108,10 +116,8 @@ async def _check(settings: Settings, options: argparse.Namespace) -> int:
     from bot.check import check
 
     findings = await check(settings)
-    if options.json:
-        print(json.dumps([{"level": f.level, "says": f.says, "evidence": f.evidence} for f in findings], indent=2))
-    else:
-        print("\n".join(f"{f.level:5} {f.says}" + (f" ({f.evidence})" if f.evidence else "") for f in findings))
+    told = [{"level": f.level, "says": f.says, "evidence": f.evidence} for f in findings]
+    _say(told if options.json else "\n".join(_finding_line(f) for f in findings))
     return 1 if any(f.level == "stop" for f in findings) else 0
 
 
@@ -122,9 +128,30 @@ def _store(settings: Settings) -> Any:
     return Store(open_engine(settings.state.url))
 
 
+def _require_database(settings: Settings) -> None:
+    """Raises `BadSettings` if the database's DSN is missing or malformed: a plan without it could be another than the bot's."""
+    from actions.db.connect import wrong_dsn
+
+    if wrong := wrong_dsn(settings.database):
+        raise BadSettings(f"environment: {wrong}")
+
+
+def _say(value: Any) -> None:
+    """Print a text, or a value as JSON, without secrets: the last gate."""
+    print(scrub(value) if isinstance(value, str) else json.dumps(scrub_all(value), indent=2))
+
+
+def _complain(line: str) -> None:
+    print(scrub(line), file=sys.stderr)
+
+
+def _finding_line(finding: Finding) -> str:
+    return f"{finding.level:5} {finding.says}" + (f" ({finding.evidence})" if finding.evidence else "")
+
+
 def _plan_text(plan: Plan) -> str:
     lines = [f"Plan: /dr {plan.scenario} on {plan.target}", plan.why, "", "Findings:"]
-    lines += [f"  {f.level:5} {f.says}" + (f" ({f.evidence})" if f.evidence else "") for f in plan.findings]
+    lines += [f"  {_finding_line(f)}" for f in plan.findings]
     lines += ["", "Steps:"]
     for step_id, step in plan.steps():
         lines += [f"  {step_id} {step.title}", f"      {step.command()}"]

@@ -26,6 +26,7 @@ from actions.base import (
     failed,
     unknown,
 )
+from actions.scrub import unexpected
 from actions.world import World
 from bot.approvals import clock
 from bot.store import Store
@@ -206,4 +207,4 @@ def _sentence(error: Exception) -> str:
         return str(error)
     if isinstance(error, TimeoutError):
         return "There was no answer in time."
-    return f"An error that nobody expected: {error!r}."
+    return unexpected(error)

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from sqlalchemy import select
 
+from actions.scrub import unexpected
 from bot import approvals, cards
 from bot.approvals import Click
 from bot.authority import Gate
@@ -48,7 +49,7 @@ class Desk:
             await self.store.whisper(f"refusal/{item.id}", item.person, item.channel, str(refusal))
             log.info("refused", item=item.id, person=item.person, says=str(refusal))
         except Exception as error:
-            says = f"That did not work, because of an error that nobody expected: {error}. The log has the details."
+            says = f"{unexpected(error)} Look at `/dr runs` before you try again; the log has the details."
             await self.store.whisper(f"error/{item.id}", item.person, item.channel, says)
             log.exception("handling_failed", item=item.id)
         finally:

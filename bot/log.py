@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
 import sys
+import threading
 from collections.abc import MutableMapping
+from types import TracebackType
 from typing import Any
 
 import structlog
 
-SECRET_NAMES = ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "SLACK_SIGNING_SECRET", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-_TOKEN = re.compile(r"xox[a-z]-[\w-]+|xapp-[\w-]+")
-_PASSWORD = re.compile(r"(\w+://[^:/@\s]+:)[^@\s]+@")
-_KEYWORD = re.compile(r"(password\s*=\s*)('[^']*'|[^\s'\"]+)", re.IGNORECASE)
+from actions.scrub import learn_environment, scrub
 
 
 def set_up(*, level: str = "INFO", stream: Any = None) -> None:
     """Send every log of this process, the libraries' as well, as JSON lines to `stream` (standard error)."""
+    learn_environment()
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        _hide_secrets,
+        _scrub_all,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -42,20 +40,19 @@ def set_up(*, level: str = "INFO", stream: Any = None) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("dbos").addHandler(logging.NullHandler())  # its own handler would print beside ours
     logging.getLogger("dbos").propagate = True
+    logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught  # what nobody caught is printed with its text, past every processor
+    threading.excepthook = lambda args: _log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)
 
 
-def hide(text: str) -> str:
-    """The text without Slack tokens, without passwords in addresses and without the secrets of the environment."""
-    for name in SECRET_NAMES:
-        if len(value := os.environ.get(name, "")) > 5:
-            text = text.replace(value, "***")
-    return _KEYWORD.sub(r"\1***", _PASSWORD.sub(r"\1***@", _TOKEN.sub("***", text)))
+def _log_uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    logging.getLogger(__name__).critical("uncaught", exc_info=(kind, error or kind(), trace))
 
 
-def _hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _scrub_all(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
         if isinstance(value, str) or key == "event":
-            event[key] = hide(str(value))
+            event[key] = scrub(str(value))
         elif isinstance(value, (dict, list, tuple, BaseException)):
-            event[key] = hide(repr(value))
+            event[key] = scrub(repr(value))
     return event

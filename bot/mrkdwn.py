@@ -1,4 +1,4 @@
-"""Slack's text markup: what comes from elsewhere is shown as it is; only our own mentions, channels and moments are markup.
+"""Slack's text markup: what comes from elsewhere is shown as it is, but for the secrets in it; only what we say is markup.
 
 A log line with `<!channel>` in it must wake nobody, and one with `<class 'ValueError'>` must not vanish:
 https://docs.slack.dev/messaging/formatting-message-text#escaping
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from actions.scrub import scrub
+
 CUT = " … (cut short)"
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _OURS = re.compile(r"(<(?:@[UW][A-Z0-9]+|#[CG][A-Z0-9]+|!date\^\d+\^\{time_secs\}\|[^<>|]+)>)")
@@ -16,8 +18,8 @@ _TORN = re.compile(r"(?:&[a-z]*|<[^<>]*)$")
 
 
 def escape(text: str) -> str:
-    """The text as mrkdwn; what is escaped already stays as it is, for so does Slack deliver what people type."""
-    parts = _OURS.split(text)
+    """The scrubbed text as mrkdwn; what is escaped already stays as it is, for so does Slack deliver what people type."""
+    parts = _OURS.split(scrub(text))
     return "".join(
         part if number % 2 else _SPECIAL.sub(lambda found: ENTITIES[found[0]], part) for number, part in enumerate(parts)
     )
@@ -30,5 +32,6 @@ def shown(text: str, most: int) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """Plain text of at most `most` characters."""
+    """The scrubbed text, as plain text of at most `most` characters."""
+    text = scrub(text)
     return text if len(text) <= most else text[: most - len(CUT)].rstrip() + CUT

@@ -18,6 +18,7 @@ from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, DBOSPortableJSONSeria
 from sqlalchemy import update
 
 from actions.base import Action, Check, Json, Step
+from actions.scrub import unexpected
 from bot.approvals import STOPPED, clock
 from bot.conduct import LATE_SECONDS, Applied, Conduct, outcome_from, outcome_json, skipped
 from bot.planner import Planner, plan_id
@@ -88,7 +89,7 @@ class Runs(DBOSConfiguredInstance):
             return await self._carry_out(run_id)
         except Exception as error:  # a defect: the run must not hold its target for ever without a word
             log.exception("run_broke")
-            return str(await self._recorded("broke", self._end_broken, run_id, str(error)))
+            return str(await self._recorded("broke", self._end_broken, run_id, unexpected(error)))
 
     async def _carry_out(self, run_id: str) -> str:
         if not await self._recorded("plan again", self._plan_again, run_id):
@@ -244,7 +245,7 @@ class Runs(DBOSConfiguredInstance):
         return await self._end(run_id, "stopped", "The run ended because it was told to stop; no further step begins.", "warn")
 
     async def _end_broken(self, run_id: str, error: str) -> str:
-        says = f"The run ended because of an error that nobody expected: {error}. {_undone('')} Read the thread, then plan again."
+        says = f"{error} It ended this run. {_undone('')} Read the thread, then plan again."
         return await self._end(run_id, "failed", says, "bad")
 
     async def _end_well(self, run_id: str) -> str:

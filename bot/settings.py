@@ -4,90 +4,101 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, field_validator
 
-from actions.site import Section, Site, is_loopback
-from bot.log import hide
+from actions import scrub
+from actions.db.dsn import mistake
+from actions.site import Number, Section, Site, Whole, is_loopback, texts, web_address
 
 
 class BadSettings(ValueError):
-    """dr.toml or the environment cannot be used. The message names, line by line, file, key, mistake and expectation."""
+    """dr.toml or the environment can't be used. The message names, line by line, file, key, mistake and expectation."""
 
 
-class Secret(str):
-    """A secret of the environment; it shows itself as *** in logs, messages and tracebacks."""
+def _are_ids(ids: tuple[str, ...]) -> tuple[str, ...]:
+    for number, one in enumerate(ids):
+        if not re.fullmatch(r"[UWS][A-Z0-9]+", one):
+            raise ValueError(f"{one!r} is not the id of a user (U..., W...) or of a user group (S...)")
+        if one in ids[:number]:
+            raise ValueError(f"{one} stands in it twice; each id is expected once")
+    return ids
 
-    __slots__ = ()
 
-    def __repr__(self) -> str:
-        return "***"
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return format("***", spec)
-
-    def reveal(self) -> str:
-        """The secret itself, for the one client that needs it."""
-        return str.__str__(self)
+Ids = Annotated[tuple[str, ...], AfterValidator(_are_ids)]
+Approvals = Annotated[Whole, Field(ge=1, le=5)]
+Minutes = Annotated[Number, Field(gt=0, le=240)]
 
 
 class Slack(Section):
     """Where the bot speaks. `posts_per_second` is Slack's own limit per channel; a rehearsal may set it higher."""
 
-    channel: str = Field(min_length=1)
+    channel: str
     api_url: str = "https://slack.com/api/"
     mode: Literal["socket"] = "socket"
-    posts_per_second: float = Field(default=1.0, gt=0)
+    posts_per_second: Number = Field(default=1.0, ge=0.01, le=1000)
+
+    @field_validator("channel")
+    @classmethod
+    def _is_id(cls, channel: str) -> str:
+        if not re.fullmatch(r"[CG][A-Z0-9]+", channel):
+            raise ValueError("the id of a channel (C...) is expected, as Slack shows it at the end of the channel's details")
+        return channel
 
     @field_validator("api_url")
     @classmethod
-    def _safe(cls, url: str) -> str:
-        if not url.startswith("https://") and not is_loopback(url):
-            raise ValueError(f"{url!r} is neither https nor a loopback address, and tokens would travel in clear")
+    def _is_safe(cls, url: str) -> str:
+        if web_address(url).scheme != "https" and not is_loopback(url):
+            raise ValueError("it is neither https nor a loopback address, and tokens would travel in clear")
         return url if url.endswith("/") else url + "/"
 
 
 class State(Section):
     """Where runs are kept: this must not be the database that is being recovered."""
 
-    url: str = "sqlite:///state.sqlite"
+    url: str = Field(default="sqlite:///state.sqlite", repr=False)  # it may hold a password
 
     @field_validator("url")
     @classmethod
-    def _known_kind(cls, url: str) -> str:
-        if not url.startswith(("sqlite:///", "postgresql://")):
-            raise ValueError(f"{url.split(':')[0]!r} is no kind of state; sqlite:///... or postgresql://... is expected")
+    def _is_usable(cls, url: str) -> str:
+        kind = url.partition("://")[0]
+        if kind == "sqlite" and (not url.startswith("sqlite:///") or re.fullmatch(r"(:memory:)?|.*\?.*", url[10:])):
+            raise ValueError("it names no file; sqlite:///FILE is expected")
+        if kind not in ("sqlite", "postgresql"):
+            named = repr(kind) if re.fullmatch(r"[a-z+]{1,30}", kind) and kind != url else "that"
+            raise ValueError(f"{named} is no kind of state; sqlite:///... or postgresql://... is expected")
+        if kind == "postgresql" and (wrong := mistake(url)):
+            raise ValueError(f"{wrong}; postgresql://USER:PASSWORD@HOST:PORT/DATABASE is expected")
         return url
 
 
 class Rule(Section):
     """Who may ask, who may approve, and how: user ids (U...) or user groups (S...)."""
 
-    requesters: tuple[str, ...] = ()
-    approvers: tuple[str, ...] = ()
-    approvals: int = Field(default=1, ge=1, le=5)
-    expiry_minutes: float = Field(default=15, gt=0, le=240)
+    requesters: Ids = ()
+    approvers: Ids = ()
+    approvals: Approvals = 1
+    expiry_minutes: Minutes = 15
 
 
 class Override(Section):
     """What one scenario has otherwise than the rest."""
 
-    requesters: tuple[str, ...] | None = None
-    approvers: tuple[str, ...] | None = None
-    approvals: int | None = Field(default=None, ge=1, le=5)
-    expiry_minutes: float | None = Field(default=None, gt=0, le=240)
+    requesters: Ids | None = None
+    approvers: Ids | None = Field(default=None, min_length=1)
+    approvals: Approvals | None = None
+    expiry_minutes: Minutes | None = None
 
 
 class Authority(Rule):
     """The rule for all scenarios, and overrides per scenario."""
 
-    approvers: tuple[str, ...] = Field(min_length=1)
+    approvers: Ids = Field(min_length=1)
     scenario: dict[str, Override] = Field(default_factory=dict)
 
     def rule(self, scenario: str) -> Rule:
@@ -98,32 +109,39 @@ class Authority(Rule):
 
 
 class Settings(Site):
-    """All of dr.toml. `tokens` come from the environment and are never in the file."""
+    """All of dr.toml. The tokens come from the environment and are never in the file."""
 
     slack: Slack
     state: State = State()
     authority: Authority
 
     @property
-    def bot_token(self) -> Secret:
-        """SLACK_BOT_TOKEN (xoxb-...). Raises `BadSettings` where it is missing."""
-        return _secret("SLACK_BOT_TOKEN", "xoxb-")
+    def bot_token(self) -> SecretStr:
+        """SLACK_BOT_TOKEN (xoxb-...). Raises `BadSettings` if it is missing or can't be one."""
+        return _token("SLACK_BOT_TOKEN", "xoxb-")
 
     @property
-    def app_token(self) -> Secret:
-        """SLACK_APP_TOKEN (xapp-...), for Socket Mode. Raises `BadSettings` where it is missing."""
-        return _secret("SLACK_APP_TOKEN", "xapp-")
+    def app_token(self) -> SecretStr:
+        """SLACK_APP_TOKEN (xapp-...), for Socket Mode. Raises `BadSettings` if it is missing or can't be one."""
+        return _token("SLACK_APP_TOKEN", "xapp-")
 
 
 def load(path: Path) -> Settings:
-    """Read and check dr.toml. Raises `BadSettings` with a line per mistake."""
+    """Read and check dr.toml, and learn which values are secrets. Raises `BadSettings` with a line per mistake."""
     try:
-        raw = tomllib.loads(path.read_text())
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadSettings(f"{path}: cannot be read ({error.strerror}); give another file with --config.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadSettings(f"{path}: is not TOML: {error}.") from error
-    return from_mapping(raw, str(path))
+    except RecursionError as error:
+        raise BadSettings(f"{path}: is not TOML: its brackets are nested too deeply.") from error
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
+        raise BadSettings(f"{path}: is not TOML: {scrub.plain(error)}.") from error
+    settings = from_mapping(raw, str(path))
+    scrub.learn_environment((settings.database.dsn_env, settings.database.dr_dsn_env))
+    if settings.state.url.startswith("postgresql:"):
+        scrub.learn_dsn(settings.state.url)
+    scrub.spare(texts({key: value for key, value in raw.items() if key != "state"}))
+    return settings
 
 
 def from_mapping(raw: Mapping[str, Any], name: str = "dr.toml") -> Settings:
@@ -155,15 +173,15 @@ def _lines(error: ValidationError) -> Iterator[str]:
         elif e["type"] == "missing":
             yield f"{where} is missing, and it is needed."
         else:
-            given = repr(e["input"])
-            yield hide(
-                f"{where} is {given if len(given) <= 100 else given[:99] + '…'}: {e['msg'].removeprefix('Value error, ')}."
-            )
+            wrong = e["msg"].removeprefix("Value error, ")
+            given = scrub.scrub(repr(e["input"]))
+            shown = f"is {given if len(given) <= 100 else given[:99] + '…'}: " if where != "[state] url" else "cannot be used: "
+            yield f"{where} {shown}{wrong}."
 
 
 def _one_line(text: str) -> str:
     """The text without line breaks, without secrets, and not longer than a person reads."""
-    line = hide(" ".join(text.split()))
+    line = scrub.scrub(" ".join(text.split()))
     return line if len(line) <= 500 else line[:499] + "…"
 
 
@@ -187,9 +205,20 @@ def _near(word: str, known: list[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}." if known else ""
 
 
-def _secret(name: str, prefix: str) -> Secret:
+def _token(name: str, prefix: str) -> SecretStr:
     value = os.environ.get(name, "")
+    if wrong := _wrong_token(value, prefix):
+        raise BadSettings(f"environment: {name} {wrong}; Slack's token of that kind is expected.")
+    return SecretStr(value)
+
+
+def _wrong_token(value: str, prefix: str) -> str:
+    if not value:
+        return "is not set"
+    if value != value.strip():
+        return "has a blank or a line break around it"
     if not value.startswith(prefix):
-        state = "is not set" if not value else f"does not begin with {prefix}"
-        raise BadSettings(f"environment: {name} {state}; Slack's token of that kind is expected.")
-    return Secret(value)
+        return f"does not begin with {prefix}"
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", value) or value == prefix:
+        return "has characters that no token has, or too few of them"
+    return ""

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import structlog
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import OperationalError
 
 from actions.base import Facts, Json, Outcome, Result
-from bot.log import hide
+from actions.scrub import plain, scrub, scrub_all
 from bot.tables import approvals, inbox, insert_once, intents, locks, outbox, plans, runs, steps, timeline
 from commands.plan import Plan
 
@@ -136,7 +136,7 @@ class Store:
                 with self.engine.begin() as connection:
                     return work(connection, *arguments)
             except OperationalError as error:
-                log.warning("state_away", error=hide(str(error.orig)), next_try_seconds=pause)
+                log.warning("state_away", error=plain(error), next_try_seconds=pause)
                 time.sleep(pause)
         with self.engine.begin() as connection:
             return work(connection, *arguments)
@@ -174,7 +174,8 @@ class Store:
 
     def offer(self, connection: Connection, row: dict[str, Any]) -> bool:
         """Store a plan as it is shown and order its card; False where it is stored already."""
-        if not self.insert_once(connection, plans, **row):
+        plan = row["plan"] | {name: scrub_all(row["plan"][name]) for name in ("why", "findings", "cost")}
+        if not self.insert_once(connection, plans, **row | {"plan": plan, "changes": scrub_all(row["changes"])}):
             return False
         self.insert_once(connection, outbox, key=row["id"], kind="card", run_id=row["id"], channel=row["channel"])
         return True
@@ -224,6 +225,8 @@ class Store:
     async def ask(self, run_id: str, question: Json, says: str) -> str:
         """Open a run's question, once: the buttons that were shown first stay good. Returns who told the run to stop, or ""."""
 
+        says = scrub(says)
+
         def work(connection: Connection) -> str:
             of_run = runs.c.id == run_id
             run = connection.execute(select(runs.c.question, runs.c.stop_by).where(of_run)).mappings().one()
@@ -236,6 +239,8 @@ class Store:
 
     async def end_step(self, run_id: str, step: str, attempt: int, outcome: Outcome) -> Outcome:
         """Say how an attempt at a step ended; returns the outcome on record, which is the first one that it was given."""
+
+        outcome = replace(outcome, says=scrub(outcome.says))
 
         def work(connection: Connection) -> Outcome:
             where = (steps.c.run_id == run_id, steps.c.step == step)
@@ -274,6 +279,7 @@ class Store:
 
     def tell(self, connection: Connection, run_id: str, key: str, mark: str, text: str) -> None:
         """Add a line to the timeline, once; order its reply in the thread and a new revision of the card."""
+        text = scrub(text)
         if not self.insert_once(connection, timeline, run_id=run_id, key=f"{run_id}/{key}", mark=mark, text=text, at=time.time()):
             return
         channel = connection.execute(select(plans.c.channel).where(plans.c.id == run_id)).scalar_one()
@@ -290,7 +296,7 @@ class Store:
         """Change a run's state and say so, in one transaction; with `release` its target is free again."""
 
         def work(connection: Connection) -> None:
-            connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+            connection.execute(update(runs).where(runs.c.id == run_id).values(**scrub_all(values)))
             if release:
                 connection.execute(locks.delete().where(locks.c.run_id == run_id))
             self.tell(connection, run_id, key, mark, text)
@@ -299,7 +305,7 @@ class Store:
 
     async def whisper(self, key: str, person: str, channel: str, text: str) -> None:
         """Order a sentence that only one person sees."""
-        row = {"key": key[:120], "kind": "ephemeral", "channel": channel, "person": person, "text": text}
+        row = {"key": key[:120], "kind": "ephemeral", "channel": channel, "person": person, "text": scrub(text)}
         await self.do(lambda c: self.insert_once(c, outbox, **row))
 
 

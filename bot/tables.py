@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import JSON, Boolean, Column, Engine, Float, Integer, MetaData, String, Table, Text, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from bot.log import hide
+from actions.scrub import plain
 from bot.settings import BadSettings
 
 metadata = MetaData()
+CONNECT_SECONDS = 5
 
 
 class CannotOpen(BadSettings):
-    """The database of [state] does not open; the message says why."""
+    """The database of [state] doesn't open; the message begins with the key and says why."""
 
 
 # What people did, in the order in which it reached us. The id is Slack's own (trigger id, action time stamp): a delivery
@@ -155,14 +157,17 @@ outbox = Table(
 
 def open_engine(url: str) -> Engine:
     """The engine for a state address, with the tables made. SQLite writes ahead and syncs at every commit."""
-    if url.startswith("sqlite:"):
-        engine = _open_sqlite(url)
-    else:
-        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), pool_pre_ping=True)
     try:
+        if url.startswith("sqlite:"):
+            engine = _open_sqlite(url)
+        else:
+            address = url.replace("postgresql://", "postgresql+psycopg://", 1)
+            engine = create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS})
         metadata.create_all(engine)
-    except SQLAlchemyError as error:
-        raise CannotOpen(f"[state] url: the database cannot be opened: {hide(str(error.__cause__ or error)).strip()}") from error
+    except OSError as error:
+        raise CannotOpen(f"[state] url: {_no_folder(error)}") from error
+    except (SQLAlchemyError, sqlite3.Error, ValueError) as error:
+        raise CannotOpen(f"[state] url: {_not_opened(error)}") from error
     return engine
 
 
@@ -170,6 +175,17 @@ def insert_once(engine: Engine, table: Table) -> Any:
     """An INSERT that does nothing where the row is there already; RETURNING tells which it was."""
     dialect = importlib.import_module(f"sqlalchemy.dialects.{engine.dialect.name}")  # only the one that is used: start-up time
     return dialect.insert(table).on_conflict_do_nothing()
+
+
+def _no_folder(error: OSError) -> str:
+    why = error.strerror or plain(error)
+    return f"the folder {error.filename} can't be made ({why}); a file in a folder that this account may write to is expected."
+
+
+def _not_opened(error: Exception) -> str:
+    if isinstance(error, ArgumentError | ValueError):  # SQLAlchemy's texts about an address quote it
+        return "it can't be read as an address; postgresql://USER:PASSWORD@HOST:PORT/DATABASE is expected."
+    return f"the database can't be opened: {plain(error)}."
 
 
 def _open_sqlite(url: str) -> Engine:

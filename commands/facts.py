@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from actions.base import ActionError, Finding, warn
+from actions.scrub import unexpected
 
 log = structlog.get_logger(__name__)
 UNREAD = "could not be read"
@@ -47,7 +48,7 @@ async def read(source: str, question: Awaitable[T], *, timeout: float = 12.0) ->
         return Fact(source=source, at=_now(), error=str(error))
     except Exception as error:  # an answer that nobody can understand is none
         log.exception("fact_broke", source=source)
-        return Fact(source=source, at=_now(), error=f"Its answer cannot be understood: {error!r}.")
+        return Fact(source=source, at=_now(), error=unexpected(error))
     return Fact(source=source, at=_now(), value=value)
 
 

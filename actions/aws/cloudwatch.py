@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from actions.aws.call import AwsUnreachable, Call
+from actions.scrub import scrub
 
 if TYPE_CHECKING:
     from actions.world import World
@@ -32,6 +33,6 @@ async def alarm(world: World, name: str, region: str) -> Alarm:
     return Alarm(
         name=name,
         state=found[0].get("StateValue", "INSUFFICIENT_DATA"),
-        reason=found[0].get("StateReason", ""),
+        reason=scrub(found[0].get("StateReason", "")),
         since=found[0].get("StateUpdatedTimestamp"),
     )

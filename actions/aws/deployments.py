@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from actions.aws.call import AwsUnreachable, Call
 from actions.base import Json, Unreachable
+from actions.scrub import scrub
 
 if TYPE_CHECKING:
     from actions.world import World
@@ -107,7 +108,7 @@ async def describe_service(world: World, cluster: str, service: str, region: str
         raise AwsUnreachable(f"ECS's answer about service {service} names no service and no failure.")
     if not answer.get("services"):
         reason = next((failure.get("reason", "") for failure in answer.get("failures", [])), "") or "MISSING"
-        return _service({"status": reason}, answer.server_time)
+        return _service({"status": scrub(reason)}, answer.server_time)
     return _service(answer["services"][0], answer.server_time)
 
 
@@ -246,7 +247,7 @@ def _service(raw: Mapping[str, Any], at: datetime) -> Service:
         breaker=bool(breaker.get("enable")),
         rolls_back=bool(breaker.get("enable") and breaker.get("rollback")),
         deployments=tuple(_deployment(d) for d in raw.get("deployments", [])),
-        events=tuple(event.get("message", "") for event in raw.get("events", [])[:5]),
+        events=tuple(scrub(event.get("message", "")) for event in raw.get("events", [])[:5]),
         at=at,
     )
 
@@ -257,7 +258,7 @@ def _deployment(raw: Mapping[str, Any]) -> Deployment:
         status=raw.get("status", ""),
         revision=short(raw.get("taskDefinition", "")),
         rollout=raw.get("rolloutState", ""),
-        reason=raw.get("rolloutStateReason", ""),
+        reason=scrub(raw.get("rolloutStateReason", "")),
         created_at=raw.get("createdAt", EPOCH),
         running=raw.get("runningCount", 0),
         failed=raw.get("failedTasks", 0),
@@ -269,7 +270,7 @@ def _rollout(raw: Mapping[str, Any]) -> Rollout:
     return Rollout(
         arn=raw["serviceDeploymentArn"],
         status=raw.get("status", ""),
-        reason=raw.get("statusReason", ""),
+        reason=scrub(raw.get("statusReason", "")),
         created_at=raw.get("createdAt", EPOCH),
         target=target,
     )
@@ -280,7 +281,7 @@ def _stopped(raw: Mapping[str, Any]) -> StoppedTask:
     reason = raw.get("stoppedReason") or next((c["reason"] for c in containers if c.get("reason")), "no reason given")
     return StoppedTask(
         revision=short(raw.get("taskDefinitionArn", "")),
-        reason=reason,
+        reason=scrub(reason),
         code=raw.get("stopCode", ""),
         exit_codes=tuple(c["exitCode"] for c in containers if c.get("exitCode") is not None),
         stopped_at=raw.get("stoppedAt") or raw.get("createdAt") or EPOCH + timedelta(0),

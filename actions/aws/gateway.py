@@ -33,6 +33,7 @@ from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshabl
 from actions.aws.answers import NotAws, check, foreign, refuses, request_id, throttles
 from actions.aws.call import AwsRefused, AwsUnreachable, Call
 from actions.base import ActionError, Json, Uncertain
+from actions.scrub import scrub
 from actions.site import Aws, is_loopback
 
 log = structlog.get_logger()
@@ -274,7 +275,7 @@ def _sentence(error: Exception) -> str:
         says = "the connection broke off"
     elif not isinstance(error, aws.BotoCoreError | NotAws | NotSent):
         says = f"unexpected error {error!r}"
-    return textwrap.shorten(says, LONGEST_SENTENCE, placeholder=" ...").rstrip(".") + "."
+    return textwrap.shorten(scrub(says), LONGEST_SENTENCE, placeholder=" ...").rstrip(".") + "."
 
 
 def _assume(core: botocore.session.Session, settings: Aws) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actions.aws.call import Call
+from actions.scrub import scrub
 
 if TYPE_CHECKING:
     from actions.world import World
@@ -36,13 +39,17 @@ async def tail(world: World, group: str, region: str, *, minutes: int = 15, at_m
     parameters = {"logGroupName": group, "startTime": int(since.timestamp() * 1000)}
     call = Call(service="logs", operation="FilterLogEvents", region=region, parameters=parameters)
     by_id = {e["eventId"]: e for e in await world.aws.read_all(call, "events", at_most=at_most)}
+    return await asyncio.to_thread(_lines, by_id.values())  # a thousand long lines take a moment to scrub
+
+
+def _lines(events: Iterable[Mapping[str, Any]]) -> tuple[LogLine, ...]:
     lines = (
         LogLine(
-            id=event_id,
+            id=event["eventId"],
             at=datetime.fromtimestamp(event["timestamp"] / 1000, UTC),
-            stream=event.get("logStreamName", ""),
-            message=event.get("message", "").rstrip(),
+            stream=scrub(event.get("logStreamName", "")),
+            message=scrub(event.get("message", "").rstrip()),
         )
-        for event_id, event in by_id.items()
+        for event in events
     )
     return tuple(sorted(lines, key=lambda line: (line.at, line.id)))

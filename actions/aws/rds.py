@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from actions.aws.call import AwsUnreachable, Call
 from actions.base import Action, Check, Facts, Finding, Outcome, Proof, Unreachable, Verdict, done, failed, ok, stop
+from actions.scrub import scrub
 
 if TYPE_CHECKING:
     from actions.world import World
@@ -68,7 +69,7 @@ async def events(world: World, instance: str, region: str, *, since: datetime) -
     parameters = {"SourceIdentifier": instance, "SourceType": "db-instance", "StartTime": since.isoformat()}
     call = Call(service="rds", operation="DescribeEvents", region=region, parameters=parameters)
     found = await world.aws.read_all(call, "Events", token="Marker")
-    return sorted((Event(at=raw["Date"], message=raw.get("Message", "")) for raw in found), key=lambda event: event.at)
+    return sorted((Event(at=raw["Date"], message=scrub(raw.get("Message", ""))) for raw in found), key=lambda event: event.at)
 
 
 def under_way(found: Sequence[Event]) -> bool:

@@ -7,6 +7,7 @@ change  -> rows, or Refused (not sent), or Uncertain  (sent, answer lost)
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from psycopg import conninfo
 from psycopg.rows import DictRow, dict_row
 
 from actions.base import Refused, Uncertain, Unreachable
+from actions.db.dsn import SHAPE, mistake
 from actions.db.handshake import Handshake, shake_hands
+from actions.scrub import MASK, plain, scrub
 from actions.site import Database
 
 log = structlog.get_logger()
@@ -33,6 +36,7 @@ OPTIONS = {
 }
 PROFILES: Mapping[str, Mapping[str, str]] = {"read": {**OPTIONS, "default_transaction_read_only": "on"}, "change": OPTIONS}
 KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10000}
+QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 STRICT_TLS = ("require", "verify-ca", "verify-full")
 
 BY_STATE = {  # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -149,12 +153,10 @@ class Databases:
 
     @property
     def dsn(self) -> str:
-        """The DSN from the environment. Raises `DatabaseUnreachable` naming the variable where it is not set."""
-        if not self._settings.dsn:
-            raise DatabaseUnreachable(
-                f"Environment variable {self._settings.dsn_env} is not set; it must hold the DSN of {self._settings.instance}."
-            )
-        return self._settings.dsn
+        """The DSN from the environment. Raises `DatabaseUnreachable`, naming the variable, if it is missing or malformed."""
+        if wrong := wrong_dsn(self._settings):
+            raise DatabaseUnreachable(wrong)
+        return self._settings.dsn.get_secret_value()
 
     async def connect(self, profile: str = "read", *, dsn: str = "") -> psycopg.AsyncConnection[DictRow]:
         """A connection in autocommit; "read" sessions are read-only by default. Raises `DatabaseUnreachable`."""
@@ -166,7 +168,9 @@ class Databases:
             raise DatabaseUnreachable(f"The database gave no connection within {2 * CONNECT_SECONDS} s.", silent=True) from error
         except psycopg.Error as error:
             silent = isinstance(error, psycopg.errors.ConnectionTimeout)
-            raise DatabaseUnreachable(f"The database gave no connection: {_sentence(error, given)}", silent=silent) from error
+            raise DatabaseUnreachable(f"The database gave no connection: {_sentence(error)}", silent=silent) from error
+        except ValueError as error:  # of the name look-up, about a host that is no name; it quotes the host
+            raise DatabaseUnreachable("The database gave no connection: the host in its DSN is not a name.") from error
 
     @asynccontextmanager
     async def session(
@@ -230,16 +234,20 @@ class Databases:
             return _diagnosis(BY_STATE.get(error.sqlstate, "other"), f"{error} (SQLSTATE {error.sqlstate})")
         if error.silent:
             return _diagnosis("timeout", str(error))
-        try:
-            host, port, user, name, tls = _address(self.dsn)
-        except psycopg.Error as unreadable:
-            raise DatabaseUnreachable(
-                f"The DSN in {self._settings.dsn_env} cannot be read: {_sentence(unreadable, self.dsn)}"
-            ) from error
+        host, port, user, name, tls = _address(self.dsn)
         return judge_handshake(await shake_hands(host, port, user, name, tls=tls), str(error))
 
     async def close(self) -> None:
         """Nothing is kept open."""
+
+
+def wrong_dsn(settings: Database) -> str:
+    """What is wrong with the DSN in the environment, in a sentence that quotes nothing of it; "" if it can be used."""
+    variable, dsn = settings.dsn_env, settings.dsn.get_secret_value()
+    if not dsn:
+        return f"Environment variable {variable} is not set; it must hold the DSN of {settings.instance}."
+    said = mistake(dsn) or _mistake_by_libpq(dsn)
+    return f"The DSN in environment variable {variable} cannot be used: {said}. {SHAPE}." if said else ""
 
 
 def judge_handshake(seen: Handshake, said: str) -> Diagnosis:
@@ -280,6 +288,14 @@ def _with_options(dsn: str, profile: str) -> str:
     )
 
 
+def _mistake_by_libpq(dsn: str) -> str:
+    try:
+        conninfo.conninfo_to_dict(dsn)
+    except psycopg.Error:  # its text quotes the DSN
+        return "it has an option that libpq does not know or cannot read"
+    return ""
+
+
 def _address(dsn: str) -> tuple[str, int, str, str, bool]:
     """Host, port, user, database and whether TLS is required; of several hosts the first."""
     parts = {name: str(value) for name, value in conninfo.conninfo_to_dict(dsn).items() if value is not None}
@@ -289,15 +305,8 @@ def _address(dsn: str) -> tuple[str, int, str, str, bool]:
     return host, port, user, parts.get("dbname") or user, parts.get("sslmode") in STRICT_TLS
 
 
-def _sentence(error: psycopg.Error, dsn: str = "") -> str:
-    """The error as one line, without the password should libpq have quoted the DSN."""
-    said = " ".join((error.diag.message_primary or str(error) or type(error).__name__).split())
-    for word in dsn.replace("@", " ").replace(":", " ").replace("/", " ").split():
-        secret = word.removeprefix("password=").strip("'")
-        if len(secret) > 3 and _is_password(secret, dsn):
-            said = said.replace(secret, "***")
-    return said.rstrip(".") + "."
-
-
-def _is_password(word: str, dsn: str) -> bool:
-    return f":{word}@" in dsn or f"password={word}" in dsn or f"password='{word}'" in dsn
+def _sentence(error: psycopg.Error) -> str:
+    """The error as one line. What libpq says about a DSN's options is told without the values that it quotes."""
+    said = error.diag.message_primary or plain(error)
+    about_options = not error.sqlstate and not any(words in said for words in ("connection to server", "resolve", "getaddrinfo"))
+    return scrub(QUOTED.sub(f'"{MASK}"', said) if about_options else said).rstrip(".") + "."

@@ -13,6 +13,8 @@ import ssl
 import struct
 from dataclasses import dataclass
 
+from actions.scrub import scrub
+
 PROTOCOL = 196608  # version 3.0
 SSL_REQUEST = 80877103
 LONGEST = 64 * 1024
@@ -87,7 +89,7 @@ async def _answer(reader: asyncio.StreamReader) -> Handshake:
         body = await reader.readexactly(length - 4)
         if kind == b"E":
             fields = {part[:1]: part[1:].decode(errors="replace") for part in body.split(b"\0") if part}
-            return Handshake(reached="error", sqlstate=fields.get(b"C", ""), says=fields.get(b"M", ""))
+            return Handshake(reached="error", sqlstate=fields.get(b"C", ""), says=scrub(fields.get(b"M", "")))
         wants_password = kind == b"R" and struct.unpack("!i", body[:4])[0] != 0
         if wants_password or kind in (b"K", b"Z"):  # a reserved-slot error comes only after signing in, so read on until then
             return Handshake(reached="alive")

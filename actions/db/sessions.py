@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actions.base import Action, Facts, Finding, Json, Outcome, Proof, Unreachable, Verdict, done, failed, ok, stop
 from actions.db.psql import psql
+from actions.scrub import MASK, scrub
 
 if TYPE_CHECKING:
     from actions.world import World
@@ -18,6 +20,7 @@ IDLE = (
 )
 BEGAN, SINCE = "extract(epoch FROM backend_start)::text", "extract(epoch FROM state_change)::text"  # whatever the time zone
 LISTED = f"pid, {BEGAN} AS backend_start, state, {SINCE} AS since, application_name AS application"
+_LIKE, _ESCAPED = re.compile(r"[\\%_]"), r"\\\g<0>"  # what means something in a pattern of LIKE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ async def idle_sessions(world: World, *, idle_for_seconds: int = 0) -> list[Idle
           extract(epoch FROM now() - xact_start)::float8 AS transaction_seconds
         FROM pg_stat_activity WHERE {IDLE} AND state_change <= now() - interval '{int(idle_for_seconds)} s'
         ORDER BY state_change""")
-    return [IdleSession(**row) for row in rows]
+    return [IdleSession(**_scrubbed(row)) for row in rows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +78,7 @@ class EndIdleSessions(Action, kind="postgresql.end_idle_sessions"):
 
     async def observe(self, world: World) -> Facts:
         sql = f"SELECT {LISTED} FROM pg_stat_activity WHERE {self._which()} ORDER BY state_change"
-        return {"sessions": await world.databases.ask(sql)}
+        return {"sessions": [_scrubbed(row) for row in await world.databases.ask(sql)]}
 
     def precheck(self, facts: Facts) -> Finding:
         count = len(facts["sessions"])
@@ -99,7 +102,7 @@ class EndIdleSessions(Action, kind="postgresql.end_idle_sessions"):
             rows = await world.databases.ask(f"SELECT {LISTED} FROM pg_stat_activity WHERE {_alive(recorded)}")
         except Unreachable as error:
             return Proof(verdict=Verdict.UNKNOWN, says=str(error))
-        return judge_sessions(recorded, rows)
+        return judge_sessions(recorded, [_scrubbed(row) for row in rows])
 
     async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
         proof = Proof(verdict=Verdict.UNKNOWN, says="nobody looked")
@@ -110,8 +113,8 @@ class EndIdleSessions(Action, kind="postgresql.end_idle_sessions"):
         return failed(proof.says)
 
     def _which(self) -> str:
-        names = ", ".join(_quoted(name) for name in self.applications) or "NULL"
-        return f"{IDLE} AND application_name IN ({names}) AND state_change < now() - interval '{int(self.idle_for_seconds)} s'"
+        named = _named(self.applications)
+        return f"{IDLE} AND {named} AND state_change < now() - interval '{int(self.idle_for_seconds)} s'"
 
 
 def judge_sessions(recorded: Sequence[Mapping[str, Json]], alive: Sequence[Mapping[str, Json]]) -> Proof:
@@ -139,6 +142,20 @@ def _alive(recorded: Sequence[Mapping[str, Any]]) -> str:
 def _by_application(sessions: Sequence[Mapping[str, Json]]) -> str:
     names = [str(session["application"]) or "(no name)" for session in sessions]
     return ", ".join(f"{names.count(name)} of {name}" for name in dict.fromkeys(names))
+
+
+def _scrubbed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with its application's name as it may be shown: people put all kinds of things into it."""
+    return {**row, "application": scrub(row["application"] or "")}
+
+
+def _named(applications: Sequence[str]) -> str:
+    """The condition on the name. Of one that holds a secret only the rest is known, and it must be enough to tell it apart."""
+    masked = [name for name in applications if MASK in name and len(name.replace(MASK, "")) >= 4]
+    exactly = ", ".join(_quoted(name) for name in applications if name not in masked) or "NULL"
+    condition = f"application_name IN ({exactly})"
+    alike = [f"application_name LIKE {_quoted(_LIKE.sub(_ESCAPED, name).replace(MASK, '%'))}" for name in masked]
+    return f"({' OR '.join([condition, *alike])})" if alike else condition
 
 
 def _quoted(text: str) -> str:

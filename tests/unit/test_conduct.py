@@ -190,7 +190,7 @@ async def test_a_retry_after_a_refusal_is_sent_with_the_facts_of_now(conduct: Co
 
 UNREAD = [
     (Unreachable("The switch did not answer."), "The switch did not answer."),
-    (KeyError("level"), "An error that nobody expected: KeyError('level')."),
+    (KeyError("level"), "Unexpected error: KeyError: 'level'."),
     (TimeoutError(), "There was no answer in time."),
 ]
 

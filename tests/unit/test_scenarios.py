@@ -300,7 +300,7 @@ async def test_an_answer_that_nobody_understands_is_a_fact() -> None:
         return str({}["status"])
 
     answer = await read("The source", garbled())
-    assert answer.error == "Its answer cannot be understood: KeyError('status')."
+    assert answer.error == "Unexpected error: KeyError: 'status'."
     assert "The source could not be read" in unanswered({"source": answer})[0].says
 
 
