@@ -30,7 +30,7 @@ LIMITS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # on how many sessions a
 NOT_CURED = {  # what no failover cures, and what does
     "dns": "A failover changes no name: look at the DSN's host and at the resolver",
     "tls": "A failover changes no certificate: look at sslmode, sslrootcert and the host in the DSN",
-    "auth": "A failover changes no password: look at the role, the password and the database name in the DSN",
+    "auth": "A failover changes no password; look at the role, the password and the database name in the DSN",
 }
 
 SLOTS_USED_UP = "No connection slot is free. A failover does not cure that: the applications would take them all again."

@@ -246,8 +246,19 @@ def wrong_dsn(settings: Database) -> str:
     variable, dsn = settings.dsn_env, settings.dsn.get_secret_value()
     if not dsn:
         return f"Environment variable {variable} is not set; it must hold the DSN of {settings.instance}."
-    said = mistake(dsn) or _mistake_by_libpq(dsn)
+    said = unreadable(dsn)
     return f"The DSN in environment variable {variable} cannot be used: {said}. {SHAPE}." if said else ""
+
+
+def unreadable(dsn: str) -> str:
+    """What is wrong with a DSN, as the end of a sentence; "" if libpq can read it."""
+    if wrong := mistake(dsn):
+        return wrong
+    try:
+        conninfo.conninfo_to_dict(dsn)
+    except psycopg.Error:  # its text quotes the DSN
+        return "it has an option that libpq does not know or cannot read"
+    return ""
 
 
 def judge_handshake(seen: Handshake, said: str) -> Diagnosis:
@@ -286,14 +297,6 @@ def _with_options(dsn: str, profile: str) -> str:
         options=f"{theirs} {ours}".strip(),
         **KEEPALIVE,
     )
-
-
-def _mistake_by_libpq(dsn: str) -> str:
-    try:
-        conninfo.conninfo_to_dict(dsn)
-    except psycopg.Error:  # its text quotes the DSN
-        return "it has an option that libpq does not know or cannot read"
-    return ""
 
 
 def _address(dsn: str) -> tuple[str, int, str, str, bool]:

@@ -80,7 +80,7 @@ def _is_address(host: str) -> bool:
 
 
 def _mistake_in_words(dsn: str) -> str:
-    """The other form of a DSN: host=... user=... password='...'."""
+    """What is wrong with the other form of a DSN, as in `host=db user=dr dbname=x`."""
     at = 0
     while at < len(dsn):
         word = _WORD.match(dsn, at)
