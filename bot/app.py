@@ -166,7 +166,8 @@ def read_form(body: Mapping[str, Any]) -> Item:
     channel, _, value = _text(view, "private_metadata", "view").partition("|")
     if not _ID.fullmatch(channel) or not _VALUE.fullmatch(value):
         raise Malformed("I don't recognise this form.")
-    reason = scrub(" ".join(_maybe(view, "state", "values", "reason", "reason", "value").split())).rstrip(".")
+    typed = _UNTYPED.sub("", _maybe(view, "state", "values", "reason", "reason", "value"))
+    reason = scrub(" ".join(typed.split())).rstrip(".")
     if len(reason) < 3:
         raise Malformed("A reason of at least three characters is needed.")
     if len(reason) > MOST_REASON:

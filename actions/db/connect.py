@@ -155,7 +155,7 @@ class Databases:
     def dsn(self) -> str:
         """The DSN from the environment. Raises `DatabaseUnreachable`, naming the variable, if it is missing or malformed."""
         if wrong := wrong_dsn(self._settings):
-            raise DatabaseUnreachable(wrong)
+            raise DatabaseUnreachable(f"Environment variable {wrong}")
         return self._settings.dsn.get_secret_value()
 
     async def connect(self, profile: str = "read", *, dsn: str = "") -> psycopg.AsyncConnection[DictRow]:
@@ -242,12 +242,12 @@ class Databases:
 
 
 def wrong_dsn(settings: Database) -> str:
-    """What is wrong with the DSN in the environment, in a sentence that quotes nothing of it; "" if it can be used."""
+    """What is wrong with the DSN in the environment, beginning with its variable and quoting nothing; "" if it can be used."""
     variable, dsn = settings.dsn_env, settings.dsn.get_secret_value()
     if not dsn:
-        return f"Environment variable {variable} is not set; it must hold the DSN of {settings.instance}."
+        return f"{variable} is not set; it must hold the DSN of {settings.instance}."
     said = unreadable(dsn)
-    return f"The DSN in environment variable {variable} cannot be used: {said}. {SHAPE}." if said else ""
+    return f"{variable} holds a DSN that can't be used: {said}. {SHAPE}." if said else ""
 
 
 def unreadable(dsn: str) -> str:

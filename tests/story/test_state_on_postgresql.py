@@ -12,6 +12,7 @@ from rehearsal.database import Database
 from rehearsal.processes import Processes
 from rehearsal.world import Options, World
 from tests.story.conftest import SPEED, Incident, until
+from tests.story.strange import strange_input_is_answered
 
 ONCE = [("UpdateService", 1)]
 
@@ -86,3 +87,7 @@ async def test_a_standby_takes_over_when_the_first_bot_is_killed(incident: Incid
         assert await incident.ended(following) == "Done"
     finally:
         await incident.world.processes.kill("standby")
+
+
+async def test_what_nobody_can_type_is_answered_with_one_sentence(incident: Incident) -> None:
+    await strange_input_is_answered(incident)

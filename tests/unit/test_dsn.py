@@ -1,4 +1,4 @@
-"""A malformed DSN is told by its variable and the kind of its mistake; nothing of it is quoted, and libpq never gets to see it."""
+"""A malformed DSN is told by its variable and the kind of its mistake; nothing of it is quoted, and libpq never sees it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.app import BUTTONS, Malformed, read_click, read_form
+from bot.app import BUTTONS, MOST_REASON, MOST_TYPED, Malformed, read_click, read_command, read_form
 from bot.approvals import Click
 from bot.store import Item, Refusal
 
@@ -32,8 +32,17 @@ FORM: dict[str, Any] = {
         "state": {"values": {"reason": {"reason": {"type": "plain_text_input", "value": "It answers again."}}}},
     },
 }
+COMMAND: dict[str, Any] = {
+    "command": "/dr",
+    "text": "control-plane restart",
+    "user_id": "U0ALICE",
+    "channel_id": "C0INCIDENT",
+    "trigger_id": "1.2.a0f3",
+}
+STRANGE = "\x00\x07\x1b\ud800\udfff"
+strange = st.text(alphabet=f"ab1:.<{STRANGE}\n", max_size=40) | st.sampled_from(["x" * 5000, "U" * 41, ":" * 3000])
 json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=40),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=40) | strange,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
     max_leaves=12,
 )
@@ -68,11 +77,20 @@ def read(reader: Callable[[dict[str, Any]], Item], body: dict[str, Any]) -> Item
         item = reader(body)
     except Malformed:
         return None
-    assert item.kind in ("click", "submit")
+    assert item.kind in ("command", "click", "submit")
     assert 0 < len(item.id) <= 200
-    assert item.person
-    assert all(isinstance(text, str) and len(text) <= 3000 for text in (item.channel, item.person, *item.payload.values()))
+    assert 0 < len(item.person) <= 40
+    assert 0 < len(item.channel) <= 40
+    for text in (item.id, item.channel, item.person, *item.payload.values()):
+        assert len(text) <= 3000
+        assert not set(text) & set(STRANGE)
     return item
+
+
+@given(st.dictionaries(st.text(max_size=12), json, max_size=6) | broken(COMMAND))
+def test_a_command_is_an_item_or_malformed_whatever_arrives(body: dict[str, Any]) -> None:
+    item = read(read_command, body)
+    assert item is None or len(item.payload["text"]) <= MOST_TYPED
 
 
 @given(st.dictionaries(st.text(max_size=12), json, max_size=6) | broken(CLICK))
@@ -94,6 +112,37 @@ def test_a_buttons_value_is_read_or_refused_whatever_it_is(value: str) -> None:
     except Refusal:
         return
     assert f"{click.run_id}:{click.question}:{click.nonce}" == value
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("a\x00b", "that nobody can type"), ("\ud800", "that nobody can type"), ("x" * 1001, "has 1001 characters")],
+)
+def test_a_command_that_nobody_can_have_typed_is_one_clear_sentence(text: str, says: str) -> None:
+    with pytest.raises(Malformed, match=says):
+        read_command(COMMAND | {"text": text})
+
+
+def test_what_people_type_is_recorded_without_secrets() -> None:
+    assert read_command(COMMAND | {"text": "show xoxb-geheim"}).payload == {"text": "show ***"}
+    form = copy.deepcopy(FORM)
+    form["view"]["state"]["values"]["reason"]["reason"]["value"] = "I used\npassword=geheim for it."
+    assert read_form(form).payload["reason"] == "I used password=*** for it"
+
+
+@pytest.mark.parametrize("value", ["nonsense", "a:b", "::", "a:b:\x00", "a:b:c:d", "a:b:c d", "a:b:" + "x" * 65, 7, None])
+def test_a_button_with_another_value_than_ours_is_malformed(value: object) -> None:
+    click = copy.deepcopy(CLICK)
+    click["actions"][0]["value"] = value
+    with pytest.raises(Malformed, match="I don't recognise this button"):
+        read_click(click)
+
+
+def test_a_reason_that_is_too_long_is_malformed_and_not_cut() -> None:
+    form = copy.deepcopy(FORM)
+    form["view"]["state"]["values"]["reason"]["reason"]["value"] = "x" * (MOST_REASON + 1)
+    with pytest.raises(Malformed, match="The reason has 301 characters; give one of at most 300"):
+        read_form(form)
 
 
 def test_the_same_click_delivered_twice_is_the_same_item_and_two_clicks_are_two() -> None:

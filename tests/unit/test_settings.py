@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import json
+import math
 import re
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.settings import BadSettings, Settings, from_mapping, load
@@ -28,7 +31,8 @@ REHEARSED: dict[str, Any] = tomllib.loads(
     )
 )
 LINE = re.compile(r"^dr\.toml: \[[^\n]*\][^\n]* .*\.$|^dr\.toml: \[[^\n]*\][^\n]*\?$")
-scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30)
+moments = st.datetimes() | st.dates() | st.times()
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30) | moments
 values = scalars | st.lists(scalars, max_size=3) | st.dictionaries(st.text(max_size=10), scalars, max_size=3)
 
 
@@ -66,14 +70,14 @@ def mutations(draw: st.DrawFn) -> dict[str, Any]:
 @given(mutations())
 def test_whatever_the_file_says_it_loads_or_is_refused_line_by_line(raw: dict[str, Any]) -> None:
     try:
-        settings = from_mapping(raw)
+        loaded = from_mapping(raw)
     except BadSettings as error:
         lines = str(error).split("\n")
         assert all(LINE.match(line) for line in lines), lines
         assert len(set(lines)) == len(lines)
         assert all(len(line) < 600 for line in lines), lines
         return
-    assert isinstance(settings, Settings)
+    assert isinstance(loaded, Settings)
 
 
 def test_the_example_file_loads() -> None:
@@ -96,6 +100,45 @@ def test_the_example_file_loads() -> None:
         ("control_plane", {"health_url": "app.shielda.dev"}, "is not an http or https address"),
         ("aws", {"endpoints": {"us-west-2": "http://10.0.0.1:1"}}, "only a loopback address (127.0.0.1) is allowed"),
         ("aws", {"speed": 60.0}, "speed is for a rehearsal only"),
+        ("aws", {"speed": math.inf}, "dr.toml: [aws] speed is inf: Input should be a finite number"),
+        ("aws", {"speed": math.nan}, "dr.toml: [aws] speed is nan: Input should be a finite number"),
+        ("aws", {"speed": True}, "dr.toml: [aws] speed is True: Input should be a valid number"),
+        ("aws", {"speed": -60.0}, "dr.toml: [aws] speed is -60.0: Input should be greater than or equal to 1."),
+        ("aws", {"endpoints": {"us-west-2": "ftp://127.0.0.1:1"}}, "it is not an http or https address; https://HOST/PATH"),
+        ("aws", {"endpoints": {"us-west-2": "http://127.0.0.1:70000"}}, "a port from 1 to 65535 is expected"),
+        ("slack", {"api_url": "ftp://127.0.0.1/api/"}, "dr.toml: [slack] api_url is 'ftp://127.0.0.1/api/': it is not an http"),
+        ("slack", {"channel": "#incident"}, "dr.toml: [slack] channel is '#incident': the id of a channel (C...) is expected"),
+        ("slack", {"channel": " C0INCIDENT"}, "dr.toml: [slack] channel is ' C0INCIDENT': blanks around a text"),
+        ("slack", {"posts_per_second": 0}, "dr.toml: [slack] posts_per_second is 0: Input should be greater than or equal to"),
+        ("slack", {"posts_per_second": math.inf}, "Input should be a finite number"),
+        ("control_plane", {"health_url": "http://app:99999/x"}, "its host or port cannot be read; http://HOST:PORT/PATH"),
+        ("control_plane", {"health_url": "http://app:0/x"}, "with a port from 1 to 65535 is expected"),
+        ("control_plane", {"health_url": "http://app:port/x"}, "its host or port cannot be read"),
+        ("control_plane", {"health_url": "http://[::1/x"}, "its host or port cannot be read"),
+        ("control_plane", {"health_url": ""}, "dr.toml: [control_plane] health_url is '': it is not an http or https address"),
+        ("control_plane", {"health_url": "http://me:geheim@app/"}, "there is a secret in it, which the channel would see"),
+        ("control_plane", {"health_url": "http://me@app/"}, "a user or the port 0 stands in it"),
+        ("control_plane", {"health_url": "http://app/?token=geheim"}, "there is a secret in it, which the channel would see"),
+        ("control_plane", {"cluster": ""}, "dr.toml: [control_plane] cluster is '': String should have at least 1 character."),
+        ("control_plane", {"service": "a\x00b"}, "line breaks and control characters are not allowed"),
+        ("database", {"dsn_env": ""}, "dr.toml: [database] dsn_env is '': String should match pattern"),
+        ("database", {"dsn_env": "MY DSN"}, "dr.toml: [database] dsn_env is 'MY DSN': String should match pattern"),
+        ("state", {"url": "sqlite:///"}, "dr.toml: [state] url cannot be used: it names no file; sqlite:///FILE is expected."),
+        ("state", {"url": "sqlite:///:memory:"}, "it names no file"),
+        ("state", {"url": "sqlite://x"}, "it names no file"),
+        (
+            "state",
+            {"url": "postgresql://dr:geheim@db:abc/"},
+            "its port is not a number from 1 to 65535; postgresql://USER:PASSWORD@",
+        ),
+        ("state", {"url": "postgresql://dr:ge@heim@db/"}, "dr.toml: [state] url cannot be used: it has a raw @ in its password"),
+        ("targets", {"rpo_minutes": -5}, "dr.toml: [targets] rpo_minutes is -5: Input should be greater than 0."),
+        ("targets", {"rpo_minutes": True}, "dr.toml: [targets] rpo_minutes is True: Input should be a valid integer."),
+        ("authority", {"approvers": ["U0BOB", "U0BOB"]}, "U0BOB stands in it twice; each id is expected once."),
+        ("authority", {"approvers": ["U0BOB", "@alice"]}, "'@alice' is not the id of a user (U..., W...) or of a user group"),
+        ("authority", {"requesters": [""]}, "'' is not the id of a user"),
+        ("authority", {"expiry_minutes": math.nan}, "dr.toml: [authority] expiry_minutes is nan: Input should be a finite"),
+        ("authority", {"scenario": {"database failover": {"approvers": []}}}, "failover] approvers is []"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_section_key_value_and_expectation(
@@ -153,7 +196,16 @@ def test_a_secret_that_was_put_into_the_file_is_not_in_the_message(section: str,
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [(None, "cannot be read"), (b"[slack", "is not TOML"), (b"\xff\xfe", "is not TOML")], ids=str
+    ("text", "says"),
+    [
+        (None, "cannot be read"),
+        (b"[slack", "is not TOML"),
+        (b"\xff\xfe", "is not TOML"),
+        (b"a = " + b"[" * 5000, "nested too deeply"),
+        (b"a = " + b"9" * 5000, "is not TOML"),
+        (b"a = '\x00'", "is not TOML"),
+    ],
+    ids=range(6),
 )
 def test_a_file_that_cannot_be_read_is_one_line_with_its_name(tmp_path: Path, text: bytes | None, says: str) -> None:
     path = tmp_path / "dr.toml"
@@ -165,9 +217,46 @@ def test_a_file_that_cannot_be_read_is_one_line_with_its_name(tmp_path: Path, te
     assert len(str(raised.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize(("value", "says"), [("", "is not set"), ("xoxp-geheim", "does not begin with xoxb-")])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.binary(max_size=60) | st.text(alphabet="[]{}=\"'#.,ab1\n ", max_size=60).map(str.encode))
+def test_whatever_the_file_holds_it_loads_or_is_refused(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "any.toml"
+    for content in (text, EXAMPLE.read_bytes() + text):
+        path.write_bytes(content)
+        with suppress(BadSettings):
+            load(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("", "is not set"),
+        ("xoxp-geheim", "does not begin with xoxb-"),
+        ("xoxb-geheim\n", "has a blank or a line break around it"),
+        (" xoxb-geheim", "has a blank or a line break around it"),
+        ("xoxb-gehe im", "has characters that no token has"),
+        ("xoxb-gehéim", "has characters that no token has"),
+        ("xoxb-", "has characters that no token has, or too few of them"),
+        ("'xoxb-geheim'", "does not begin with xoxb-"),
+    ],
+)
 def test_a_missing_or_wrong_token_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch, value: str, says: str) -> None:
     monkeypatch.setenv("SLACK_BOT_TOKEN", value)
     with pytest.raises(BadSettings, match=f"environment: SLACK_BOT_TOKEN {says}") as raised:
         _ = load(EXAMPLE).bot_token
     assert "geheim" not in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_no_token_and_no_dsn_shows_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-geheim")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://dr:geheim@db/x")
+    known = from_mapping(with_("state", url="postgresql://dr:geheim@db/x"))
+    for secret in (known.bot_token, known.database.dsn):
+        assert "geheim" not in f"{secret} {secret!r} {[secret]} %s" % secret
+        with pytest.raises(TypeError):
+            json.dumps(secret)
+        with pytest.raises(TypeError):
+            _ = "x" + secret  # type: ignore[operator]
+        assert "geheim" in secret.get_secret_value()
+    assert "geheim" not in repr(known)
