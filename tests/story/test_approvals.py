@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from tests.story.conftest import RESTART, Incident, until
+from tests.story.strange import strange_input_is_answered
 
 SERVICE = "service shielda/control-plane"
 ONCE = [("UpdateService", 1)]
@@ -305,3 +306,10 @@ async def test_a_plan_that_waited_while_another_run_changed_its_target_is_asked_
     assert "ask again with `/dr control-plane restart`" in said
     await incident.quiet()
     assert incident.effects() == ONCE
+
+
+# What nobody can type -------------------------------------------------------------------------------------------------
+
+
+async def test_what_nobody_can_type_is_answered_with_one_sentence(incident: Incident) -> None:
+    await strange_input_is_answered(incident)

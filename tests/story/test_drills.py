@@ -71,6 +71,7 @@ async def test_a_drill_ends_recovered_with_each_planned_effect_once_and_its_whol
     assert (report["drill"], report["scenario"], report["speed"]) == (name, SCENARIOS[name], speed)
     assert report["requested_by"] != report["approved_by"]
     assert re.fullmatch(r"[0-9a-f]{64}", report["digest"])
+    assert "***" not in json.dumps(report), "something of a drill was taken for a secret"
     _one_effect(report, CHANGES[name])
     _within_targets(report)
     _told_in_order(report)
