@@ -129,6 +129,33 @@ KINDS: Mapping[str, re.Pattern[str]] = {
     ),
 }
 
+# What a text must contain for a kind to be in it, in small letters: most texts contain none of it, and are read in no time.
+_ASSIGNED = ("pass", "pw", "secret", "credential", "token", "key")
+HINTS: Mapping[str, tuple[str, ...]] = {
+    "private key": ("private key",),
+    "webhook": ("hooks.slack", "discord"),
+    "password in an address": ("@",),
+    "password in a web address": ("@",),
+    "password with spaces in an address": ("@",),
+    "password in an encoded address": ("%40", "%2540"),
+    "token as the user of an address": ("@",),
+    "password before a host": ("@",),
+    "JSON web token": ("eyj",),
+    "token of Slack": ("xox", "xapp", "xwfp"),
+    "key of AWS": ("akia", "asia"),
+    "signature": ("x-amz-", "awsaccesskeyid", "sig"),
+    "authorization": ("authorization",),
+    "bearer": ("bearer", "basic"),
+    "cookie": ("cookie",),
+    "value": _ASSIGNED,
+    "value of an element": _ASSIGNED,
+    "value beside its name": _ASSIGNED,
+    "password in a sentence": ("pass",),
+    "password in SQL": ("password", "identified"),
+    "option of a command line": _ASSIGNED,
+    "user of curl": ("-u",),
+}
+
 
 def scrub(text: str) -> str:
     """The text without secrets, and without what is no text (NUL, control characters, halves of characters)."""
@@ -136,8 +163,10 @@ def scrub(text: str) -> str:
     for secret, exactly in _learned:
         if secret in text:
             text = exactly.sub(MASK, text)
-    for pattern in KINDS.values():
-        text = pattern.sub(_masked, text)
+    low = text.casefold()
+    for kind, pattern in KINDS.items():
+        if any(hint in low for hint in HINTS.get(kind, ("",))):
+            text = pattern.sub(_masked, text)
     return text
 
 
