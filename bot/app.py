@@ -126,7 +126,7 @@ class App:
         if all(_ID.fullmatch(one) and len(one) <= 40 for one in (person, channel)):
             trigger = _maybe(body, "trigger_id")
             key = f"malformed/{trigger if _ID.fullmatch(trigger) else time.time_ns()}"
-            await self._store.whisper(key, person, channel, f"{says} Nothing was done.")
+            await self._store.ephemeral(key, person, channel, f"{says} Nothing was done.")
 
 
 def read_command(body: Mapping[str, Any]) -> Item:

@@ -12,7 +12,7 @@ from actions.base import ActionError, Finding, Step, ok, stop, warn
 from actions.scrub import plain, scrub
 from actions.world import World
 from bot.app import slack_client
-from bot.outbox import LOST
+from bot.sender import LOST
 from bot.settings import BadSettings, Settings
 from commands.facts import UNREAD
 from commands.scenario import SCENARIOS

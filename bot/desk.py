@@ -46,14 +46,19 @@ class Desk:
         try:
             await works[item.kind](item)
         except (Refusal, BadCommand) as refusal:
-            await self.store.whisper(f"refusal/{item.id}", item.person, item.channel, str(refusal))
+            await self._answer(f"refusal/{item.id}", item, str(refusal))
             log.info("refused", item=item.id, person=item.person, says=str(refusal))
         except Exception as error:
             says = f"{unexpected(error)} Look at `/dr runs` before you try again; the log has the details."
-            await self.store.whisper(f"error/{item.id}", item.person, item.channel, says)
+            await self._answer(f"error/{item.id}", item, says)
             log.exception("handling_failed", item=item.id)
         finally:
             self.outbox.wake()
+
+    async def _answer(self, key: str, item: Item, says: str) -> None:
+        """Tell the person alone. The outbox tells the same sentence about the same plan or run only once in a while."""
+        about = str(item.payload.get("value", "")).partition(":")[0]
+        await self.store.ephemeral(key, item.person, item.channel, says, about)
 
     async def resume(self) -> None:
         """Hand over again what a crash may have cut off: approved runs that never began, answers that never arrived."""

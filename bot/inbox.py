@@ -1,11 +1,13 @@
 """The inbox: what a person did is on disk before Slack is told that we have it, and is then handled in a task of its own.
 
-Deeds that arrive together share one transaction, so that fifty commands at once cost one sync of the disk.
+Commands and clicks that arrive together share one transaction, so that fifty at once cost one sync of the disk. Each person has a
+queue of their own: a stranger who clicks forty times waits for himself alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -14,6 +16,7 @@ from bot.store import Item, Store
 
 log = structlog.get_logger(__name__)
 AT_ONCE = {"command": 4, "click": 8, "submit": 8}  # how many are handled side by side; what waits is on disk already
+EACH = 2  # how many of these one person may have, so that nobody's click waits behind another person's forty
 Handle = Callable[[Item], Awaitable[None]]
 
 
@@ -27,6 +30,7 @@ class Inbox:
         self._writer: asyncio.Task[None] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._places = {kind: asyncio.Semaphore(places) for kind, places in AT_ONCE.items()}
+        self._own_places: dict[tuple[str, str], asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(EACH))
 
     async def open(self, handle: Handle) -> None:
         """Hand over what was recorded and never finished, and from now on everything that comes."""
@@ -71,7 +75,7 @@ class Inbox:
 
     async def _finish(self, item: Item) -> None:
         assert self._handle is not None
-        async with self._places[item.kind]:
+        async with self._own_places[item.kind, item.person], self._places[item.kind]:  # a person's own queue comes first
             try:
                 await self._handle(item)
             except Exception:

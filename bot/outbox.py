@@ -1,8 +1,8 @@
-"""The outbox: one worker tells Slack what the tables say is still to be told, in order, once, through crashes and outages.
+"""The outbox tells Slack what the tables say is still to be told: in order, once, through crashes and outages.
 
-New messages go before edits. A message is marked in flight before it is sent and carries its key as metadata, so that after
-a crash or a lost answer the channel itself is asked whether it is there. A card is drawn when it is sent: the latest wins.
-What Slack refuses rests for a while and holds up only its own run.
+Each method of Slack's has its own lane and pace (`bot/pace.py`), so that an edit never delays a post, and what only one person
+is told never delays the timeline. Runs take turns in a lane, and so do people. What Slack refuses rests and holds up only its own
+run; a method that Slack limits pauses alone.
 """
 
 from __future__ import annotations
@@ -13,37 +13,40 @@ import time
 from typing import Any
 
 import structlog
-from aiohttp import ClientError
-from slack_sdk.errors import SlackApiError, SlackClientError
-from sqlalchemy import Connection, and_, or_, select, update
+from slack_sdk.errors import SlackApiError
+from sqlalchemy import Connection, and_, func, or_, select, update
 
-from bot import cards
-from bot.mrkdwn import escape
+from bot.pace import Lane, Pace, lane_of
+from bot.sender import LOST, Sender, close_ephemerals, code, is_limited, is_unsure, method_of, retry_after, status
 from bot.settings import Settings
 from bot.store import ENDS, Store
 from bot.tables import outbox, plans, runs
 
 log = structlog.get_logger(__name__)
-LOST = (ClientError, OSError, TimeoutError, SlackClientError)  # SlackApiError is caught before these: it is an answer
-EVENT = "dr_timeline"
+POLL_SECONDS = 0.25
 TICK_SECONDS = 15.0
-BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)  # while Slack is away
-REFUSED_SECONDS = 3.0  # how long a run rests when Slack refused a message of it
+REFUSED_SECONDS = 3.0  # how long a run rests in a lane in which Slack refused a message of it
+REPEAT_POSTS = 10  # the same sentence goes to the same person once in the time that this many posts take
+EPHEMERAL_SECONDS = 120.0  # after that a person has moved on, and the sentence would only confuse
+TURN_SECONDS = 60.0  # how long it is remembered who had a turn
 GONE = ("message_not_found", "cannot_reply_to_message", "thread_not_found")  # somebody deleted the card
-UNSURE = ("fatal_error", "internal_error", "request_timeout", "service_unavailable")  # "part of it may have succeeded"
-PAGES, PAGE = 10, 200  # of a thread or a channel, in which a message in flight is looked for
+Row = dict[str, Any]
 
 
 class Outbox:
     """`run()` tells until cancelled; `wake()` says that there is something new."""
 
     def __init__(self, store: Store, slack: Any, settings: Settings) -> None:
+        speed = settings.slack.posts_per_second
         self._store = store
-        self._slack = slack
-        self._settings = settings
+        self._pace = Pace(speed)
+        self._sender = Sender(store, slack, settings, self._pace)
+        self._repeat_seconds = REPEAT_POSTS / speed
         self._new = asyncio.Event()
-        self._failures = 0
-        self._resting: dict[str, float] = {}  # runs, and until when
+        self._ticked = time.monotonic()
+        self._at_work: dict[Lane, Row] = {}
+        self._served: dict[tuple[Lane, str], float] = {}  # when a run or a person last had its turn in a lane
+        self._resting: dict[tuple[str, ...], float] = {}  # until when a run rests in a lane, or a sentence isn't repeated
 
     def wake(self) -> None:
         """There is something to tell."""
@@ -51,211 +54,150 @@ class Outbox:
 
     async def run(self) -> None:
         """Tell what is to be told until cancelled; never gives up."""
-        pause = 1.0 / self._settings.slack.posts_per_second
-        ticked = time.monotonic()
-        while True:
-            if time.monotonic() - ticked > TICK_SECONDS:
-                ticked = time.monotonic()
-                await self._store.do(_tick, self._store)
-            self._new.clear()
-            self._resting = {run: until for run, until in self._resting.items() if until > time.monotonic()}
-            row = await self._store.do(_next, list(self._resting))
-            if row is None:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._tick()
+                self._new.clear()
+                pause = await self._start_what_is_due(group)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._new.wait(), 0.25)
+                    await asyncio.wait_for(self._new.wait(), pause)
+
+    async def _tick(self) -> None:
+        if time.monotonic() - self._ticked > TICK_SECONDS:
+            self._ticked = time.monotonic()
+            await self._store.do(_redraw_clocks, self._store)
+
+    async def _start_what_is_due(self, group: asyncio.TaskGroup) -> float:
+        """Give every free lane a row, the timeline's first; returns the seconds until there may be more to start."""
+        at_work = {row["seq"] for row in self._at_work.values()}  # before the question: its answer may be older than their end
+        pause = POLL_SECONDS
+        for row in self._in_turn(await self._fresh(await self._store.do(_due))):
+            lane = lane_of(method_of(row), row["channel"])
+            if row["seq"] in at_work or lane in self._at_work or _rest_key(row) in self._resting:
                 continue
-            try:
-                await self._tell(row)
-            except Exception:  # a defect in one run's message must not silence the others
-                log.exception("telling_broke", key=row["key"])
-                self._rest(row)
-            await asyncio.sleep(pause)
+            if wait := self._pace.wait(lane):
+                pause = min(pause, wait)
+                continue
+            self._pace.take(lane)
+            self._at_work[lane] = row
+            self._served[lane, _owner(row)] = time.monotonic()
+            group.create_task(self._work(lane, row))
+        return pause
 
-    async def drained(self) -> bool:
-        """Whether everything has been told."""
-        return await self._store.do(_next, []) is None
+    def _in_turn(self, rows: list[Row]) -> list[Row]:
+        """The timeline before what only one person is told; then whoever has waited longest since the last turn."""
+        now = time.monotonic()
+        self._resting = {key: until for key, until in self._resting.items() if until > now}
+        self._served = {key: at for key, at in self._served.items() if at > now - TURN_SECONDS}
 
-    async def _tell(self, row: Any) -> None:
+        def turn(row: Row) -> tuple[bool, float, int]:
+            lane = lane_of(method_of(row), row["channel"])
+            return row["kind"] == "ephemeral", self._served.get((lane, _owner(row)), 0.0), row["seq"]
+
+        return sorted(rows, key=turn)
+
+    async def _fresh(self, rows: list[Row]) -> list[Row]:
+        """The rows without the sentences that come too late to be of use to their person; those are dropped."""
+        too_old = [row for row in rows if row["kind"] == "ephemeral" and row["at"] < time.time() - EPHEMERAL_SECONDS]
+        if not too_old:
+            return rows
+        for row in too_old:
+            log.warning("ephemeral_dropped", key=row["key"], person=row["person"], tries=row["tries"], error="too late")
+        await self._store.do(close_ephemerals, too_old)
+        return [row for row in rows if row not in too_old]
+
+    # One row ---------------------------------------------------------------------------------------------------------
+
+    async def _work(self, lane: Lane, row: Row) -> None:
         try:
-            await self._deliver(row)
-            self._failures = 0
+            await self._send(lane, row)
+        except Exception:  # a defect in one run's message must not silence the others
+            log.exception("telling_broke", key=row["key"])
+            self._rest(row)
+        finally:
+            del self._at_work[lane]
+            self.wake()
+
+    async def _send(self, lane: Lane, row: Row) -> None:
+        try:
+            await self._sender.send(row)
         except SlackApiError as error:
-            await self._refused(row, error)
+            await self._refused(lane, row, error)
         except LOST as error:
-            await self._wait(row, f"{type(error).__name__}: {error}")
-
-    async def _deliver(self, row: Any) -> None:
-        """Bring one row one step on: settle a message in flight, post it, edit it, or pin it."""
-        if row["kind"] == "ephemeral":
-            await self._slack.chat_postEphemeral(channel=row["channel"], user=row["person"], text=escape(row["text"]))
-            await self._mark(row, sent_rev=row["rev"])
-        elif row["ts"] and row["sent_rev"] == row["rev"]:
-            await self._pin(row)
-        elif row["ts"]:
-            await self._slack.chat_update(channel=row["channel"], ts=row["ts"], **await self._content(row))
-            await self._mark(row, sent_rev=row["rev"])
-        elif row["in_flight"]:
-            await self._settle(row)
+            self._unanswered(lane, row, f"{type(error).__name__}: {error}")
         else:
-            await self._post(row)
+            self._pace.answered(lane)
+            if row["kind"] == "ephemeral":
+                self._rest(row)
 
-    async def _post(self, row: Any) -> None:
-        content = await self._content(row)
-        thread = await self._thread(row)
-        await self._mark(row, in_flight=True)
-        try:
-            answer = await self._slack.chat_postMessage(channel=row["channel"], thread_ts=thread, **content)
-        except SlackApiError as error:
-            if not _unsure(error):
-                await self._mark(row, in_flight=False)
-            raise
-        await self._mark(row, ts=answer["ts"], sent_rev=row["rev"], in_flight=False)
-
-    async def _settle(self, row: Any) -> None:
-        """Ask the channel whether a message whose answer we never saw is there; adopt it, or free it to be sent."""
-        try:
-            found = await self._find(row)
-        except SlackApiError as error:
-            if _code(error) != "missing_scope":
-                raise
-            log.warning("channel_unreadable", key=row["key"])  # `dr check` names the scope; told twice is better than never
-            found = None
-        log.info("message_settled", key=row["key"], found=bool(found))
-        await self._mark(row, ts=found or "", sent_rev=0, in_flight=False)
-
-    async def _find(self, row: Any) -> str | None:
-        cursor = None
-        for _ in range(PAGES):
-            answer = await self._page(row, cursor)
-            for message in answer["messages"]:
-                metadata = message.get("metadata") or {}
-                if metadata.get("event_type") == EVENT and metadata.get("event_payload", {}).get("key") == row["key"]:
-                    return str(message["ts"])
-            cursor = (answer.get("response_metadata") or {}).get("next_cursor") or None
-            if cursor is None:
-                break
-        return None
-
-    async def _page(self, row: Any, cursor: str | None) -> Any:
-        """A page of the messages among which this one would stand."""
-        question = {"channel": row["channel"], "include_all_metadata": True, "limit": PAGE, "cursor": cursor}
-        thread = await self._thread(row)
-        if thread:
-            return await self._slack.conversations_replies(ts=thread, **question)
-        return await self._slack.conversations_history(**question)
-
-    async def _pin(self, row: Any) -> None:
-        try:
-            await self._slack.pins_add(channel=row["channel"], timestamp=row["ts"])
-        except SlackApiError as error:
-            if _limited(error) or _unsure(error):
-                raise
-            if _code(error) == "too_many_pins" and await self._unpin_oldest(row["channel"]):
-                return  # there is room now, and the card is pinned at the next step
-            log.info("not_pinned", key=row["key"], error=_code(error))
-        await self._mark(row, pinned=True)
-
-    async def _unpin_oldest(self, channel: str) -> bool:
-        """Take the pin off the oldest card of ours whose run is over; False if there is none. A channel takes 100 pins."""
-        oldest = await self._store.do(_oldest_pinned, channel)
-        if oldest is None:
-            return False
-        try:
-            await self._slack.pins_remove(channel=channel, timestamp=oldest["ts"])
-        except SlackApiError as error:
-            if _limited(error) or _unsure(error):
-                raise  # else somebody has taken it off, or deleted the card
-        await self._mark(oldest, pinned=False, pin_wanted=False)
-        return True
-
-    async def _content(self, row: Any) -> dict[str, Any]:
-        metadata = {"event_type": EVENT, "event_payload": {"key": row["key"], "rev": row["rev"]}}
-        if row["kind"] == "reply":
-            return {"text": cards.reply(row["mark"], row["text"]), "metadata": metadata}
-        story = await self._store.story(row["run_id"])
-        assert story is not None, row["run_id"]
-        needed = self._settings.authority.rule(story.offer.plan.scenario).approvals
-        text, blocks = cards.render(story, self._settings.targets.rto_minutes, needed)
-        return {"text": text, "blocks": blocks, "metadata": metadata}
-
-    async def _thread(self, row: Any) -> str | None:
-        if row["kind"] != "reply":
-            return None
-        return await self._store.do(lambda c: c.execute(select(outbox.c.ts).where(outbox.c.key == row["run_id"])).scalar_one())
-
-    async def _refused(self, row: Any, error: SlackApiError) -> None:
-        """Slack answered with an error: wait where it says so, drop what only one person would have seen, else try again."""
-        code = _code(error)
-        if _limited(error):
-            await asyncio.sleep(float(error.response.headers.get("Retry-After", 1)))
-        elif _unsure(error):
-            await self._wait(row, code or f"HTTP {_status(error)} without an answer of Slack's")
+    async def _refused(self, lane: Lane, row: Row, error: SlackApiError) -> None:
+        """Slack answered with an error: wait if it says so, drop what only one person would have seen, else try again."""
+        if is_limited(error):
+            seconds = retry_after(error)
+            log.warning("slack_limits", lane=lane, next_try_seconds=seconds)
+            self._pace.pause(lane, seconds)
+        elif is_unsure(error):
+            self._unanswered(lane, row, code(error) or f"HTTP {status(error)} without an answer of Slack's")
         elif row["kind"] == "ephemeral":
-            log.warning("whisper_dropped", key=row["key"], error=code)
-            await self._mark(row, sent_rev=row["rev"])
-        elif code in GONE:
-            log.warning("card_gone", run=row["run_id"], key=row["key"], error=code)
-            await self._store.do(_post_card_anew, row["run_id"])
-            await self._mark(row, in_flight=False)
+            log.warning("ephemeral_dropped", key=row["key"], person=row["person"], tries=row["tries"], error=code(error))
+            await self._store.do(close_ephemerals, [row])
+        elif code(error) in GONE:
+            log.warning("card_gone", run=row["run_id"], key=row["key"], error=code(error))
+            await self._store.do(_post_card_anew, row["run_id"], row["thread"] or row["ts"])
+            await self._sender.mark(row, in_flight=False)
         else:
-            log.warning("slack_refused", key=row["key"], error=code, next_try_seconds=REFUSED_SECONDS)
+            log.warning("slack_refused", key=row["key"], error=code(error), next_try_seconds=REFUSED_SECONDS)
             self._rest(row)
 
-    def _rest(self, row: Any) -> None:
-        self._resting[row["run_id"]] = time.monotonic() + REFUSED_SECONDS
+    def _rest(self, row: Row) -> None:
+        seconds = self._repeat_seconds if row["kind"] == "ephemeral" else REFUSED_SECONDS
+        self._resting[_rest_key(row)] = time.monotonic() + seconds
 
-    async def _wait(self, row: Any, why: str) -> None:
-        pause = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS) - 1)]
-        self._failures += 1
-        log.warning("slack_not_told", key=row["key"], why=why, next_try_seconds=pause)
-        await asyncio.sleep(pause)
-
-    async def _mark(self, row: Any, **values: Any) -> None:
-        await self._store.do(lambda c: c.execute(update(outbox).where(outbox.c.seq == row["seq"]).values(**values)))
+    def _unanswered(self, lane: Lane, row: Row, why: str) -> None:
+        seconds = self._pace.back_off(lane)
+        log.warning("slack_not_told", key=row["key"], why=why, next_try_seconds=seconds)
 
 
-def _code(error: SlackApiError) -> str:
-    """Slack's own word for what is wrong; "" where what came back is no answer of Slack's, but a proxy's page, say."""
-    data = getattr(error.response, "data", None)
-    return str(data.get("error") or "") if isinstance(data, dict) else ""
+def _owner(row: Row) -> str:
+    """Who takes turns in a lane: runs, and the people who are told something alone."""
+    return str(row["person"] or row["run_id"])
 
 
-def _status(error: SlackApiError) -> int:
-    """The HTTP status; the client hands over another kind of response where the body is broken."""
-    return int(getattr(error.response, "status_code", 0) or getattr(error.response, "status", 0))
+def _rest_key(row: Row) -> tuple[str, ...]:
+    """What rests: a run in one lane, or one sentence for one person about one thing."""
+    if row["kind"] == "ephemeral":
+        return row["person"], row["channel"], row["run_id"], row["text"]
+    return row["run_id"], method_of(row)
 
 
-def _limited(error: SlackApiError) -> bool:
-    """Whether Slack was asked too often."""
-    return _code(error) == "ratelimited" or _status(error) == 429
+def _due(connection: Connection) -> list[Row]:
+    """What may be sent next: each run's first line or card that is not posted, its edits and pins, and each person's sentences.
+
+    A sentence that a person is to be told several times is one row; `tries` says how often, and `last` is its last `seq`.
+    """
+    ephemeral, card = outbox.c.kind == "ephemeral", outbox.alias()
+    first = select(func.min(outbox.c.seq)).where(~ephemeral, outbox.c.ts == "").group_by(outbox.c.run_id)
+    stale = or_(outbox.c.sent_rev < outbox.c.rev, and_(outbox.c.pin_wanted, ~outbox.c.pinned))
+    thread = and_(outbox.c.kind == "reply", card.c.key == outbox.c.run_id)
+    told = select(outbox, card.c.ts.label("thread")).outerjoin(card, thread)
+    same = outbox.c.kind, outbox.c.person, outbox.c.channel, outbox.c.run_id, outbox.c.text
+    seq, key, at = outbox.c.seq, outbox.c.key, outbox.c.at
+    counted = func.min(seq).label("seq"), func.max(seq).label("last"), func.count().label("tries")
+    once = select(*same, *counted, func.min(key).label("key"), func.max(at).label("at"))
+    queries = (
+        told.where(or_(outbox.c.seq.in_(first), and_(outbox.c.ts != "", stale))),
+        once.where(ephemeral, outbox.c.sent_rev < outbox.c.rev).group_by(*same),
+    )
+    return [dict(row) for query in queries for row in connection.execute(query).mappings()]
 
 
-def _unsure(error: SlackApiError) -> bool:
-    """Whether Slack may have done what it was asked to, although no good answer came."""
-    code = _code(error)
-    return code in UNSURE or _status(error) >= 500 or not (code or _limited(error))
+def _post_card_anew(connection: Connection, run_id: str, gone: str) -> None:
+    """The card that is gone is posted once more, and what follows in the thread goes under the new one."""
+    values = {"ts": "", "sent_rev": 0, "in_flight": False, "pinned": False}
+    connection.execute(update(outbox).where(outbox.c.key == run_id, outbox.c.ts == gone).values(**values))
 
 
-def _next(connection: Connection, resting: list[str]) -> Any:
-    """The next row to bring on, but for the runs that rest: new messages in order, then edits and pins."""
-    due = or_(outbox.c.sent_rev < outbox.c.rev, and_(outbox.c.pin_wanted, ~outbox.c.pinned))
-    rows = select(outbox).where(due, outbox.c.run_id.not_in(resting)).order_by(outbox.c.ts != "", outbox.c.seq)
-    return connection.execute(rows.limit(1)).mappings().first()
-
-
-def _oldest_pinned(connection: Connection, channel: str) -> Any:
-    """The oldest pinned card of a channel whose run is over."""
-    over = runs.c.id == outbox.c.run_id, runs.c.state.in_(ENDS)
-    rows = select(outbox).where(outbox.c.channel == channel, outbox.c.pinned, *over).order_by(outbox.c.seq)
-    return connection.execute(rows.limit(1)).mappings().first()
-
-
-def _post_card_anew(connection: Connection, run_id: str) -> None:
-    """The card is posted once more, and what follows in the thread stands under the new one."""
-    connection.execute(update(outbox).where(outbox.c.key == run_id).values(ts="", sent_rev=0, in_flight=False, pinned=False))
-
-
-def _tick(connection: Connection, store: Store) -> None:
+def _redraw_clocks(connection: Connection, store: Store) -> None:
     """Redraw the clocks of runs under way, and close plans whose time is over."""
     for run_id in connection.execute(select(runs.c.id).where(runs.c.state.not_in(ENDS))).scalars().all():
         store.redraw(connection, run_id)

@@ -303,9 +303,10 @@ class Store:
 
         await self.do(work)
 
-    async def whisper(self, key: str, person: str, channel: str, text: str) -> None:
-        """Order a sentence that only one person sees."""
+    async def ephemeral(self, key: str, person: str, channel: str, text: str, about: str = "") -> None:
+        """Order a sentence that only one person sees; `about` is the plan or run that it answers for."""
         row = {"key": key[:120], "kind": "ephemeral", "channel": channel, "person": person, "text": scrub(text)}
+        row["run_id"] = about[:40]
         await self.do(lambda c: self.insert_once(c, outbox, **row))
 
 

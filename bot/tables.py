@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,8 @@ timeline = Table(
     Column("at", Float, nullable=False),
 )
 
-# What Slack still has to be told. kind: card (rendered from the tables when it is sent, latest wins), reply, ephemeral.
+# What Slack still has to be told. kind: card (rendered from the tables when it is sent, latest wins), reply, or ephemeral:
+# a sentence that only `person` sees; its run_id is the plan or run that the click named.
 outbox = Table(
     "dr_outbox",
     metadata,
@@ -152,6 +154,7 @@ outbox = Table(
     Column("ts", String(40), nullable=False, default=""),
     Column("pinned", Boolean, nullable=False, default=False),
     Column("pin_wanted", Boolean, nullable=False, default=False),
+    Column("at", Float, nullable=False, default=time.time, server_default="0"),
 )
 
 

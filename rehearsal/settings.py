@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 INCIDENT_CHANNEL = "C0INCIDENT"
+SLACK_SPEED = 25.0  # how many times Slack's own rate limits a rehearsal's Slack allows; the bot keeps to the same
 BOT_TOKEN = "xoxb-rehearsal"
 APP_TOKEN = "xapp-rehearsal"
 _NOT_PASSED_ON = ("AWS_", "SLACK_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy")
@@ -17,7 +18,7 @@ TOML = """\
 [slack]
 channel = "{channel}"
 api_url = "{slack_api}"
-posts_per_second = 25
+posts_per_second = {posts_per_second}
 
 [state]
 url = "{state_url}"
@@ -50,12 +51,20 @@ expiry_minutes = {expiry_minutes}
 
 
 def toml(
-    *, slack_api: str, state_url: str, speed: float, endpoints: Mapping[str, str], public: str, expiry_minutes: float
+    *,
+    slack_api: str,
+    state_url: str,
+    speed: float,
+    endpoints: Mapping[str, str],
+    public: str,
+    expiry_minutes: float,
+    slack_speed: float = SLACK_SPEED,
 ) -> str:
     """The text of the rehearsal's dr.toml."""
     return TOML.format(
         channel=INCIDENT_CHANNEL,
         slack_api=slack_api,
+        posts_per_second=slack_speed,
         state_url=state_url,
         speed=float(speed),
         endpoints="\n".join(f'{region} = "{url}"' for region, url in endpoints.items()),

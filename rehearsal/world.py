@@ -49,7 +49,10 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a rehearsal is started. `room` is its folder, `cache` one that outlives it; port 0 takes any free one."""
+    """How a rehearsal is started. `room` is its folder, `cache` one that outlives it; port 0 takes any free one.
+
+    `slack_speed` is how many times Slack's own rate limits its Slack allows, and the bot keeps to.
+    """
 
     room: Path
     cache: Path
@@ -59,6 +62,7 @@ class Options:
     with_bot: bool = True
     state_url: str = ""
     expiry_minutes: float = 15.0
+    slack_speed: float = settings.SLACK_SPEED
 
 
 class World:
@@ -124,7 +128,10 @@ class World:
 
     async def _open_workspace(self) -> None:
         self.workspace = Workspace(
-            manifest=yaml.safe_load(MANIFEST.read_text()), persons=DEFAULT_PERSONS, channels=["incident", "general"]
+            manifest=yaml.safe_load(MANIFEST.read_text()),
+            persons=DEFAULT_PERSONS,
+            channels=["incident", "general"],
+            limits_speed=self.options.slack_speed,
         )
         app = application(self.workspace)
         self.faults.add_routes(app)
@@ -211,6 +218,7 @@ class World:
             endpoints=self.endpoints,
             public=self.balancer.url,
             expiry_minutes=self.options.expiry_minutes,
+            slack_speed=self.options.slack_speed,
         )
         self.config.write_text(text)
 

@@ -96,7 +96,9 @@ def answer(workspace: Workspace, name: str, arguments: Json, token: str) -> tupl
     began = time.monotonic()
     refusal: RefusedError | None = None
     try:
-        workspace.faults.limit(name)
+        channel = str(arguments.get("channel") or "")
+        workspace.faults.limit(name, channel)
+        workspace.limits.take(name, channel)
         if name not in METHODS:
             raise RefusedError("unknown_method", req_method=name)
         authorise(workspace, METHODS[name], token)

@@ -16,15 +16,16 @@ from rehearsal.slack.sockets import Sockets
 
 @dataclass(kw_only=True)
 class Pending:
-    """A fault waiting for its next `times` calls of `method` ("*" is any)."""
+    """A fault waiting for its next `times` calls of `method`, in `channel` ("*" is any)."""
 
     method: str
     times: int
     amount: float = 0.0
+    channel: str = "*"
 
-    def meets(self, method: str) -> bool:
+    def meets(self, method: str, channel: str = "*") -> bool:
         """Whether this call is struck; each strike uses up one of the times."""
-        if self.times <= 0 or self.method not in ("*", method):
+        if self.times <= 0 or self.method not in ("*", method) or self.channel not in ("*", channel):
             return False
         self.times -= 1
         return True
@@ -59,10 +60,10 @@ class Faults:
         for pending in (self._limits, self._lost, self._slow):
             pending.clear()
 
-    def rate_limit(self, method: str, times: int = 1, retry_after: int = 1) -> None:
-        """The next calls of this method are answered with 429 and `Retry-After`."""
-        self._tell("rate_limit", method=method, times=times, retry_after=retry_after)
-        self._limits.append(Pending(method=method, times=times, amount=retry_after))
+    def rate_limit(self, method: str, times: int = 1, retry_after: int = 1, channel: str = "*") -> None:
+        """The next calls of this method (in this channel) are answered with 429 and `Retry-After`."""
+        self._tell("rate_limit", method=method, times=times, retry_after=retry_after, channel=channel)
+        self._limits.append(Pending(method=method, times=times, amount=retry_after, channel=channel))
 
     def lose_answer(self, method: str, times: int = 1) -> None:
         """The next calls of this method take effect, and then the connection drops without an answer."""
@@ -102,10 +103,10 @@ class Faults:
         except TypeError as error:
             raise UnknownError(f"The fault {kind} cannot be put in like that: {error}.") from error
 
-    def limit(self, method: str) -> None:
+    def limit(self, method: str, channel: str) -> None:
         """Refuse this call with `ratelimited` if a rate limit is waiting for it."""
         for pending in self._limits:
-            if pending.meets(method):
+            if pending.meets(method, channel):
                 after = str(math.ceil(pending.amount))
                 raise RefusedError("ratelimited", status=429, headers={"Retry-After": after})
 

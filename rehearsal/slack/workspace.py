@@ -12,6 +12,7 @@ from rehearsal.slack import forms, payloads
 from rehearsal.slack.errors import RefusedError, UnknownError
 from rehearsal.slack.faults import Faults
 from rehearsal.slack.journal import Journal
+from rehearsal.slack.limits import Limits
 from rehearsal.slack.modals import Modals
 from rehearsal.slack.persons import BOT_PERSON, Person
 from rehearsal.slack.responses import Responses
@@ -26,7 +27,8 @@ class Workspace:
     """State and behaviour of the workspace, all in one asyncio loop.
 
     `strict` refuses what Slack would refuse: faulty blocks and views, missing scopes, commands that the manifest
-    does not have. `ack_seconds` and `trigger_seconds` are Slack's three seconds.
+    does not have. `ack_seconds` and `trigger_seconds` are Slack's three seconds. `limits_speed` is how many times
+    Slack's own rate limits are allowed.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Workspace:
         app_token: str = "xapp-rehearsal",
         ack_seconds: float = 3.0,
         trigger_seconds: float = 3.0,
+        limits_speed: float = 1.0,
     ) -> None:
         self.manifest = manifest
         self.strict = strict
@@ -49,6 +52,7 @@ class Workspace:
         self.journal = Journal()
         self.sockets = Sockets(self.journal, ack_deadline=ack_seconds)
         self.faults = Faults(self.journal, self.sockets)
+        self.limits = Limits(limits_speed)
         self.store = Store(list(channels))
         self.modals = Modals(self.store, trigger_seconds=trigger_seconds, strict=strict)
         self.responses = Responses(self.store, strict=strict)

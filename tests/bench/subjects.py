@@ -38,7 +38,9 @@ async def room(folder: Path) -> AsyncIterator[Room]:
     """A Slack workspace of its own, in this process."""
     made(folder)
     manifest = yaml.safe_load((ROOT / "manifest.yml").read_text())
-    workspace = Workspace(manifest=manifest, persons=DEFAULT_PERSONS, channels=["incident", "general"])
+    workspace = Workspace(
+        manifest=manifest, persons=DEFAULT_PERSONS, channels=["incident", "general"], limits_speed=settings.SLACK_SPEED
+    )
     runner = web.AppRunner(application(workspace), access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

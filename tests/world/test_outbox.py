@@ -13,7 +13,8 @@ from sqlalchemy import insert, select
 
 from bot import settings
 from bot.app import slack_client
-from bot.outbox import EVENT, Outbox
+from bot.outbox import Outbox
+from bot.sender import EVENT
 from bot.store import Store
 from bot.tables import open_engine, outbox
 
