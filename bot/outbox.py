@@ -29,6 +29,7 @@ REFUSED_SECONDS = 3.0  # how long a run rests in a lane in which Slack refused a
 REPEAT_POSTS = 10  # the same sentence goes to the same person once in the time that this many posts take
 EPHEMERAL_SECONDS = 120.0  # after that a person has moved on, and the sentence would only confuse
 TURN_SECONDS = 60.0  # how long it is remembered who had a turn
+CARD_SECONDS = 15.0  # how long a card lets the lines of its run go first
 GONE = ("message_not_found", "cannot_reply_to_message", "thread_not_found")  # somebody deleted the card
 Row = dict[str, Any]
 
@@ -46,6 +47,7 @@ class Outbox:
         self._ticked = time.monotonic()
         self._at_work: dict[Lane, Row] = {}
         self._served: dict[tuple[Lane, str], float] = {}  # when a run or a person last had its turn in a lane
+        self._yielding: dict[str, float] = {}  # runs whose card lets their lines go first, and since when
         self._resting: dict[tuple[str, ...], float] = {}  # until when a run rests in a lane, or a sentence isn't repeated
 
     def wake(self) -> None:
@@ -70,19 +72,33 @@ class Outbox:
     async def _start_what_is_due(self, group: asyncio.TaskGroup) -> float:
         """Give every free lane a row, the timeline's first; returns the seconds until there may be more to start."""
         at_work = {row["seq"] for row in self._at_work.values()}  # before the question: its answer may be older than their end
+        rows = self._in_turn(await self._fresh(await self._store.do(_due)))
+        behind = {row["run_id"] for row in rows if row["kind"] == "reply"}
         pause = POLL_SECONDS
-        for row in self._in_turn(await self._fresh(await self._store.do(_due))):
-            lane = lane_of(method_of(row), row["channel"])
-            if row["seq"] in at_work or lane in self._at_work or _rest_key(row) in self._resting:
+        for row in rows:
+            lane = _lane(row)
+            if row["seq"] in at_work or lane in self._at_work or _rest_key(row) in self._resting or self._yields(row, behind):
                 continue
             if wait := self._pace.wait(lane):
                 pause = min(pause, wait)
-                continue
-            self._pace.take(lane)
-            self._at_work[lane] = row
-            self._served[lane, _owner(row)] = time.monotonic()
-            group.create_task(self._work(lane, row))
+            else:
+                group.create_task(self._work(lane, row))
+                self._count(lane, row)
         return pause
+
+    def _count(self, lane: Lane, row: Row) -> None:
+        self._pace.take(lane)
+        self._at_work[lane] = row
+        self._served[lane, _owner(row)] = time.monotonic()
+        if lane[0] == "chat.update":
+            self._yielding.pop(row["run_id"], None)
+
+    def _yields(self, row: Row, behind: set[str]) -> bool:
+        """Whether a card lets the lines of its run go first, so that the thread already says why; it does not wait for long."""
+        if method_of(row) != "chat.update" or row["run_id"] not in behind:
+            return False
+        now = time.monotonic()
+        return now - self._yielding.setdefault(row["run_id"], now) < CARD_SECONDS
 
     def _in_turn(self, rows: list[Row]) -> list[Row]:
         """The timeline before what only one person is told; then whoever has waited longest since the last turn."""
@@ -91,8 +107,7 @@ class Outbox:
         self._served = {key: at for key, at in self._served.items() if at > now - TURN_SECONDS}
 
         def turn(row: Row) -> tuple[bool, float, int]:
-            lane = lane_of(method_of(row), row["channel"])
-            return row["kind"] == "ephemeral", self._served.get((lane, _owner(row)), 0.0), row["seq"]
+            return row["kind"] == "ephemeral", self._served.get((_lane(row), _owner(row)), 0.0), row["seq"]
 
         return sorted(rows, key=turn)
 
@@ -156,6 +171,10 @@ class Outbox:
     def _unanswered(self, lane: Lane, row: Row, why: str) -> None:
         seconds = self._pace.back_off(lane)
         log.warning("slack_not_told", key=row["key"], why=why, next_try_seconds=seconds)
+
+
+def _lane(row: Row) -> Lane:
+    return lane_of(method_of(row), row["channel"])
 
 
 def _owner(row: Row) -> str:

@@ -117,11 +117,11 @@ class Incident:
 
     @asynccontextmanager
     async def told(self, person: str, count: int = 1) -> AsyncIterator[list[str]]:
-        """Collect the sentences that only this person is told from here on, waiting for `count` of them."""
+        """Collect the sentences that only this person is told from here on, waiting until they answer `count` tries."""
         before = len(self.slack.ephemerals(person))
         sentences: list[str] = []
         yield sentences
-        await until(lambda: len(self.slack.ephemerals(person)) >= before + count)
+        await until(lambda: sum(map(tries, self.slack.ephemerals(person)[before:])) >= count)
         sentences += [html.unescape(m["text"]) for m in self.slack.ephemerals(person)[before:]]
 
     async def approved(self, requester: str = "alice", approver: str = "bob", text: str = RESTART) -> str:
@@ -245,6 +245,12 @@ class Incident:
         self.world.config.write_text(text)
         await self.world.start_bot()
         await until(lambda: self.slack.state()["connected"], 20)
+
+
+def tries(message: Json) -> int:
+    """How many clicks or commands of a person this one message answers."""
+    counted = re.search(r"You tried (\d+) times", message["text"])
+    return int(counted[1]) if counted else 1
 
 
 def logged_errors(log: str) -> list[Json]:
