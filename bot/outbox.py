@@ -62,7 +62,8 @@ class Outbox:
                 self._new.clear()
                 pause = await self._start_what_is_due(group)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._new.wait(), pause)
+                    async with asyncio.timeout(pause):  # asyncio.wait_for of Python 3.11 may swallow a cancellation
+                        await self._new.wait()
 
     async def _tick(self) -> None:
         if time.monotonic() - self._ticked > TICK_SECONDS:

@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, Column, Engine, Float, Integer, MetaData, String, Table, Text, create_engine, event
+from sqlalchemy import JSON, Boolean, Column, Engine, Float, Integer, MetaData, String, Table, Text, create_engine, event, inspect
+from sqlalchemy import text as sql
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.schema import CreateColumn
 
 from actions.scrub import plain
 from bot.settings import BadSettings
@@ -158,6 +160,9 @@ outbox = Table(
 )
 
 
+NEW_COLUMNS = (outbox.c.at,)
+
+
 def open_engine(url: str) -> Engine:
     """The engine for a state address, with the tables made. SQLite writes ahead and syncs at every commit."""
     try:
@@ -167,11 +172,21 @@ def open_engine(url: str) -> Engine:
             address = url.replace("postgresql://", "postgresql+psycopg://", 1)
             engine = create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS})
         metadata.create_all(engine)
+        _add_new_columns(engine)
     except OSError as error:
         raise CannotOpen(f"[state] url: {_no_folder(error)}") from error
     except (SQLAlchemyError, sqlite3.Error, ValueError) as error:
         raise CannotOpen(f"[state] url: {_not_opened(error)}") from error
     return engine
+
+
+def _add_new_columns(engine: Engine) -> None:
+    """A state that an older bot made gets the columns that have come since; that bot can go on working with it."""
+    for column in NEW_COLUMNS:
+        if all(there["name"] != column.name for there in inspect(engine).get_columns(column.table.name)):
+            with engine.begin() as connection:
+                definition = CreateColumn(column).compile(dialect=engine.dialect)
+                connection.execute(sql(f"ALTER TABLE {column.table.name} ADD COLUMN {definition}"))
 
 
 def insert_once(engine: Engine, table: Table) -> Any:
