@@ -42,11 +42,12 @@ class Told:
         self.site = site
 
     @asynccontextmanager
-    async def telling(self) -> AsyncIterator[None]:
+    async def telling(self) -> AsyncIterator[Outbox]:
         """The outbox works as long as the block lasts."""
-        worker = asyncio.create_task(Outbox(self.store, slack_client(self.site), self.site).run())
+        working = Outbox(self.store, slack_client(self.site), self.site)
+        worker = asyncio.create_task(working.run())
         try:
-            yield
+            yield working
         finally:
             worker.cancel()
             await asyncio.gather(worker, return_exceptions=True)
@@ -242,6 +243,29 @@ async def test_whatever_slack_loses_limits_or_slows_every_line_is_told_once_and_
         await asyncio.sleep(0.5)
     for run in runs:
         assert told.thread(run, channels[run]) == [f"{run}/{n}" for n in range(6)]
+
+
+class SlowToAnswer(Store):
+    """A store that takes a while to say what is due, so that its answer is old when it comes."""
+
+    async def do(self, work: Any, *arguments: Any) -> Any:
+        answer = await super().do(work, *arguments)
+        if work.__name__ == "_due":
+            await asyncio.sleep(0.06)
+        return answer
+
+
+async def test_an_old_answer_of_the_state_does_not_make_a_line_stand_twice(told: Told) -> None:
+    await told.card("run")
+    await told.lines("run", 10)
+    told.store = SlowToAnswer(told.store.engine)
+    async with told.telling() as working, asyncio.timeout(10):
+        while len(told.thread("run")) < 10:
+            working.wake()  # so that it asks while a line is on its way
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.3)
+    told.store.close()
+    assert told.thread("run") == [f"run/{n}" for n in range(10)]
 
 
 # People ---------------------------------------------------------------------------------------------------------------
