@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from bot.pace import Pace, lane_of
 from bot.settings import Authority
 from bot.store import Refusal
 
@@ -25,12 +26,14 @@ _OUTSIDERS = {
 class Directory:
     """What Slack knows of people: whether a person is a full member now, and who is in a user group (kept for a minute)."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, pace: Pace | None = None) -> None:
         self._client = client
+        self._pace = pace or Pace()
         self._groups: dict[str, tuple[float, list[str]]] = {}
 
     async def require_member(self, person: str) -> None:
         """Raises `Refusal` for a guest, a bot, a deactivated or foreign user, and where Slack does not answer."""
+        await self._pace.turn(lane_of("users.info", ""))  # else many clicks of one person would use up Slack's limit for all
         user = await self._ask(f"user {person}", lambda: self._client.users_info(user=person), "user")
         if user.get("id") != person:
             raise _unknown(f"user {person}")

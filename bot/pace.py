@@ -31,6 +31,7 @@ LIMITS = {
     "pins.add": Limit(per_minute=20, burst=2),
     "conversations.history": Limit(per_minute=50, burst=5),
     "conversations.replies": Limit(per_minute=50, burst=5),
+    "users.info": Limit(per_minute=100, burst=10),
 }
 
 
@@ -59,9 +60,10 @@ class Pace:
         self._paid[lane] = max(self._paid.get(lane, 0.0), self._now()) + self._seconds_per_call(lane)
 
     async def turn(self, lane: Lane) -> None:
-        """Wait until a call may be made, and count it."""
-        await asyncio.sleep(self.wait(lane))
+        """Count a call, and wait until it may be made; who comes first goes first."""
+        wait = self.wait(lane)
         self.take(lane)
+        await asyncio.sleep(wait)
 
     def pause(self, lane: Lane, seconds: float) -> None:
         """Keep this lane, and no other, idle."""

@@ -17,6 +17,7 @@ from bot.authority import Directory, Gate
 from bot.inbox import Inbox
 from bot.leader import Leadership
 from bot.outbox import Outbox
+from bot.pace import Pace
 from bot.planner import Planner
 from bot.settings import Settings
 from bot.store import Store
@@ -86,7 +87,7 @@ async def _start_desk(
     planner = Planner(settings, world, store)
     runs = Runs(store, planner)
     runs.launch(settings.state.url)
-    gate = Gate(settings.authority, Directory(client))
+    gate = Gate(settings.authority, Directory(client, Pace(settings.slack.posts_per_second)))
     desk = Desk(store=store, planner=planner, gate=gate, runs=runs, outbox=outbox, slack=client)
     await desk.resume()
     await inbox.open(desk.handle)
