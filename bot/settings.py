@@ -36,7 +36,7 @@ Minutes = Annotated[Number, Field(gt=0, le=240)]
 
 
 class Slack(Section):
-    """Where the bot speaks. `posts_per_second` is Slack's own limit per channel; a rehearsal may set it higher."""
+    """Where the bot speaks. `posts_per_second` is Slack's limit per channel; the other methods keep Slack's proportion to it."""
 
     channel: str
     api_url: str = "https://slack.com/api/"

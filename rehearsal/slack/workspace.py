@@ -76,7 +76,7 @@ class Workspace:
         )
         ack = await self.sockets.deliver("slash_commands", payload, person=who.name, says=f"{command} {text}")
         if not ack.acked:
-            self._whisper(who, where, f"{command} failed because the app did not respond")
+            self._ephemeral(who, where, f"{command} failed because the app did not respond")
         elif ack.response:
             self._answer(who, where, command, ack.response)
         return ack.told()
@@ -223,10 +223,10 @@ class Workspace:
         return match.group()
 
     def _nothing(self, who: Person, where: Channel, text: str, error: str) -> Json:
-        self._whisper(who, where, text)
+        self._ephemeral(who, where, text)
         return Ack(acked=False, ack_ms=0.0, error=error).told()
 
-    def _whisper(self, who: Person, where: Channel, text: str) -> None:
+    def _ephemeral(self, who: Person, where: Channel, text: str) -> None:
         self.store.ephemeral(who.id, where, text, [])["user"] = "USLACKBOT"
         self.journal.changed("ephemeral", person=who.id)
 
@@ -235,7 +235,7 @@ class Workspace:
             self.responses.answer(who.id, where, response)
         except RefusedError as error:
             self.journal.note("bad_ack", error=error.error, **error.more)
-            self._whisper(who, where, f'{command} failed with the error "{error.error}"')
+            self._ephemeral(who, where, f'{command} failed with the error "{error.error}"')
         self.journal.changed("message", channel=where.id, person=who.id)
 
     def _after_submit(self, who: Person, view: Json, response: Json) -> str | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from rehearsal.slack.workspace import Workspace
 from tests.bench.figures import Figure, percentile
 from tests.bench.subjects import Room, room, start, until
+from tests.story.conftest import tries
 
 COMMAND, REFUSAL = "stop nosuchrn", "There is no run 'nosuchrn' to stop"
 PASSES, ALONE, TOGETHER, IN_FLIGHT, WARM_UP = 4, 50, 125, 50, 10
@@ -64,7 +65,7 @@ async def quiet(where: Room) -> None:
     sent = sum(1 for entry in where.workspace.log if entry.get("type") == "slash_commands")
 
     def all_told() -> bool:
-        return sum(1 for e in where.workspace.ephemerals("alice") if e["text"].startswith(REFUSAL)) >= sent
+        return sum(tries(e) for e in where.workspace.ephemerals("alice") if e["text"].startswith(REFUSAL)) >= sent
 
     await until(all_told, "every refusal has been told", timeout=60)
 
