@@ -185,11 +185,13 @@ class Gateway:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._blocking_send, call, profile)
 
     def _blocking_send(self, call: Call, profile: str) -> Answer:
-        """One call of botocore's. What it raises is its own error, `NotAws`, or `NotSent`."""
-        client = self._client(call.region, call.service, profile)
+        """One call of botocore's. What it raises is `NotSent`, `NotAws`, or an error of botocore's own after it began to send."""
         self._wire.begin()
         try:
+            client = self._client(call.region, call.service, profile)
             return Answer(getattr(client, call.method)(**call.arguments))
+        except AwsUnreachable:
+            raise
         except Exception as error:
             if not self._wire.sent or isinstance(error, NOT_CONNECTED):
                 raise NotSent(_sentence(error)) from error

@@ -292,6 +292,10 @@ async def test_a_request_that_botocore_never_sent_is_refused(wire: Wire, gateway
     wrong = Call(service="rds", operation="RebootDBInstance", region=WEST, parameters={"DBInstanceIdentifier": 5})
     with pytest.raises(AwsRefused, match=r"^RebootDBInstance was not sent to RDS in us-west-2\. Parameter validation failed"):
         await gateway.change(wrong)
+    with pytest.raises(AwsRefused, match=r"^Reboot was not sent to MOON in us-west-2\. Unknown service: 'moon'"):
+        await gateway.change(Call(service="moon", operation="Reboot", region=WEST))
+    with pytest.raises(AwsRefused, match="RebootTheMoon was not sent to RDS in us-west-2"):
+        await gateway.change(Call(service="rds", operation="RebootTheMoon", region=WEST))
     assert wire.requests == 0
 
 
