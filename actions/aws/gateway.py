@@ -196,7 +196,7 @@ class Gateway:
             if not self._wire.sent or isinstance(error, NOT_CONNECTED):
                 raise NotSent(_sentence(error)) from error
             if self._wire.foreign and not isinstance(error, NotAws | aws.ClientError | aws.BotoCoreError):
-                raise NotAws(self._wire.foreign, repr(error)) from error  # botocore stumbled over it
+                raise NotAws(self._wire.foreign, textwrap.shorten(repr(error), 200)) from error  # botocore stumbled over it
             raise
 
     def _client(self, region: str, service: str, profile: str) -> Any:
