@@ -25,15 +25,9 @@ async def strange_input_is_answered(incident: Incident) -> None:
         assert len(said) < 4000, name
         assert not any(word in said for word in NOT_FOR_PEOPLE), said
     run = await incident.plan("alice", RESTART)
-    for value in (
-        f"{run}:plan:\x00",
-        f"{run}\x00:plan:x",
-        f"{run}:plan:\udc00",
-        "\x00" * 100,
-        f"{run}:plan:{'x' * 1900}",
-        "'; DROP",
-    ):
-        said = await incident.refused("bob", run, "dr_approve", value)
+    values = (f"{run}:plan:\x00", f"{run}\x00:plan:x", f"{run}:plan:\udc00", f"{run}:plan:{'x' * 1900}", "'; DROP")
+    for person, value in zip(("alice", "bob", "carol", "dave", "gina"), values, strict=True):
+        said = await incident.refused(person, run, "dr_approve", value)
         assert said == "I don't recognise this button. Nothing was done."
     incident.world.aws_faults.put("access_denied", operation="UpdateService")
     await incident.click("bob", run, "dr_approve")
