@@ -53,13 +53,12 @@ async def test_what_a_log_line_says_is_shown_as_it_is_and_wakes_nobody(incident:
     assert html.escape(line, quote=False) in incident.says(run)
 
 
-async def test_ten_clicks_at_once_are_one_approval_and_two_answers_at_most(incident: Incident) -> None:
+async def test_ten_clicks_at_once_are_one_approval_and_the_others_are_answered(incident: Incident) -> None:
     run = await incident.plan("alice")
     async with incident.told("bob", 9) as sentences:
         await asyncio.gather(*(incident.click("bob", run, "dr_approve") for _ in range(10)))
     assert await incident.ended(run) == "Done"
     assert incident.effects() == ONCE
-    assert len(sentences) <= 2
     for sentence in sentences:
         assert "approved already by <@U0BOB> at " in sentence
         assert sentence.count("UTC") == 1

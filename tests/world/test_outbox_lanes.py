@@ -4,124 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
-from sqlalchemy import create_engine, insert, inspect, select, text, update
-from structlog.testing import capture_logs
 
-from bot import settings
-from bot.app import slack_client
-from bot.outbox import Outbox
 from bot.store import Store
-from bot.tables import open_engine, outbox
-from rehearsal.slack.persons import DEFAULT_PERSONS
-from rehearsal.slack.server import application
-from rehearsal.slack.workspace import Workspace
-from tests.story.conftest import tries, until
-from tests.world.test_store import offer
-
-ROOT = Path(__file__).parents[2]
-SCOPES = ["chat:write", "channels:read", "channels:history", "pins:write"]
-INCIDENT, GENERAL = "C0INCIDENT", "C0GENERAL"
-SPEED = 25.0
-Json = dict[str, Any]
-
-
-class Told:
-    """A store, the workspace that its outbox tells, and what a test puts into the one and looks up in the other."""
-
-    def __init__(self, workspace: Workspace, store: Store, site: settings.Settings) -> None:
-        self.workspace = workspace
-        self.store = store
-        self.site = site
-
-    @asynccontextmanager
-    async def telling(self) -> AsyncIterator[Outbox]:
-        """The outbox works as long as the block lasts."""
-        working = Outbox(self.store, slack_client(self.site), self.site)
-        worker = asyncio.create_task(working.run())
-        try:
-            yield working
-        finally:
-            worker.cancel()
-            await asyncio.gather(worker, return_exceptions=True)
-
-    async def add(self, *rows: Json) -> None:
-        """Order what is to be told."""
-        for row in rows:
-            await self.store.do(lambda c, row=row: c.execute(insert(outbox), row))
-
-    async def card(self, run: str, channel: str = INCIDENT, **values: Any) -> None:
-        """A plan whose card is in the channel, up to date."""
-        await offer(self.store, run)
-        ts = self.workspace.store.bot_message(self.workspace.room(channel), f"The card of {run}", [])["ts"]
-        await self.change(run, **{"channel": channel, "ts": ts, "sent_rev": 1, **values})
-
-    async def change(self, key: str, **values: Any) -> None:
-        """Change what is on record about one message."""
-        await self.store.do(lambda c: c.execute(update(outbox).where(outbox.c.key == key).values(**values)))
-
-    async def lines(self, run: str, count: int, channel: str = INCIDENT) -> None:
-        """Lines of a run that are still to be told."""
-        rows = ({"key": f"{run}/{n}", "kind": "reply", "run_id": run, "channel": channel} for n in range(count))
-        await self.add(*(row | {"text": "x"} for row in rows))
-
-    async def sentence(self, person: str, says: str, about: str = "", at: float | None = None) -> None:
-        """A sentence for one person."""
-        row = {"kind": "ephemeral", "channel": INCIDENT, "person": person, "text": says, "run_id": about}
-        await self.add(row | {"key": f"refusal/{random.random()}", "at": at or time.time()})
-
-    def calls(self, method: str, **arguments: str) -> list[Json]:
-        """The calls of a method with these arguments that Slack carried out, in their order."""
-        of_method = [e for e in self.workspace.log if e["kind"] == "call" and e["method"] == method and e["ok"]]
-        return [e for e in of_method if all(e["args"].get(name) == value for name, value in arguments.items())]
-
-    def errors(self) -> set[str]:
-        """The errors with which Slack refused calls."""
-        return {e["error"] for e in self.workspace.log if e["kind"] == "call" and e["error"]}
-
-    def thread(self, run: str, channel: str = INCIDENT) -> list[str]:
-        """The keys of the lines of a run, as they are in the channel."""
-        messages = [m for m in self.workspace.room(channel).messages if m.get("thread_ts")]
-        keys = [m["metadata"]["event_payload"]["key"] for m in messages]
-        return [key for key in keys if key.startswith(f"{run}/")]
-
-    def cards(self, run: str) -> list[Json]:
-        """The cards of a plan that the bot posted or edited."""
-        return [m for m in self.workspace.messages(INCIDENT) if f"`{run}`" in str(m["blocks"])]
-
-    def answers(self, person: str) -> list[str]:
-        """What only this person was told."""
-        return [m["text"] for m in self.workspace.ephemerals(person)]
+from tests.story.conftest import until
+from tests.world.outbox_world import GENERAL, INCIDENT, Json, Told, open_told
 
 
 @pytest.fixture
 async def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Told]:
-    workspace = Workspace(
-        manifest={"oauth_config": {"scopes": {"bot": SCOPES}}},
-        persons=DEFAULT_PERSONS,
-        channels=("incident", "general"),
-        limits_speed=SPEED,
-    )
-    runner = web.AppRunner(application(workspace), access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    monkeypatch.setenv("SLACK_BOT_TOKEN", workspace.bot_token)
-    site = settings.load(ROOT / "dr.toml")
-    slack = {"api_url": f"http://127.0.0.1:{runner.addresses[0][1]}/api/", "posts_per_second": SPEED, "channel": INCIDENT}
-    store = Store(open_engine(f"sqlite:///{tmp_path / 'state.sqlite'}"))
-    yield Told(workspace, store, site.model_copy(update={"slack": site.slack.model_copy(update=slack)}))
-    store.close()
-    await runner.cleanup()
-
-
-# Lanes ----------------------------------------------------------------------------------------------------------------
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-rehearsal")
+    async with open_told(tmp_path) as told:
+        yield told
 
 
 @pytest.mark.parametrize(
@@ -266,68 +164,6 @@ async def test_an_old_answer_of_the_state_does_not_make_a_line_stand_twice(told:
         await asyncio.sleep(0.3)
     told.store.close()
     assert told.thread("run") == [f"run/{n}" for n in range(10)]
-
-
-# People ---------------------------------------------------------------------------------------------------------------
-
-
-async def test_the_same_refusal_of_one_person_is_told_at_once_and_then_with_a_count(told: Told) -> None:
-    async with told.telling():
-        await told.sentence("U0DAVE", "You may not.", "run")
-        await until(lambda: told.answers("dave"), 5)
-        for _ in range(39):
-            await told.sentence("U0DAVE", "You may not.", "run")
-        await until(lambda: sum(map(tries, told.workspace.ephemerals("dave"))) == 40, 5)
-    first, *later = told.answers("dave")
-    assert first == "You may not."
-    assert len(later) <= 3
-    assert all(says.startswith("You may not. (You tried ") for says in later)
-
-
-async def test_another_person_plan_or_sentence_is_answered_at_once(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.outbox.REPEAT_POSTS", 10_000)
-    about_each = [("U0DAVE", "No.", "a"), ("U0DAVE", "No.", "b"), ("U0DAVE", "Never.", "a"), ("U0GINA", "No.", "a")]
-    async with told.telling():
-        for one in about_each:
-            await told.sentence(*one)
-        await until(lambda: len(told.answers("dave")) == 3 and len(told.answers("gina")) == 1, 5)
-        for one in about_each:
-            await told.sentence(*one)
-        await asyncio.sleep(0.5)
-    assert (len(told.answers("dave")), len(told.answers("gina"))) == (3, 1)
-
-
-async def test_people_take_turns_so_that_nobody_is_answered_after_a_flood(told: Told) -> None:
-    for number in range(40):
-        await told.sentence("U0DAVE", f"You may not: {number}.")
-    await told.sentence("U0BOB", "Somebody else must approve it.")
-    async with told.telling():
-        await until(lambda: told.answers("bob"), 5)
-    assert len(told.answers("dave")) <= 3
-
-
-async def test_a_sentence_that_comes_minutes_late_is_dropped_with_a_line_in_the_log(told: Told) -> None:
-    await told.sentence("U0DAVE", "You may not.", at=time.time() - 600)
-    await told.sentence("U0BOB", "Somebody else must approve it.", at=time.time() - 30)
-    with capture_logs() as logs:
-        async with told.telling():
-            await until(lambda: told.answers("bob"), 5)
-    assert told.answers("dave") == []
-    assert [line["person"] for line in logs if line["event"] == "ephemeral_dropped"] == ["U0DAVE"]
-    assert await told.store.do(lambda c: c.execute(select(outbox.c.key).where(outbox.c.sent_rev < 1)).all()) == []
-
-
-async def test_a_state_of_an_older_bot_gets_the_new_column_and_keeps_its_rows(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'old.sqlite'}"
-    with open_engine(url).begin() as connection:
-        connection.execute(insert(outbox), {"key": "run", "kind": "card", "channel": INCIDENT})
-    with create_engine(url).begin() as connection:
-        connection.execute(text("ALTER TABLE dr_outbox DROP COLUMN at"))
-    for _ in range(2):
-        engine = open_engine(url)
-        assert "at" in [column["name"] for column in inspect(engine).get_columns("dr_outbox")]
-        with engine.begin() as connection:
-            assert connection.execute(select(outbox.c.key, outbox.c.at)).all() == [("run", 0.0)]
 
 
 async def test_the_outbox_ends_when_it_is_told_to_however_busy_it_is(told: Told) -> None:
