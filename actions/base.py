@@ -76,6 +76,11 @@ def stop(says: str, evidence: str = "") -> Finding:
     return Finding(level=Level.STOP, says=says, evidence=evidence)
 
 
+def count(number: int, noun: str, several: str = "") -> str:
+    """How many there are, as a person says it: "1 session", "24 sessions". `several` is the plural if it takes more than an s."""
+    return f"{number} {noun if number == 1 else several or noun + 's'}"
+
+
 class Verdict(StrEnum):
     """What reading back showed about an effect."""
 

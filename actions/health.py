@@ -2,14 +2,72 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from actions.base import Check, Outcome, Unreachable, done, failed
+from actions.base import Check, Outcome, Unreachable, count, done, failed
 
 if TYPE_CHECKING:
     from actions.world import World
+
+TRIES, PAUSE = 3, 1.0  # one bad answer may be a passing one
+LEAST_PAUSE = 0.1  # seconds of our own clock: a rehearsal's web server is no faster than a real one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """What a health address answered, try after try: the statuses, 0 for no answer, and `error` for the last of those."""
+
+    url: str
+    statuses: tuple[int, ...]
+    error: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether most tries got a status in the 200s: one bad answer among good ones is no outage."""
+        return 2 * sum(map(_is_good, self.statuses)) > len(self.statuses)
+
+    @property
+    def says(self) -> str:
+        """What was seen, as a sentence: "https://app.example/health answered 502 in 3 of 3 tries."""
+        if len(self.statuses) == 1 and self.good:
+            return f"{self.url} answers {self.statuses[0]}."
+        tries = len(self.statuses)
+        several = Counter(self.statuses).most_common()
+        said = [f"{_answered(status)} in {times} of {count(tries, 'try', 'tries')}" for status, times in several]
+        return f"{self.url} {' and '.join(said)}."
+
+
+async def ask_health(world: World, url: str) -> Health:
+    """Ask a health address; if the first answer is not good, three times in all, a second apart."""
+    pause = max(world.local(PAUSE), LEAST_PAUSE)
+    async with asyncio.TaskGroup() as group:
+        tries = [group.create_task(_ask(world, url, number * pause)) for number in range(TRIES)]
+        if _is_good((await tries[0])[0]):
+            for other in tries[1:]:
+                other.cancel()
+    answers = [each.result() for each in tries if not each.cancelled()]
+    errors = [error for _, error in answers if error]
+    return Health(url=url, statuses=tuple(status for status, _ in answers), error=errors[-1] if errors else "")
+
+
+async def _ask(world: World, url: str, after: float) -> tuple[int, str]:
+    await asyncio.sleep(after)
+    try:
+        return (await world.http.get(url)).status, ""
+    except Unreachable as error:
+        return 0, str(error)
+
+
+def _is_good(status: int) -> bool:
+    return 200 <= status < 300
+
+
+def _answered(status: int) -> str:
+    return f"answered {status}" if status else "gave no answer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +86,7 @@ class HealthAnswers(Check, kind="http.health_answers"):
 
     @property
     def title(self) -> str:
-        return f"See health answer {self.expected_status} {self.passes} times in a row"
+        return f"Wait for {self.passes} consecutive {self.expected_status}s"
 
     @property
     def target(self) -> str:

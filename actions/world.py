@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from actions.site import Site
 
 if TYPE_CHECKING:  # the clients are heavy: each is imported when it is first used
+    from actions.aws.deployments import Own
     from actions.aws.gateway import Gateway
     from actions.db.connect import Databases
     from actions.http import Http
 
 
+async def _no_memory(_target: str) -> Sequence[Own]:
+    return ()
+
+
 class World:
-    """Everything a step may reach. One per process; `close()` ends the clients that were made."""
+    """Everything a step may reach. One per process; `close()` ends the clients that were made.
+
+    `own_deployments` gives the deployments of a target ("service shielda/control-plane") that this bot made; a bot that
+    serves puts its memory there, and without one there are none.
+    """
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        self.own_deployments: Callable[[str], Awaitable[Sequence[Own]]] = _no_memory
 
     @cached_property
     def aws(self) -> Gateway:

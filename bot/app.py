@@ -96,7 +96,7 @@ class App:
         if request.words == "stop":
             return f"I heard `/dr stop {request.about}`; the run's own card says what follows."
         channel = f"<#{self._settings.slack.channel}>"
-        return f"I am reading the world for `/dr {request.words}`. The plan comes to {channel}; nothing is done yet."
+        return f"Collecting facts for `/dr {request.words}`. I'll post the plan in {channel}. Nothing has changed."
 
     async def _on_click(self, ack: Ack, body: dict[str, Any]) -> None:
         try:

@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from bot.store import ENDS, Refusal, Run, Store, read_story
+from bot.store import ENDS, Refusal, Run, Store, is_unread, read_story
 from bot.tables import approvals, decisions, locks, outbox, plans, runs
+from commands.plan import Plan
 
 STOPPED = "the run was told to stop"
 
@@ -28,19 +29,24 @@ class Click:
         """Read `run:question:nonce`. Raises `Refusal` on anything else."""
         parts = value.split(":")
         if len(parts) != 3 or not all(part and len(part) <= 64 for part in parts):
-            raise Refusal("This button carries nothing that I know. Nothing was done; use `/dr runs` to find the run's own card.")
+            raise Refusal("I don't recognise this button. Nothing was done; use `/dr runs` to find the run's own card.")
         return cls(run_id=parts[0], question=parts[1], nonce=parts[2])
 
 
 def approve(connection: Connection, store: Store, click: Click, person: str, needed: int) -> bool:
-    """Record one approval of the plan that was shown. True where that makes it enough and the run is to begin.
+    """Record one approval of the plan that was shown. True if that makes it enough and the run is to begin.
 
-    Raises `Refusal` where the plan is closed, expired, changed or its target is held by another run.
+    Raises `Refusal` if the plan is closed, expired, changed or not all in its thread, or if another run holds its target.
     """
     plan = _standing(connection, click)
     if plan["expires"] < time.time():
         raise Refusal(_expired(plan))
     _forbid_stopped(plan)
+    if is_unread(connection, click.run_id):
+        says = (
+            f"A part of plan {click.run_id} is too long for its message and isn't in the thread yet, so nobody can have read it."
+        )
+        raise Refusal(f"{says} Nothing was done; approve it when the Approve button appears.")
     held = connection.execute(select(locks).where(locks.c.target == plan["target"])).mappings().first()
     if held:
         raise Refusal(held_by(plan["target"], held))
@@ -123,7 +129,7 @@ def _decided(connection: Connection, store: Store, run: Run, choice: str, person
 def _standing(connection: Connection, click: Click) -> Any:
     plan = connection.execute(select(plans).where(plans.c.id == click.run_id)).mappings().first()
     if plan is None or plan["nonce"] != click.nonce:
-        raise Refusal("This button belongs to no plan that I know. Nothing was done; ask again with `/dr`.")
+        raise Refusal("I don't know the plan of this button. Nothing was done; ask again with `/dr`.")
     if plan["status"] != "offered":
         raise Refusal(_closed(connection, plan))
     return plan
@@ -135,18 +141,31 @@ def _closed(connection: Connection, plan: Any) -> str:
         by = f" by <@{first['person']}> at {clock(first['at'])}" if first else ""
         return f"Plan {plan['id']} was approved already{by}, and its run is the only one. Nothing was done a second time."
     if plan["status"] == "superseded":
-        held = connection.execute(select(locks).where(locks.c.target == plan["target"])).mappings().first()
-        now = held_by(plan["target"], held) if held else f"Nothing was done; ask again with `/dr {plan['scenario']}`."
-        return f"Plan {plan['id']} no longer holds: the world has changed since, or another run was on its target. {now}"
+        return _superseded(connection, plan)
     if plan["status"] == "expired":
         return _expired(plan)
     by = f" by <@{plan['closed_by']}>" if plan["closed_by"] else ""
-    return f"Plan {plan['id']} was {plan['status']}{by}. Nothing was done; ask again with `/dr {plan['scenario']}`."
+    return f"Plan {plan['id']} was {plan['status']}{by}. Nothing was done; ask again with `{_command(plan)}`."
+
+
+def _superseded(connection: Connection, plan: Any) -> str:
+    same = plans.c.digest == plan["digest"], plans.c.status == "offered"
+    newer = connection.execute(select(plans.c.id).where(*same)).scalar()
+    if newer:
+        return f"Plan {newer} does the same with newer facts and has taken the place of plan {plan['id']}. Nothing was done."
+    held = connection.execute(select(locks).where(locks.c.target == plan["target"])).mappings().first()
+    now = held_by(plan["target"], held) if held else f"Nothing was done; ask again with `{_command(plan)}`."
+    return f"Plan {plan['id']} no longer holds: things have changed since, or another run worked on its target. {now}"
+
+
+def _command(plan: Any) -> str:
+    """What a person types to get this plan again."""
+    return Plan.from_json(plan["plan"]).command
 
 
 def _expired(plan: Any) -> str:
     expired = f"Plan {plan['id']} expired at {clock(plan['expires'])}, so it was not approved and nothing was done."
-    return f"{expired} Ask again with `/dr {plan['scenario']}`."
+    return f"{expired} Ask again with `{_command(plan)}`."
 
 
 def _forbid_stopped(plan: Any) -> None:
@@ -166,9 +185,8 @@ def _begin_run(connection: Connection, store: Store, plan: Any, person: str) -> 
     _set_aside_others(connection, store, plan)
     _close(connection, plan["id"], "approved", person)
     connection.execute(update(outbox).where(outbox.c.key == plan["id"]).values(pin_wanted=True))
-    text = (
-        f"<@{person}> approved plan {plan['id']} (digest {plan['digest'][:12]}), which <@{plan['requested_by']}> had asked for."
-    )
+    does, asked = Plan.from_json(plan["plan"]).heading, f"<@{plan['requested_by']}> had asked for it"
+    text = f"<@{person}> approved plan {plan['id']} (digest {plan['digest'][:12]}): {does}. {asked}."
     store.tell(connection, plan["id"], "approved", "begin", text)
 
 

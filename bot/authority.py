@@ -11,6 +11,7 @@ import structlog
 from bot.pace import Pace, lane_of
 from bot.settings import Authority
 from bot.store import Refusal
+from commands.plan import Plan
 
 log = structlog.get_logger(__name__)
 GROUP_SECONDS = 60.0  # how long a user group's members are remembered; a person is asked about anew every time
@@ -21,6 +22,11 @@ _OUTSIDERS = {
     "is_ultra_restricted": "is a guest in Slack",
     "is_stranger": "belongs to another company's Slack",
 }
+
+
+def approvals_needed(authority: Authority, plan: Plan) -> int:
+    """How many people must approve a plan: as many as the stricter of what was asked and what was planned takes."""
+    return max(authority.rule(scenario).approvals for scenario in plan.scenarios)
 
 
 class Directory:

@@ -95,7 +95,7 @@ async def _runs(settings: Settings, options: argparse.Namespace) -> int:
     store = _store(settings)
     stories = await store.stories()
     brief = [_story_json(story, brief=True) for story in stories]
-    _say(brief if options.json else "\n".join(_run_line(s) for s in stories) or "There was no run yet.")
+    _say(brief if options.json else "\n".join(_run_line(s) for s in stories) or "There has been no run yet.")
     store.close()
     return 0
 
@@ -107,7 +107,8 @@ async def _show(settings: Settings, options: argparse.Namespace) -> int:
     if story is None:
         _complain(f"There is no run {options.run!r}; `dr runs` lists them.")
         return 2
-    lines = [_run_line(story), *(f"{_iso(line.at)}  {line.mark:5}  {line.text}" for line in story.timeline)]
+    lines = [_run_line(story), *_step_lines(story.offer.plan)]
+    lines += [f"{_iso(line.at)}  {line.mark:5}  {line.text}" for line in story.timeline]
     _say(_story_json(story) if options.json else "\n".join(lines))
     return 0
 
@@ -150,11 +151,10 @@ def _finding_line(finding: Finding) -> str:
 
 
 def _plan_text(plan: Plan) -> str:
-    lines = [f"Plan: /dr {plan.scenario} on {plan.target}", plan.why, "", "Findings:"]
+    lines = [f"Plan: {plan.heading}", f"Target: {plan.target}", plan.why, "", "Findings:"]
     lines += [f"  {_finding_line(f)}" for f in plan.findings]
-    lines += ["", "Steps:"]
-    for step_id, step in plan.steps():
-        lines += [f"  {step_id} {step.title}", f"      {step.command()}"]
+    lines += [""] + ([f"This interrupts {plan.interrupts}.", ""] if plan.interrupts else [])
+    lines += ["Steps:", *_step_lines(plan)]
     lines += ["", "Cost:", *(f"  {c}" for c in plan.cost)] if plan.cost else []
     lines += [
         "",
@@ -165,9 +165,13 @@ def _plan_text(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def _step_lines(plan: Plan) -> list[str]:
+    return [line for step_id, step in plan.steps() for line in (f"  {step_id} {step.title}", f"      {step.command()}")]
+
+
 def _run_line(story: Story) -> str:
-    state = story.run.state if story.run else story.offer.status
-    return f"{story.offer.id}  {_iso(story.offer.requested_at)}  /dr {story.offer.plan.scenario}  {state}"
+    plan, state = story.offer.plan, story.run.state if story.run else story.offer.status
+    return f"{story.offer.id}  {_iso(story.offer.requested_at)}  {plan.heading}  ({plan.command})  {state}"
 
 
 def _story_json(story: Story, *, brief: bool = False) -> dict[str, Any]:
@@ -175,6 +179,9 @@ def _story_json(story: Story, *, brief: bool = False) -> dict[str, Any]:
     base = {
         "run": offer.id,
         "scenario": offer.plan.scenario,
+        "title": offer.plan.title,
+        "asked": offer.plan.asked,
+        "instead_of": offer.plan.instead_of,
         "arguments": dict(offer.plan.arguments),
         "target": offer.plan.target,
         "state": run.state if run else offer.status,

@@ -12,12 +12,14 @@ from sqlalchemy import select
 from actions.scrub import unexpected
 from bot import approvals, cards
 from bot.approvals import Click
-from bot.authority import Gate
+from bot.authority import Gate, approvals_needed
+from bot.offers import already_on_offer
 from bot.outbox import Outbox
 from bot.planner import Planner, plan_id
 from bot.runs import Runs
-from bot.store import Item, Refusal, Store
+from bot.store import Item, Offer, Refusal, Store
 from bot.tables import decisions
+from commands.plan import Plan
 from commands.scenario import BadCommand, parse
 
 log = structlog.get_logger(__name__)
@@ -83,10 +85,23 @@ class Desk:
             )
         await self.gate.may_request(item.person, request.words)
         plan = await self.planner.make(request.words, request.arguments)
+        await self._may_request(item.person, plan)
         held = await self.store.holder(plan.target)
         if held:
             raise Refusal(approvals.held_by(plan.target, held))
-        await self.planner.offer(plan_id(item.id), plan, item.person)
+        standing = await self.planner.offer(plan_id(item.id), plan, item.person)
+        story = await self.store.story(standing)
+        if story is not None and standing != plan_id(item.id):
+            raise Refusal(already_on_offer(story.offer, item.person))
+
+    async def _may_request(self, person: str, plan: Plan) -> None:
+        """Whether a person may ask for what the plan does, too, if it is something else than what they typed."""
+        if plan.scenario in ("", plan.asked):
+            return
+        try:
+            await self.gate.may_request(person, plan.scenario)
+        except Refusal as refusal:
+            raise Refusal(f"The plan for `/dr {plan.asked}` would be: {plan.title}. {refusal}") from refusal
 
     async def _stop(self, run_id: str, person: str) -> None:
         story = await self.store.story(run_id)
@@ -103,30 +118,42 @@ class Desk:
         action, click = item.payload["action_id"], Click.from_value(item.payload["value"])
         story = await self.store.story(click.run_id)
         if story is None:
-            raise Refusal("This button belongs to no plan that I know. Nothing was done; ask again with `/dr`.")
-        scenario, requester = story.offer.plan.scenario, story.offer.requested_by
+            raise Refusal("I don't know the plan of this button. Nothing was done; ask again with `/dr`.")
+        plan, scenario = story.offer.plan, story.offer.plan.scenario
         if action == "dr_approve":
-            await self.gate.may_approve(item.person, scenario, requester)
-            await self._approve(click, item.person, scenario)
+            await self._approve(click, item.person, story.offer)
         elif action == "dr_reject":
             await self.gate.may_end(item.person, scenario)
             await self.store.do(approvals.reject, self.store, click, item.person)
         elif action == "dr_stop":
             await self._stop(click.run_id, item.person)
         elif action == "dr_skip":
-            await self.gate.may_decide(item.person, scenario)
+            await self._may_decide(item.person, plan)
             await self._ask_reason(item)
         else:
-            await self._decide(click, action.removeprefix("dr_"), item.person, scenario)
+            await self._decide(click, action.removeprefix("dr_"), item.person, plan)
 
-    async def _approve(self, click: Click, person: str, scenario: str) -> None:
-        needed = self.gate.authority.rule(scenario).approvals
+    async def _approve(self, click: Click, person: str, offer: Offer) -> None:
+        """Count an approval. A plan may have become another scenario since somebody asked: both need the right to both."""
+        for scenario in offer.plan.scenarios:
+            await self.gate.may_approve(person, scenario, offer.requested_by)
+        await self._may_request(offer.requested_by, offer.plan)
+        needed = approvals_needed(self.gate.authority, offer.plan)
         enough = await self.store.do(approvals.approve, self.store, click, person, needed)
         if enough:
             await self.runs.start(click.run_id)
 
-    async def _decide(self, click: Click, choice: str, person: str, scenario: str, reason: str = "") -> None:
-        await (self.gate.may_end if choice == "abort" else self.gate.may_decide)(person, scenario)
+    async def _may_decide(self, person: str, plan: Plan) -> None:
+        for scenario in plan.scenarios:
+            await self.gate.may_decide(person, scenario)
+
+    async def _decide(self, click: Click, choice: str, person: str, plan: Plan, reason: str = "") -> None:
+        if choice == "abort":
+            await self.gate.may_end(person, plan.scenario)
+        else:
+            await self._may_decide(person, plan)
+        if choice == "fallback" and plan.fallback:
+            await self.gate.may_request(person, plan.fallback)
         await self.store.do(approvals.answer, self.store, click, person, choice, reason)
         await self.runs.answer(click.run_id, click.question, choice, person, reason)
 
@@ -143,7 +170,7 @@ class Desk:
         story = await self.store.story(click.run_id)
         if story is None:
             raise Refusal(f"There is no run {click.run_id!r}. Nothing was done.")
-        await self._decide(click, "skip", item.person, story.offer.plan.scenario, item.payload["reason"])
+        await self._decide(click, "skip", item.person, story.offer.plan, item.payload["reason"])
 
 
 def _answers_of(connection: Any, run_id: str) -> list[Any]:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 from bot.pace import Lane, Pace, lane_of
 from bot.sender import LOST, Sender, close_ephemerals, code, is_limited, is_unsure, method_of, retry_after, status
 from bot.settings import Settings
-from bot.store import ENDS, Store
+from bot.store import ENDS, WHOLE, Store
 from bot.tables import outbox, plans, runs
 
 log = structlog.get_logger(__name__)
@@ -212,9 +212,11 @@ def _due(connection: Connection) -> list[Row]:
 
 
 def _post_card_anew(connection: Connection, run_id: str, gone: str) -> None:
-    """The card that is gone is posted once more, and what follows in the thread goes under the new one."""
-    values = {"ts": "", "sent_rev": 0, "in_flight": False, "pinned": False}
-    connection.execute(update(outbox).where(outbox.c.key == run_id, outbox.c.ts == gone).values(**values))
+    """The card that is gone is posted once more; under the new one goes what is read before an approval, and what follows."""
+    anew = {"ts": "", "sent_rev": 0, "in_flight": False}
+    if connection.execute(select(outbox.c.ts).where(outbox.c.key == run_id)).scalar() == gone:
+        connection.execute(update(outbox).where(outbox.c.run_id == run_id, outbox.c.mark == WHOLE).values(**anew))
+        connection.execute(update(outbox).where(outbox.c.key == run_id).values(pinned=False, **anew))
 
 
 def _redraw_clocks(connection: Connection, store: Store) -> None:

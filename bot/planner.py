@@ -10,7 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from actions.aws.deployments import Own
 from actions.world import World
+from bot import offers
+from bot.own import own_deployments
+from bot.plan_card import lay_out_plan
 from bot.settings import Settings
 from bot.store import Store
 from commands.plan import Plan
@@ -18,19 +22,27 @@ from commands.scenario import SCENARIOS
 
 
 class Planner:
-    """Reads the world through a scenario, and stores what comes out as an offer with its card."""
+    """Reads the world through a scenario, and stores what comes out as an offer with its card.
+
+    It lends the world the bot's memory: what this bot deployed itself is no suspect.
+    """
 
     def __init__(self, settings: Settings, world: World, store: Store) -> None:
         self.settings = settings
         self.world = world
         self.store = store
+        world.own_deployments = self._own_deployments
 
-    async def make(self, scenario: str, arguments: Mapping[str, str]) -> Plan:
-        """The plan for a scenario as the world is now; changes nothing. Raises `BadCommand` on bad arguments."""
-        return expiring(await SCENARIOS[scenario].make(self.world, arguments), self.settings)
+    async def make(self, scenario: str, arguments: Mapping[str, str], *, asked: str = "") -> Plan:
+        """The plan for a scenario as the world is now; changes nothing. Raises `BadCommand` on bad arguments.
 
-    async def offer(self, plan_id: str, plan: Plan, requester: str, changes: Sequence[str] = ()) -> bool:
-        """Show a plan in the incident channel; False where this id is shown already, and then nothing changes."""
+        `asked` is the scenario that a person asked for, if this one came out of it.
+        """
+        plan = await SCENARIOS[scenario].make(self.world, arguments)
+        return expiring(replace(plan, asked=asked or scenario), self.settings)
+
+    async def offer(self, plan_id: str, plan: Plan, requester: str, changes: Sequence[str] = ()) -> str:
+        """Show a plan in the incident channel; returns the id of the plan that stands: the same may be on offer already."""
         row = {
             "id": plan_id,
             "scenario": plan.scenario,
@@ -46,7 +58,11 @@ class Planner:
             "changes": list(changes),
             "channel": self.settings.slack.channel,
         }
-        return await self.store.do(self.store.offer, row)
+        replies = lay_out_plan(plan, changes).replies
+        return await self.store.do(offers.offer, self.store, row, replies)
+
+    async def _own_deployments(self, target: str) -> Sequence[Own]:
+        return await self.store.do(own_deployments, target)
 
 
 def plan_id(origin: str) -> str:
@@ -55,6 +71,6 @@ def plan_id(origin: str) -> str:
 
 
 def expiring(plan: Plan, settings: Settings) -> Plan:
-    """The plan with the expiry that the settings give its scenario."""
-    minutes = settings.authority.rule(plan.scenario).expiry_minutes
+    """The plan with the expiry that the settings give to what was asked and to what was planned: the earlier one."""
+    minutes = min(settings.authority.rule(scenario).expiry_minutes for scenario in plan.scenarios)
     return replace(plan, expires=datetime.now(UTC) + timedelta(minutes=minutes))

@@ -163,17 +163,16 @@ class Runs(DBOSConfiguredInstance):
         story = await self.store.story(run_id)
         assert story is not None, run_id
         old = story.offer.plan
-        new = await self.planner.make(old.scenario, old.arguments)
+        new = await self.planner.make(old.scenario, old.arguments, asked=old.asked)
         changed = changes(old, new) or tuple(f.says for f in new.forbidden)
         why = changed or _outlived(story.offer.expires)
         if not why:
-            await self.store.set_run(
-                run_id, "started", "begin", "The world is as it was planned for; the run begins.", state="running"
-            )
+            says = "Nothing has changed since the plan was made. Starting."
+            await self.store.set_run(run_id, "started", "begin", says, state="running")
             return True
-        await self.planner.offer(plan_id(f"{run_id}/again"), new, story.offer.requested_by, why)
-        lead = "the world has changed since the plan was made" if changed else "the approval is too old"
-        says = f"Nothing was done: {lead}. {' '.join(why)} A new plan stands below."
+        again = await self.planner.offer(plan_id(f"{run_id}/again"), new, story.offer.requested_by, why)
+        lead = "things have changed since the plan was made" if changed else "the approval is too old"
+        says = f"Nothing was done: {lead}. {' '.join(why)} Plan {again} takes its place and needs its own approval."
         await self.store.do(lambda c: c.execute(update(plans).where(plans.c.id == run_id).values(status="superseded")))
         await self._end(run_id, "not started", says, "warn")
         return False
@@ -210,7 +209,7 @@ class Runs(DBOSConfiguredInstance):
             "steps": failed,
         }
         meaning = _explain(choices, story.offer.plan.fallback)
-        says = f"The run waits for a person: step {', '.join(failed)} did not succeed. {meaning}"
+        says = f"{_steps(failed).capitalize()} failed. Waiting for your decision. {meaning}"
         stopped_by = await self.store.ask(run_id, body, says)
         if stopped_by:  # a stop that came before the question answers it
             await self.answer(run_id, question, "abort", stopped_by, STOPPED)
@@ -220,32 +219,29 @@ class Runs(DBOSConfiguredInstance):
         choice, person, reason = decision["choice"], decision["person"], decision["reason"]
         if choice == "abort":
             by = f"<@{person}> ended the run" if person else "The run ended"
-            return await self._end(run_id, "aborted", f"{by} at step {', '.join(failed)}. {_undone(reason)}", "bad")
+            return await self._end(run_id, "aborted", f"{by} at {_steps(failed)}. {_undone(reason)}", "bad")
         if choice == "fallback":
             return await self._fall_back(run_id, failed, person)
         if choice == "skip":
             for step in failed:
                 await self.store.end_step(run_id, step, 0, skipped(person, reason))
-        says = {"retry": "The run goes on: what failed is looked at again.", "skip": "The run goes on without what failed."}[
-            choice
-        ]
+        says = f"Trying {_steps(failed)} again." if choice == "retry" else f"Going on without {_steps(failed)}."
         await self.store.set_run(run_id, f"{question}:on", "begin", says, state="running", says="", question=None)
         return ""
 
     async def _fall_back(self, run_id: str, failed: list[str], person: str) -> str:
         plan = await self._plan(run_id)
         fallback = await self.planner.make(plan.fallback, {})
-        await self.planner.offer(plan_id(f"{run_id}/fallback"), fallback, person)
-        says = (
-            f"Ended at step {', '.join(failed)}; its fallback `/dr {plan.fallback}` is planned below and needs its own approval."
-        )
+        standing = await self.planner.offer(plan_id(f"{run_id}/fallback"), fallback, person)
+        as_plan = f"The fallback `/dr {plan.fallback}` needs its own approval: Plan {standing}."
+        says = f"Ended at {_steps(failed)}. {as_plan}"
         return await self._end(run_id, "failed", says, "bad")
 
     async def _end_stopped(self, run_id: str) -> str:
-        return await self._end(run_id, "stopped", "The run ended because it was told to stop; no further step begins.", "warn")
+        return await self._end(run_id, "stopped", "The run was told to stop and has ended. No further step begins.", "warn")
 
     async def _end_broken(self, run_id: str, error: str) -> str:
-        says = f"{error} It ended this run. {_undone('')} Read the thread, then plan again."
+        says = f"{error} The run has ended. {_undone('')} Read the thread, then plan again."
         return await self._end(run_id, "failed", says, "bad")
 
     async def _end_well(self, run_id: str) -> str:
@@ -256,7 +252,8 @@ class Runs(DBOSConfiguredInstance):
         took = f"{minutes} min {seconds} s after it was asked for"
         says = f"Every step is done and proven, {took}."
         if skips:
-            says = f"The run is through, {took}; step {', '.join(skips)} was passed over by a person and is not proven."
+            were = "was skipped by a person and is" if len(skips) == 1 else "were skipped by a person and are"
+            says = f"The run is through, {took}. {_steps(skips).capitalize()} {were} not proven."
         return await self._end(run_id, "done", says, "warn" if skips else "ok")
 
     async def _end(self, run_id: str, state: str, says: str, mark: str) -> str:
@@ -283,9 +280,15 @@ def _outlived(expires: float) -> tuple[str, ...]:
     return (f"It was approved before it expired at {clock(expires)}, and I was away until now.",)
 
 
+def _steps(names: list[str]) -> str:
+    """The steps as a person says them: "step 1.1", "steps 2.1 and 2.2"."""
+    *others, last = names
+    return f"steps {', '.join(others)} and {last}" if others else f"step {last}"
+
+
 def _explain(choices: list[str], fallback: str) -> str:
     meanings = {
-        "retry": "Retry looks again, and repeats an effect only where it provably did not happen",
+        "retry": "Retry looks again, and repeats a change only if it provably did not happen",
         "skip": "Skip goes on without it and needs a reason",
         "fallback": f"Fallback plans `/dr {fallback}`",
         "abort": "Abort ends the run here",
@@ -295,4 +298,4 @@ def _explain(choices: list[str], fallback: str) -> str:
 
 def _undone(reason: str) -> str:
     because = f" Reason: {reason}." if reason else ""
-    return f"What was done before stays done; nothing more is done.{because}"
+    return f"What was done before stays done. Nothing more is done.{because}"

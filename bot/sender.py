@@ -14,10 +14,11 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from sqlalchemy import Connection, select, update
 
 from bot import cards
+from bot.authority import approvals_needed
 from bot.mrkdwn import escape
 from bot.pace import Pace, lane_of
 from bot.settings import Settings
-from bot.store import ENDS, Store
+from bot.store import ENDS, WHOLE, Store
 from bot.tables import outbox, runs
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,13 @@ class Sender:
     async def mark(self, row: Any, **values: Any) -> None:
         """Record what came of a row; nothing is recorded about a message that was replaced in the meantime."""
         same = outbox.c.seq == row["seq"], outbox.c.ts == row["ts"]
-        await self._store.do(lambda c: c.execute(update(outbox).where(*same).values(**values)))
+
+        def work(connection: Connection) -> None:
+            connection.execute(update(outbox).where(*same).values(**values))
+            if row["mark"] == WHOLE and values.get("ts"):
+                self._store.redraw(connection, row["run_id"])  # once all of a plan is in its thread, it can be approved
+
+        await self._store.do(work)
 
     async def _post_ephemeral(self, row: Any) -> None:
         await self._slack.chat_postEphemeral(channel=row["channel"], user=row["person"], text=_ephemeral_text(row))
@@ -149,7 +156,7 @@ class Sender:
             return {"text": cards.reply(row["mark"], row["text"]), "metadata": metadata}
         story = await self._store.story(row["run_id"])
         assert story is not None, row["run_id"]
-        needed = self._settings.authority.rule(story.offer.plan.scenario).approvals
+        needed = approvals_needed(self._settings.authority, story.offer.plan)
         text, blocks = cards.render(story, self._settings.targets.rto_minutes, needed)
         return {"text": text, "blocks": blocks, "metadata": metadata}
 

@@ -24,6 +24,7 @@ from commands.plan import Plan
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 AWAY_SECONDS = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # the pauses while the state's server is away
+WHOLE = "whole"  # the mark of a reply that holds what a plan's card cannot; without it nobody may approve
 ENDS = ("done", "failed", "aborted", "stopped", "not started")
 
 
@@ -41,7 +42,10 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """A plan as it was shown: who asked, until when, and whether it still stands."""
+    """A plan as it was shown: who asked, until when, and whether it still stands.
+
+    It is `unread` as long as a part of its text is not in the thread yet.
+    """
 
     id: str
     plan: Plan
@@ -55,6 +59,7 @@ class Offer:
     changes: tuple[str, ...]
     channel: str
     approved_by: tuple[str, ...]
+    unread: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,6 +315,12 @@ class Store:
         await self.do(lambda c: self.insert_once(c, outbox, **row))
 
 
+def is_unread(connection: Connection, plan_id: str) -> bool:
+    """Whether a part of a plan's text is not in its thread yet."""
+    waiting = select(outbox.c.seq).where(outbox.c.run_id == plan_id, outbox.c.mark == WHOLE, outbox.c.ts == "")
+    return connection.execute(waiting.limit(1)).first() is not None
+
+
 def read_story(connection: Connection, run_id: str) -> Story | None:
     """All there is about a plan and its run; None where there is no such plan."""
     row = connection.execute(select(plans).where(plans.c.id == run_id)).mappings().first()
@@ -318,7 +329,8 @@ def read_story(connection: Connection, run_id: str) -> Story | None:
     people = select(approvals.c.person).where(approvals.c.plan_id == run_id).order_by(approvals.c.at)
     approved_by = tuple(connection.execute(people).scalars())
     kept = {k: v for k, v in row.items() if k not in ("plan", "changes", "scenario", "target")}
-    offer = Offer(plan=Plan.from_json(row["plan"]), changes=tuple(row["changes"]), approved_by=approved_by, **kept)
+    plan, unread = Plan.from_json(row["plan"]), is_unread(connection, run_id)
+    offer = Offer(plan=plan, changes=tuple(row["changes"]), approved_by=approved_by, unread=unread, **kept)
     run = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().first()
     of_run = [select(t).where(t.c.run_id == run_id) for t in (steps, timeline)]
     states = connection.execute(of_run[0].order_by(steps.c.step)).mappings()

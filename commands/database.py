@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 from actions.aws import cloudwatch, rds
 from actions.aws.cloudwatch import Alarm
 from actions.aws.rds import FailOver, FailoverFinished, Instance
-from actions.base import Finding, Json, Step, ok, stop, warn
+from actions.base import Finding, Json, Step, count, ok, stop, warn
 from actions.db.health import ConnectionsFree, DatabaseWrites, PrimaryServes
 from actions.db.sessions import EndIdleSessions, IdleSession, idle_sessions
 from actions.health import HealthAnswers
 from actions.world import World
 from commands.facts import Fact, read
 from commands.plan import Plan, Stage
-from commands.scenario import scenario
+from commands.scenario import scenario, suggest
+from commands.shared import if_the_region_is_down
 
 if TYPE_CHECKING:
     from actions.db.connect import Diagnosis
@@ -76,7 +77,7 @@ class Seen:
 
 @scenario(FAILOVER)
 async def failover(world: World, *, idle_for: int = IDLE_FOR) -> Plan:
-    """Bring the database back: fail over to the standby, or end idle sessions where no connection slot is left."""
+    """Bring the database back: fail over to the standby, or end idle sessions if no connection slot is left."""
     return plan_for(world, await look(world), idle_for)
 
 
@@ -107,8 +108,12 @@ def plan_for(world: World, seen: Seen, idle_for: int) -> Plan:
         "end idle sessions": (_end_sessions(world, seen, idle_for), _session_findings(seen, idle_for), SLOTS_USED_UP),
         "failover": (_fail_over(world), _failover_findings(seen), f"{_said(seen)} A failover promotes the standby."),
     }[rule]
+    first = next(iter(stages[0]), None)
     return Plan(
         scenario=FAILOVER,
+        title=first.title if first else "End idle sessions",
+        substitute=rule != "failover",
+        interrupts="a working database" if rule == "failover" and seen.kind == "answers" else "",
         arguments={} if idle_for == IDLE_FOR else {"idle_for": str(idle_for)},
         why=why,
         target=f"database {world.site.database.instance}",
@@ -166,10 +171,11 @@ def _matching(seen: Seen, idle_for: int) -> list[IdleSession]:
 def _failover_findings(seen: Seen) -> Iterator[Finding]:
     instance = seen.instance.value
     if instance is None:
-        says = "RDS could not be read, so no failover can be asked for. If all of the region is down, plan `/dr region failover`."
-        yield stop(says, seen.instance.error)
+        yield stop(f"RDS could not be read, so no failover can be asked for. {if_the_region_is_down()}", seen.instance.error)
     elif not instance.multi_az:
-        yield stop(f"{instance.name} is not Multi-AZ, so there is no standby; plan `/dr database restore` instead.")
+        by_hand = "restore it by hand to a point in time (aws rds restore-db-instance-to-point-in-time)"
+        restore = suggest("database restore", by_hand)
+        yield stop(f"{instance.name} is not Multi-AZ, so there is no standby to fail over to; {restore} instead.")
     elif instance.status != "available":
         yield stop(
             f"{instance.name} is {instance.status}, and RDS fails over only an available instance; wait, or look at its events."
@@ -192,22 +198,24 @@ def _session_findings(seen: Seen, idle_for: int) -> Iterator[Finding]:
     if sessions is None:
         says = "Our own role gets no slot either, so no session can be listed or ended: grant it pg_use_reserved_connections"
         yield stop(
-            f"{says}. `/dr control-plane restart anyway=yes` frees the control plane's own sessions.",
+            f"{says}. To free the control plane's own sessions, {_restart_anyway()}.",
             seen.idle.error if seen.idle else "",
         )
     elif matching:
         by_application = Counter(session.application or "(no name)" for session in matching)
-        counted = ", ".join(f"{count} of {name}" for name, count in by_application.most_common())
+        counted = ", ".join(f"{number} of {name}" for name, number in by_application.most_common())
         oldest = max(session.transaction_seconds for session in matching)
-        says = f"{len(matching)} sessions are idle in a transaction for {idle_for} s or longer: {counted}."
+        idle = count(len(matching), "session has", "sessions have")
+        says = f"{idle} been idle in a transaction for {idle_for} s or longer: {counted}."
         yield warn(says, f"The oldest transaction is {oldest:.0f} s old.")
     elif sessions:
         longest = int(sessions[0].idle_seconds)
-        says = f"{len(sessions)} sessions are idle in a transaction, none for {idle_for} s; the longest for {longest} s"
-        yield stop(f"{says}. Plan again with `/dr {FAILOVER} idle_for={max(longest // 2, 1)}`, or wait.")
+        idle = count(len(sessions), "session is", "sessions are")
+        says = f"{idle} idle in a transaction, none of them for {idle_for} s; the longest for {longest} s."
+        yield stop(f"{says} Plan again with `/dr {FAILOVER} idle_for={max(longest // 2, 1)}`, or wait.")
     else:
-        says = "No session is idle in a transaction, so none can be ended without breaking work under way"
-        yield stop(f"{says}. `/dr control-plane restart anyway=yes` frees the control plane's own sessions.")
+        says = "No session is idle in a transaction, so none can be ended without breaking work under way."
+        yield stop(f"{says} To free the control plane's own sessions, {_restart_anyway()}.")
 
 
 def _watch_findings(seen: Seen) -> Iterator[Finding]:
@@ -226,8 +234,7 @@ def _findings(seen: Seen) -> Iterator[Finding]:
         yield (warn if alarm.state == "ALARM" else ok)(f"Alarm {alarm.name} is in state {alarm.state}.", alarm.reason)
     state, instance = (seen.diagnosis.value.state if seen.diagnosis.value else None), seen.instance.value
     if state is not None:
-        oldest = f"the oldest transaction is {state.oldest_transaction:.0f} s old"
-        says = f"{state.used} of {state.for_all} connections are used; {oldest}."
+        says = f"{state.usage}; the oldest transaction is {state.oldest_transaction:.0f} s old."
         yield (warn if state.free_percent < 20 else ok)(says)
     if instance is not None and instance.restorable_to is not None:
         behind = max((instance.at - instance.restorable_to).total_seconds() / 60, 0.0)
@@ -252,8 +259,12 @@ async def _alarm(world: World) -> Fact[Alarm] | None:
     return await read(f"Alarm {name}", cloudwatch.alarm(world, name, world.site.aws.region)) if name else None
 
 
+def _restart_anyway() -> str:
+    return suggest("control-plane restart anyway=yes", "restart the control plane by hand")
+
+
 def _said(seen: Seen) -> str:
-    return seen.diagnosis.value.says if seen.diagnosis.value else "What is the matter with the database is not known."
+    return seen.diagnosis.value.says if seen.diagnosis.value else "We can't tell what is the matter with the database."
 
 
 def _evidence(seen: Seen) -> str:

@@ -21,6 +21,9 @@ class Plan:
     `stages` run one after the other, the steps of one stage together. `basis` holds the facts the plan stands on: when one
     of them changes the plan is another one. `findings` and `cost` are for people and may be volatile. `fallback` is the
     command that is offered when a stage fails; it is planned and approved on its own. `target` is what is locked.
+
+    `title` says in a few words what the plan does, `asked` which scenario a person asked for, and `substitute` that it does
+    something else than the scenario's name says. `interrupts` names what works now and is interrupted: "a working database".
     """
 
     scenario: str
@@ -32,6 +35,10 @@ class Plan:
     findings: tuple[Finding, ...] = ()
     cost: tuple[str, ...] = ()
     fallback: str = ""
+    title: str = ""
+    asked: str = ""
+    substitute: bool = False
+    interrupts: str = ""
     made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     expires: datetime = field(default_factory=lambda: datetime.now(UTC) + timedelta(minutes=15))
 
@@ -44,6 +51,28 @@ class Plan:
     def forbidden(self) -> tuple[Finding, ...]:
         """The stop findings; a plan with one cannot be approved."""
         return tuple(f for f in self.findings if f.level is Level.STOP)
+
+    @property
+    def scenarios(self) -> tuple[str, ...]:
+        """The scenario that was asked for and the one that was planned: whoever asks or approves needs the right to both."""
+        return tuple(dict.fromkeys(name for name in (self.asked, self.scenario) if name))
+
+    @property
+    def instead_of(self) -> str:
+        """The scenario that was asked for, if the plan does something else; "" if it does what was asked."""
+        return self.scenarios[0] if self.substitute or len(self.scenarios) > 1 else ""
+
+    @property
+    def heading(self) -> str:
+        """What the plan does, and instead of what: "End up to 50 idle sessions (instead of the requested database failover)"."""
+        title = self.title or f"/dr {self.scenario}"
+        return f"{title} (instead of the requested {self.instead_of})" if self.instead_of else title
+
+    @property
+    def command(self) -> str:
+        """The command that asks for this plan again, as a person types it."""
+        same = self.asked in ("", self.scenario)
+        return " ".join(["/dr", self.scenarios[0], *(f"{n}={v}" for n, v in self.arguments.items() if same)])
 
     def steps(self) -> Iterator[tuple[str, Step]]:
         """Every step with its id: "1.1" is the first step of the first stage."""
@@ -72,6 +101,11 @@ class Plan:
                 [_step_json(f"{s}.{n}", step) for n, step in enumerate(stage, 1)] for s, stage in enumerate(self.stages, 1)
             ],
             "fallback": self.fallback,
+            "title": self.title,
+            "asked": self.asked,
+            "substitute": self.substitute,
+            "instead_of": self.instead_of,
+            "interrupts": self.interrupts,
         }
 
     @classmethod
@@ -87,6 +121,10 @@ class Plan:
             findings=tuple(Finding(level=Level(f["level"]), says=f["says"], evidence=f["evidence"]) for f in stored["findings"]),
             cost=tuple(stored["cost"]),
             fallback=stored["fallback"],
+            title=stored.get("title", ""),  # plans of earlier versions have none of these
+            asked=stored.get("asked", ""),
+            substitute=stored.get("substitute", False),
+            interrupts=stored.get("interrupts", ""),
             made_at=datetime.fromisoformat(stored["made_at"]),
             expires=datetime.fromisoformat(stored["expires"]),
         )
@@ -103,15 +141,19 @@ class Plan:
 
 
 def changes(old: Plan, new: Plan) -> tuple[str, ...]:
-    """What is different between two plans, one sentence each; empty where the digests are equal."""
+    """What is different between two plans, one sentence each; empty if the new one does the same to the same.
+
+    To interrupt what works is more than was approved for something that was down; the other way round it is not.
+    """
+    said = [f"This would now interrupt {new.interrupts}."] if new.interrupts and not old.interrupts else []
     if old.digest == new.digest:
-        return ()
-    said = [*_basis_changes(old.basis, new.basis), *_step_changes(old, new)]
+        return tuple(said)
+    said += [*_basis_changes(old.basis, new.basis), *_step_changes(old, new)]
     if old.fallback != new.fallback:
         said.append(f"The fallback was {old.fallback or 'none'}, is now {new.fallback or 'none'}.")
     if old.scenario != new.scenario or dict(old.arguments) != dict(new.arguments):
         said.append(f"The command was {_spoken(old)}, is now {_spoken(new)}.")
-    return tuple(said) or ("The target or the order of the steps is another.",)
+    return tuple(said) or ("The target or the order of the steps has changed.",)
 
 
 def _basis_changes(old: Mapping[str, Json], new: Mapping[str, Json]) -> Iterator[str]:

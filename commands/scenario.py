@@ -6,7 +6,7 @@ import difflib
 import inspect
 import shlex
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actions.world import World
@@ -50,7 +50,7 @@ class Scenario:
 
     async def make(self, world: World, arguments: Mapping[str, str]) -> Plan:
         """The plan for these arguments. Raises `BadCommand` on an unknown or unreadable one; changes nothing."""
-        return await self.plan(world, **self.parse(arguments))
+        return replace(await self.plan(world, **self.parse(arguments)), asked=self.name)
 
     def parse(self, arguments: Mapping[str, str]) -> dict[str, Any]:
         """The arguments in their types. Raises `BadCommand`."""
@@ -101,6 +101,15 @@ def parse(text: str) -> Request:
     if plain and plain[0] in VERBS:
         return _verb(plain[0], words[1:])
     return _scenario(plain, [word for word in words if "=" in word])
+
+
+def suggest(words: str, by_hand: str) -> str:
+    """The words "plan `/dr ...`" if there is such a command, else what a person does by hand now: both as part of a sentence."""
+    try:
+        parse(words)
+    except BadCommand:
+        return by_hand
+    return f"plan `/dr {words}`"
 
 
 def help_text() -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from actions.world import World
 
 ECR_IMAGE = re.compile(r"(?P<registry>\d+)\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com/(?P<name>[^:@]+)(?P<tag>[:@].+)?$")
+MOST_REVISIONS = 20  # that DescribeServiceRevisions takes at once
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -60,13 +62,32 @@ class Service:
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
-    """A service deployment: the record that ECS keeps of a deployment, also after it has ended."""
+    """A service deployment: the record that ECS keeps of a deployment, also after it has ended.
+
+    `revision` is the task definition that it deployed; "" if ECS was not asked for it or has forgotten it.
+    """
 
     arn: str
     status: str
     reason: str
     created_at: datetime
     target: str
+    revision: str = ""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it came to its end with healthy tasks."""
+        return self.status == "SUCCESSFUL"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """A deployment that this bot made: of which revision, by rolling back to it or by restarting it, and when."""
+
+    revision: str
+    rolled_back: bool
+    began: datetime
+    ended: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,14 +133,23 @@ async def describe_service(world: World, cluster: str, service: str, region: str
     return _service(answer["services"][0], answer.server_time)
 
 
-async def rollouts(
-    world: World, cluster: str, service: str, region: str, *, since: datetime | None = None, status: str = ""
-) -> list[Rollout]:
+async def rollouts(world: World, cluster: str, service: str, region: str, *, since: datetime | None = None) -> list[Rollout]:
     """The service deployments that ECS remembers, newest first."""
-    parameters: dict[str, Json] = {"cluster": cluster, "service": service, "status": [status] if status else None}
+    parameters: dict[str, Json] = {"cluster": cluster, "service": service}
     parameters["createdAt"] = {"after": since.isoformat()} if since else None
     found = await world.aws.read_all(_call("ListServiceDeployments", region, **parameters), "serviceDeployments", at_most=100)
     return sorted((_rollout(raw) for raw in found), key=lambda r: r.created_at, reverse=True)
+
+
+async def history(world: World, cluster: str, service: str, region: str) -> list[Rollout]:
+    """The service deployments that ECS remembers, newest first, each with its task definition."""
+    found = await rollouts(world, cluster, service, region)
+    arns = list(dict.fromkeys(record.target for record in found if record.target))
+    asked = [arns[n : n + MOST_REVISIONS] for n in range(0, len(arns), MOST_REVISIONS)]
+    calls = (world.aws.read(_call("DescribeServiceRevisions", region, serviceRevisionArns=some)) for some in asked)
+    answers = await asyncio.gather(*calls)
+    known = {r["serviceRevisionArn"]: short(r.get("taskDefinition", "")) for a in answers for r in a.get("serviceRevisions", [])}
+    return [replace(record, revision=known.get(record.target, "")) for record in found]
 
 
 async def rollout(world: World, arn: str, region: str) -> Rollout | None:
@@ -140,12 +170,9 @@ async def stopped_tasks(world: World, cluster: str, service: str, region: str) -
     return sorted(tasks, key=lambda t: t.stopped_at, reverse=True)
 
 
-async def previous_revision(world: World, cluster: str, service: str, region: str, current: str) -> Revision | None:
-    """The newest completed revision before `current`, from the service's own history; else the one below in its family."""
-    try:
-        names, found_by = await _completed(world, cluster, service, region), "service deployments"
-    except AwsUnreachable:
-        names = []
+async def previous_revision(world: World, region: str, current: str, known: Sequence[Rollout]) -> Revision | None:
+    """The newest completed revision before `current` in the service's own history; else the one below in its family."""
+    names, found_by = [record.revision for record in known if record.succeeded and record.revision], "service deployments"
     if not any(name != current for name in names):
         names, found_by = await _family(world, region, current), "task definitions"
     for name in _before(current, names)[:3]:
@@ -162,7 +189,7 @@ def short(arn: str) -> str:
 
 def failure_reasons(tasks: list[StoppedTask], revision: str = "") -> str:
     """Why tasks failed, as one line of at most three reasons; "" where none did."""
-    said = [_failure(task) for task in tasks if task.failed and revision in ("", task.revision)]
+    said = [_failure(task).rstrip(".") for task in tasks if task.failed and revision in ("", task.revision)]
     return "; ".join(list(dict.fromkeys(said))[:3])
 
 
@@ -181,16 +208,6 @@ def _before(current: str, names: list[str]) -> list[str]:
 def _number(name: str) -> int:
     number = name.rpartition(":")[2]
     return int(number) if number.isdecimal() else 0
-
-
-async def _completed(world: World, cluster: str, service: str, region: str) -> list[str]:
-    history = await rollouts(world, cluster, service, region, status="SUCCESSFUL")
-    arns = list(dict.fromkeys(r.target for r in history if r.target))[:20]
-    if not arns:
-        return []
-    answer = await world.aws.read(_call("DescribeServiceRevisions", region, serviceRevisionArns=arns))
-    by_arn = {r["serviceRevisionArn"]: short(r.get("taskDefinition", "")) for r in answer.get("serviceRevisions", [])}
-    return [by_arn[arn] for arn in arns if by_arn.get(arn)]
 
 
 async def _family(world: World, region: str, current: str) -> list[str]:

@@ -23,7 +23,7 @@ from actions.aws.deployments import (
     rollouts,
     stopped_tasks,
 )
-from actions.base import Action, Facts, Finding, Outcome, Proof, Unreachable, Verdict, done, failed, ok, stop
+from actions.base import Action, Facts, Finding, Outcome, Proof, Unreachable, Verdict, count, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World
@@ -82,7 +82,7 @@ class _Deploy(Action):
             )
         if facts["desired"] == 0:
             return stop(f"The desired count of {self.service} is 0, so a deployment starts nothing; set the desired count first.")
-        return ok(f"Service {self.service} is active on {facts['revision']}, and {facts['desired']} tasks are wanted.")
+        return ok(f"Service {self.service} is active on {facts['revision']}, and it wants {count(facts['desired'], 'task')}.")
 
     async def apply(self, world: World, facts: Facts) -> Facts:
         answer = await world.aws.change(self.call)
@@ -129,7 +129,7 @@ class _Deploy(Action):
         stuck = ours.running == 0 and ours.failed >= max(3, service.desired) and not service.breaker
         if ours.rollout == "FAILED" or stuck:
             return failed(await self._why_failed(world, service, ours))
-        runs = f"{ours.running} of {service.desired} tasks run on {ours.revision}"
+        runs = f"{ours.running} of {count(service.desired, 'task')} running on {ours.revision}"
         return f"{runs}, {ours.failed} failed: {await self._reasons(world, ours)}." if ours.failed else f"{runs}, none failed."
 
     async def _follow_record(self, world: World, service: Service, receipt: Facts) -> Outcome | str:
@@ -142,22 +142,24 @@ class _Deploy(Action):
             if record and record.status not in ENDED_BADLY:
                 return f"ECS records the deployment as {record.status}."
             if record:
-                return failed(f"ECS records the deployment as {record.status} ({record.reason or 'no reason given'}); {runs}.")
+                return failed(
+                    f"ECS records the deployment as {record.status} ({record.reason.rstrip('.') or 'no reason given'}); {runs}."
+                )
         if not receipt.get("deployment"):
             return "the new deployment does not show itself yet"
         return failed(f"Deployment {receipt['deployment']} has vanished, so it was rolled back or replaced; {runs}.")
 
     async def _why_failed(self, world: World, service: Service, ours: Deployment) -> str:
-        after = "ECS rolls back by itself" if service.rolls_back else "ECS does not roll back by itself"
+        after = "ECS now rolls back by itself" if service.rolls_back else "ECS does not roll back by itself"
         why = await self._reasons(world, ours)
-        return f"Deployment {ours.id} of {ours.revision} failed after {ours.failed} failed tasks: {why}. Then {after}."
+        return f"Deployment {ours.id} of {ours.revision} failed after {count(ours.failed, 'failed task')}: {why}. {after}."
 
     async def _reasons(self, world: World, ours: Deployment) -> str:
         try:
             stopped = await stopped_tasks(world, self.cluster, self.service, self.region)
         except Unreachable as error:
-            return f"the stopped tasks cannot be read: {error}"
-        return failure_reasons(stopped, ours.revision) or ours.reason or "no reason given"
+            return f"the stopped tasks cannot be read: {error}".rstrip(".")
+        return failure_reasons(stopped, ours.revision) or ours.reason.rstrip(".") or "no reason given"
 
 
 @dataclass(frozen=True, kw_only=True)

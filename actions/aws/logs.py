@@ -15,6 +15,7 @@ from actions.scrub import scrub
 if TYPE_CHECKING:
     from actions.world import World
 
+MINUTES = 15
 TROUBLE = re.compile(r"\b(error|fatal|panic|exception|traceback|refused|timed? ?out|too many)\b", re.IGNORECASE)
 
 
@@ -33,7 +34,7 @@ class LogLine:
         return TROUBLE.search(self.message) is not None
 
 
-async def tail(world: World, group: str, region: str, *, minutes: int = 15, at_most: int = 1000) -> tuple[LogLine, ...]:
+async def tail(world: World, group: str, region: str, *, minutes: int = MINUTES, at_most: int = 1000) -> tuple[LogLine, ...]:
     """The lines of the last minutes, oldest first, each once: CloudWatch repeats events across pages."""
     since = datetime.now(UTC) - timedelta(minutes=minutes)
     parameters = {"logGroupName": group, "startTime": int(since.timestamp() * 1000)}

@@ -122,6 +122,13 @@ class State:
         return self.used >= self.for_all - max(1, self.for_all // 50)
 
     @property
+    def usage(self) -> str:
+        """How many connections are used, without a full stop; more than the slots for all are used on reserved ones."""
+        reserved = max(self.used - self.for_all, 0)
+        more = f", and {reserved} of {self.kept} reserved ones" if reserved else ""
+        return f"{min(self.used, self.for_all)} of {self.for_all} connections are used{more}"
+
+    @property
     def free_percent(self) -> float:
         """How many of those are free, in percent."""
         return 100 * max(self.for_all - self.used, 0) / max(self.for_all, 1)
@@ -274,7 +281,8 @@ def judge_handshake(seen: Handshake, said: str) -> Diagnosis:
 
 def judge_state(state: State) -> Diagnosis:
     """The diagnosis from a server that let us in; an application may be locked out while we use a reserved slot."""
-    connections = f"{state.used} of {state.for_all} connections are used, {state.kept} more are reserved"
+    reserved = "" if state.used > state.for_all else f", {state.kept} more are reserved"
+    connections = f"{state.usage}{reserved}"
     if state.used_up:
         return _diagnosis("slots used up", f"{connections}. We may use a reserved one, the applications may not.", state)
     if state.in_recovery or state.read_only:

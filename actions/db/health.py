@@ -33,15 +33,15 @@ class _DatabaseCheck(Check):
         """Whether the goal is seen now, and the sentence to say."""
 
     async def look(self, world: World) -> Outcome:
-        said = "nothing was seen"
+        said = "there was no answer"
         async for passed in world.ticks(timeout=self.timeout, at_least=LEAST):
             try:
                 good, said = await self._seen(world)
             except Unreachable as error:
                 good, said = False, str(error)
             if good:
-                return done(f"{said} That was seen after {passed:.0f} s.")
-        return failed(f"{self.title} was not seen within {self.timeout:g} s: {said}")
+                return done(f"{said} Seen after {passed:.0f} s.")
+        return failed(f"It did not come within {self.timeout:g} s: {said}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class DatabaseWrites(_DatabaseCheck, kind="postgresql.database_writes"):
 
     @property
     def title(self) -> str:
-        return "See the database take a write"
+        return "Check that the database accepts writes"
 
     def command(self) -> str:
         return psql("SELECT pg_logical_emit_message(true, 'dr', 'probe')")
@@ -68,7 +68,7 @@ class PrimaryServes(_DatabaseCheck, kind="postgresql.primary_serves"):
 
     @property
     def title(self) -> str:
-        return "See new connections reach one primary"
+        return "Check that new connections reach one primary"
 
     def command(self) -> str:
         return psql("SELECT pg_is_in_recovery(), pg_postmaster_start_time()")
@@ -93,7 +93,7 @@ class ConnectionsFree(_DatabaseCheck, kind="postgresql.connections_free"):
 
     @property
     def title(self) -> str:
-        return f"See {self.at_least_percent} % of the connection slots free"
+        return f"Wait until {self.at_least_percent} % of the connection slots are free"
 
     def command(self) -> str:
         counted = "SELECT count(*), current_setting('max_connections') FROM pg_stat_activity"
@@ -101,5 +101,5 @@ class ConnectionsFree(_DatabaseCheck, kind="postgresql.connections_free"):
 
     async def _seen(self, world: World) -> tuple[bool, str]:
         state = await world.databases.state()
-        says = f"{state.used} of {state.for_all} connections are used, so {state.free_percent:.0f} % are free."
+        says = f"{state.usage}, so {state.free_percent:.0f} % are free."
         return state.free_percent >= self.at_least_percent, says

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from actions.base import Action, Facts, Finding, Json, Outcome, Proof, Unreachable, Verdict, done, failed, ok, stop
+from actions.base import Action, Facts, Finding, Json, Outcome, Proof, Unreachable, Verdict, count, done, failed, ok, stop
 from actions.db.psql import psql
 from actions.scrub import MASK, scrub
 
@@ -61,7 +61,9 @@ class EndIdleSessions(Action, kind="postgresql.end_idle_sessions"):
 
     @property
     def title(self) -> str:
-        return f"End sessions of {', '.join(self.applications) or 'no application'} idle in a transaction"
+        of = [name or "(no name)" for name in self.applications]
+        whose = " and ".join(of) if 0 < len(of) <= 2 else count(len(of), "application")
+        return f"End up to {self.at_most} idle sessions of {whose}"
 
     @property
     def target(self) -> str:
@@ -81,12 +83,13 @@ class EndIdleSessions(Action, kind="postgresql.end_idle_sessions"):
         return {"sessions": [_scrubbed(row) for row in await world.databases.ask(sql)]}
 
     def precheck(self, facts: Facts) -> Finding:
-        count = len(facts["sessions"])
-        if count > self.at_most:
-            return stop(f"{count} sessions match now, and at most {self.at_most} were approved; plan again.")
-        if count == 0:
+        matching = len(facts["sessions"])
+        if matching > self.at_most:
+            return stop(f"{matching} sessions match now, and at most {self.at_most} were approved; plan again.")
+        if matching == 0:
             return ok("No session matches any more, so there is nothing to end.")
-        return ok(f"{count} sessions match, at most {self.at_most} were approved.", _by_application(facts["sessions"]))
+        match = count(matching, "session matches", "sessions match")
+        return ok(f"{match}, at most {self.at_most} were approved.", _by_application(facts["sessions"]))
 
     async def apply(self, world: World, facts: Facts) -> Facts:
         if not facts["sessions"]:
@@ -118,15 +121,15 @@ class EndIdleSessions(Action, kind="postgresql.end_idle_sessions"):
 
 
 def judge_sessions(recorded: Sequence[Mapping[str, Json]], alive: Sequence[Mapping[str, Json]]) -> Proof:
-    """Whether the recorded sessions are gone. One that has gone back to work since is none of ours, and was left alone."""
+    """Whether the recorded sessions are gone. One that has gone back to work since was left alone."""
     idle = {(row["pid"], row["backend_start"], row["since"]) for row in recorded}
     left = [row for row in alive if (row["pid"], row["backend_start"], row["since"]) in idle]
+    ended = f"{len(recorded) - len(alive)} of {count(len(recorded), 'session has', 'sessions have')} ended"
     if left:
-        ended = f"{len(recorded) - len(alive)} of {len(recorded)} sessions have ended"
-        says = f"{ended}, {len(left)} are still idle in their transaction ({_by_application(left)})."
-        return Proof(verdict=Verdict.NOT_DONE, says=says)
-    spared = f", {len(alive)} work again and were left alone" if alive else ""
-    return Proof(verdict=Verdict.DONE, says=f"{len(recorded) - len(alive)} of {len(recorded)} sessions have ended{spared}.")
+        left_over = f"{len(left)} {'is' if len(left) == 1 else 'are'} still idle in a transaction ({_by_application(left)})"
+        return Proof(verdict=Verdict.NOT_DONE, says=f"{ended}, {left_over}.")
+    spared = f", {count(len(alive), 'works again and was', 'work again and were')} left alone" if alive else ""
+    return Proof(verdict=Verdict.DONE, says=f"{ended}{spared}.")
 
 
 def _same(recorded: Sequence[Mapping[str, Any]]) -> str:

@@ -213,7 +213,7 @@ class Incident:
         await until(lambda: self.world.ecs.scheduler.primary.rollout == "COMPLETED", 20)
 
     async def calm_down(self) -> None:
-        """No faults, no open runs, control-plane:7 complete, and an empty journal."""
+        """No faults, no open runs, no plan on offer, control-plane:7 complete, and an empty journal."""
         await self.world.faults.put("heal")
         if self.world.processes.pid("bot") is None:
             await self.world.start_bot()
@@ -222,6 +222,9 @@ class Incident:
             if self.title(run) in ("Run begins", "Running", "Waiting for a person"):
                 await self.type("carol", f"stop {run}")
                 await self.ended(run)
+            if "dr_reject" in self.buttons(run):  # the same plan would not be offered a second time
+                await self.click("carol", run, "dr_reject")
+                await until(lambda run=run: "dr_reject" not in self.buttons(run), 20)
         await self.world.rds.settled()
         await self.world.database.redundant()
         scheduler = self.world.ecs.scheduler

@@ -33,12 +33,13 @@ ASKED = r"after record: .*dr_timeline\(stage1-1:ask\)"
 CLICKED = r"before record: dr_inbox\(click\)"
 VOLATILE = (  # what differs from run to run, and the word put in its place
     (r"digest [0-9a-f]{12}", "digest D"),
+    (r"\bPlan [a-z2-7]{8}\b", "Plan P"),
     (r"ecs-svc/\d+", "ecs-svc/N"),
     (r"127\.0\.0\.1:\d+", "HOST"),
     (r"us-west-2[ab]", "ZONE"),
     (r"\d\d:\d\d:\d\d UTC", "MOMENT"),
     (r"\b(\d+) of \1 sessions", "all sessions"),
-    (r"\b\d+ of \d+ connections", "N of M connections"),
+    (r"\b\d+ of \d+ connections are used(, and \d+ of \d+ reserved ones)?", "N of M connections are used"),
     (r"\b\d+(\.\d+)? ?(s|ms|min|%)(?!\w)", "N \\2"),
 )
 Message = dict[str, Any]

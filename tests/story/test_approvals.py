@@ -184,10 +184,10 @@ async def test_a_forged_button_is_refused(incident: Incident) -> None:
 
 
 async def test_one_plans_nonce_does_not_approve_another_plan(incident: Incident) -> None:
-    first, second = await incident.plan("alice"), await incident.plan("bob")
+    first, second = await incident.plan("alice"), await incident.plan("bob", "control-plane rollback")
     nonce = incident.says(second).split(f"{second}:plan:")[1].split('"')[0]
     said = await incident.refused("carol", first, "dr_approve", f"{first}:plan:{nonce}")
-    assert "belongs to no plan that I know" in said
+    assert "I don't know the plan of this button" in said
     assert nothing_was_done(incident, first)
 
 
@@ -207,7 +207,7 @@ async def test_a_plan_whose_world_has_changed_is_not_carried_out_but_made_again(
     assert says in incident.says(again)
     old = await incident.stale_refused("carol", shown, "dr_approve")
     assert "no longer holds" in old
-    assert "the world has changed" in old
+    assert "things have changed" in old
     assert "Nothing was done" in old
     assert incident.effects() == []
     await incident.click("bob", again, "dr_approve")
@@ -271,7 +271,7 @@ async def hours_after_a_crash_in_the_change(incident: Incident, fault: str) -> s
 
 
 async def test_while_a_run_holds_its_target_no_other_run_is_planned_or_approved_for_it(incident: Incident) -> None:
-    earlier = await incident.plan("carol")
+    earlier = await incident.plan("carol", "control-plane rollback")
     shown = incident.photo(earlier)
     run = await incident.plan("alice")
     incident.world.aws_faults.put("slow", operation="UpdateService", seconds=1.5)
@@ -296,13 +296,13 @@ async def test_while_a_run_holds_its_target_no_other_run_is_planned_or_approved_
 
 
 async def test_a_plan_that_waited_while_another_run_changed_its_target_is_asked_for_again(incident: Incident) -> None:
-    earlier = await incident.plan("carol")
+    earlier = await incident.plan("carol", "control-plane rollback")
     shown = incident.photo(earlier)
     run = await incident.approved("alice", "bob")
     assert await incident.ended(run) == "Done"
     assert incident.buttons(earlier) == []
     said = await incident.stale_refused("alice", shown, "dr_approve")
-    assert "ask again with `/dr control-plane restart`" in said
+    assert "ask again with `/dr control-plane rollback`" in said
     await incident.quiet()
     assert incident.effects() == ONCE
 

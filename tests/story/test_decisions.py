@@ -49,7 +49,7 @@ async def test_a_run_whose_step_fails_waits_and_says_why_and_what_can_be_done(in
     assert incident.title(run) == "Waiting for a person"
     assert incident.buttons(run) == ["dr_retry", "dr_skip", "dr_fallback", "dr_abort"]
     assert any("Step 1.1 failed" in line and "AccessDenied" in line for line in incident.thread(run))
-    assert "step 1.1 did not succeed" in incident.thread(run)[-1]
+    assert "Step 1.1 failed. Waiting for your decision." in incident.thread(run)[-1]
     assert incident.effects() == []
 
 
@@ -84,7 +84,7 @@ async def test_skip_takes_a_reason_and_the_end_says_what_was_passed_over(inciden
     assert accepted["acked"]
     assert incident.slack.views("carol") == []
     assert await incident.ended(run) == "Done"
-    assert "step 1.1 was passed over by a person and is not proven" in incident.says(run)
+    assert "Step 1.1 was skipped by a person and is not proven" in incident.says(run)
     assert "<@U0CAROL> decided: skip, because: It answers again by itself." in incident.thread(run)
     assert any("Step 2.1 done" in line for line in incident.thread(run))
     assert incident.effects() == []
@@ -106,7 +106,7 @@ async def test_the_fallback_is_a_plan_of_its_own_that_another_person_must_approv
     fallback = await incident.new_plan(known)
     assert await incident.ended(run) == "Failed"
     assert "control-plane rollback" in incident.says(run)
-    assert "Plan: control-plane rollback" in incident.says(fallback)
+    assert "Plan: Roll service control-plane back to control-plane:6" in incident.says(fallback)
     assert "You asked for this plan yourself" in await incident.refused("bob", fallback, "dr_approve")
     assert incident.effects() == []
     await incident.click("alice", fallback, "dr_approve")
@@ -238,7 +238,7 @@ async def test_help_lists_every_command(incident: Incident) -> None:
 async def test_runs_and_show_tell_what_happened(incident: Incident) -> None:
     run = await incident.approved()
     await incident.ended(run)
-    assert f"*{run}* `/dr {RESTART}`: done" in await incident.type("dave", "runs")
+    assert f"*{run}* Restart service control-plane (`/dr {RESTART}`): done" in await incident.type("dave", "runs")
     said = await incident.type("dave", f"show {run}")
     assert "Step 1.1 done" in said
     assert "Every step is done and proven" in said

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import time
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +17,11 @@ from actions.aws.ecs import ForceNewDeployment, RollBack
 from actions.base import Finding, Level
 from actions.health import HealthAnswers
 from bot import cards
-from bot.store import ENDS, Line, Offer, Run, StepState, Story
+from bot.blocks import code
+from bot.mrkdwn import escape
+from bot.plan_card import lay_out_plan
+from bot.run_card import STATES
+from bot.store import ENDS, WHOLE, Line, Offer, Run, StepState, Story
 from commands.plan import Plan
 from rehearsal.slack import blocks as slack
 
@@ -43,6 +50,9 @@ plans = st.builds(
     findings=st.lists(findings, max_size=8).map(tuple),
     cost=st.lists(long, max_size=4).map(tuple),
     fallback=st.sampled_from(["", "control-plane rollback"]),
+    title=long,
+    asked=st.sampled_from(["", "control-plane restart", "database failover"]),
+    interrupts=st.sampled_from(["", "a working database"]),
 )
 
 
@@ -64,6 +74,7 @@ def stories(draw: st.DrawFn) -> Story:
         changes=tuple(draw(st.lists(long, max_size=4))),
         channel="C0INCIDENT",
         approved_by=tuple(draw(st.lists(people, max_size=5))),
+        unread=draw(st.booleans()),
     )
     run = draw(runs()) if status == "approved" else None
     states = tuple(draw(step_states(step)) for step, _ in plan.steps() if run and draw(st.booleans()))
@@ -94,7 +105,7 @@ def runs(draw: st.DrawFn) -> Run:
 
 @st.composite
 def step_states(draw: st.DrawFn, step: str) -> StepState:
-    state = draw(st.sampled_from([s for s in cards.STATES if s]))
+    state = draw(st.sampled_from([s for s in STATES if s]))
     return StepState(step=step, attempt=1, state=state, says=draw(long), began=draw(moments), ended=draw(moments))
 
 
@@ -141,7 +152,7 @@ def test_buttons_are_there_exactly_while_they_can_be_pressed(story: Story) -> No
     buttons = {e["action_id"] for block in blocks if block["type"] == "actions" for e in block["elements"]}
     if story.run is None:
         open_ = story.offer.status == "offered" and not story.offer.plan.forbidden
-        assert buttons == ({"dr_approve", "dr_reject"} if open_ else set())
+        assert buttons == ({"dr_reject", *(() if story.offer.unread else ("dr_approve",))} if open_ else set())
     elif story.run.over:
         assert buttons == set()
     elif story.run.question:
@@ -168,31 +179,129 @@ def test_the_form_for_a_reason_is_one_that_slack_takes(value: str) -> None:
     assert slack.view_problems(cards.reason_form(value, "C0INCIDENT")) == []
 
 
-def test_a_card_names_commands_findings_and_who_asked() -> None:
-    plan = Plan(
-        scenario="control-plane restart",
-        arguments={},
-        why="Health does not answer.",
-        target="service shielda/control-plane",
-        stages=((ForceNewDeployment(cluster="shielda", service="control-plane", region="us-west-2"),),),
-        basis={},
-        findings=(Finding(level=Level.WARN, says="A task has crashed.", evidence="exit code 1"),),
-    )
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)
+@given(stories())
+def test_every_text_of_a_plan_is_whole_in_its_message_or_in_its_thread(story: Story) -> None:
+    plan, offer = story.offer.plan, replace(story.offer, status="offered")
+    message = read(cards.render(replace(story, offer=offer, run=None), 30, 1)[1])
+    thread = "".join(part.partition("\n")[2] for part in map(slack_reads, lay_out_plan(plan, offer.changes).replies))
+    steps = [text for _, step in plan.steps() for text in (step.title, step.command())]
+    texts = [plan.why, *(f.says for f in plan.findings), *plan.cost, *offer.changes, *steps, plan.heading]
+    for text in [*texts, *(" ".join(f.evidence.split()) for f in plan.findings)]:
+        assert visible(text) in visible(message) or visible(text) in visible(thread)
+
+
+def slack_reads(text: str) -> str:
+    """A reply of the thread as people see it."""
+    sent = cards.reply(WHOLE, text)
+    assert len(sent) <= 3000
+    assert "(cut short)" not in sent.removesuffix(text)
+    return html.unescape(sent)
+
+
+def read(blocks: list[dict[str, Any]]) -> str:
+    """All the text of a card, as people see it."""
+    plain = [b["text"]["text"] for b in blocks if b["type"] == "header"]
+    return html.unescape("\n".join([*plain, *marked_up(blocks)]))
+
+
+def visible(text: str) -> str:
+    """The characters that can be seen, but for what fences code."""
+    return re.sub(r"[\x00-\x20\x7f\u200b`]", "", html.unescape(escape(text)))
+
+
+def plan_with(command: str = "", **other: Any) -> Plan:
+    step = ForceNewDeployment(cluster=command or "shielda", service="control-plane", region="us-west-2")
+    target = "service shielda/control-plane"
+    facts = {"scenario": "control-plane restart", "arguments": {}, "why": "It hangs.", "target": target, "basis": {}}
+    return Plan(**(facts | {"stages": ((step,),), "title": "Restart service control-plane"} | other))
+
+
+def offered(plan: Plan, **other: Any) -> Story:
+    """The plan as Alice asked for it a moment ago."""
     now = time.time()
-    offer = Offer(
-        id="abcdefgh",
-        plan=plan,
-        digest=plan.digest,
-        nonce="n",
-        requested_by="U0ALICE",
-        requested_at=now,
-        expires=now + 60,
-        status="offered",
-        closed_by="",
-        changes=(),
-        channel="C0",
-        approved_by=(),
-    )
-    said = json.dumps(cards.render(Story(offer=offer, run=None, steps=(), timeline=()), 30, 1)[1])
+    facts = {"id": "abcdefgh", "plan": plan, "digest": plan.digest, "nonce": "n", "requested_by": "U0ALICE", "status": "offered"}
+    times = {"requested_at": now, "expires": now + 60, "closed_by": "", "changes": (), "channel": "C0", "approved_by": ()}
+    return Story(offer=Offer(**(facts | times | other)), run=None, steps=(), timeline=())
+
+
+def test_a_command_of_two_thousand_characters_is_whole_in_the_message() -> None:
+    plan = plan_with("x" * 2000)
+    assert "x" * 2000 in read(cards.render(offered(plan), 30, 1)[1])
+    assert lay_out_plan(plan).replies == ()
+
+
+def test_a_command_that_is_too_long_for_the_message_is_whole_in_the_thread() -> None:
+    plan = plan_with("x" * 9000)
+    message, replies = read(cards.render(offered(plan), 30, 1)[1]), lay_out_plan(plan).replies
+    assert "(whole in the thread)" in message
+    assert "x" * 100 not in message
+    assert replies[0].startswith("*Command of step 1.1* (1 of 4)\n")
+    assert sum(reply.count("x") for reply in replies) == 9000 + sum("x" in reply.partition("\n")[0] for reply in replies)
+
+
+def test_a_plan_that_is_not_all_in_its_thread_has_no_approve_button() -> None:
+    said = json.dumps(cards.render(offered(plan_with("x" * 9000), unread=True), 30, 1)[1])
+    assert "dr_approve" not in said
+    assert "The Approve button appears when it's there." in said
+
+
+def approve_button(plan: Plan) -> dict[str, Any]:
+    row = next(b for b in cards.render(offered(plan), 30, 1)[1] if b["type"] == "actions")
+    return next(e for e in row["elements"] if e["action_id"] == "dr_approve")
+
+
+def test_a_plan_that_interrupts_what_works_says_so_in_its_button() -> None:
+    button = approve_button(plan_with(interrupts="a working database"))
+    assert button["text"]["text"] == "Approve: interrupt a working database"
+    assert button["style"] == button["confirm"]["style"] == "danger"
+    assert button["confirm"]["title"]["text"] == "Interrupt a working database?"
+    usual = approve_button(plan_with())
+    assert (usual["text"]["text"], usual["style"]) == ("Approve", "primary")
+
+
+def test_the_question_behind_the_button_counts_in_words_and_cuts_no_sentence() -> None:
+    said = approve_button(plan_with(cost=("All connections are cut.", "x" * 300)))["confirm"]["text"]["text"]
+    expected = "Restart service control-plane: 1 change on service shielda/control-plane. All connections are cut."
+    assert said == expected
+    assert approve_button(plan_with(target="y" * 300))["confirm"]["text"]["text"] == "1 change, as the plan says."
+
+
+def test_titles_say_what_is_done_and_instead_of_what() -> None:
+    plan = plan_with(title="End up to 50 idle sessions", asked="database failover", scenario="database failover", substitute=True)
+    story = offered(plan)
+    run = Run(id="abcdefgh", target="x", state="done", says="", began=0, ended=1, stop_by="", question=None)
+    heading = "End up to 50 idle sessions (instead of the requested database failover)"
+    for state, text in (
+        (story, cards.render(story, 30, 1)),
+        (replace(story, run=run), cards.render(replace(story, run=run), 30, 1)),
+    ):
+        assert heading in text[0]
+        assert heading in text[1][0]["text"]["text"]
+        assert heading in cards.story_text(state)
+    assert heading in cards.runs_text([replace(story, run=run)])
+
+
+@pytest.mark.parametrize("text", ["a_b _c_ *d*", "`x` and ``y`` and ```z```", "<!channel>", "`"])
+def test_evidence_and_commands_are_shown_as_they_are(text: str) -> None:
+    shown = code(text)
+    fence = re.match("`+", shown)
+    assert fence
+    inside = shown[len(fence[0]) : -len(fence[0])]
+    assert fence[0] not in inside
+    assert inside.replace("\u200b", "") == text
+
+
+def test_the_newest_lines_of_a_long_timeline_are_shown() -> None:
+    lines = tuple(Line(at=0.0, mark="ok", text=f"Line {number}: {'x' * 300}") for number in range(30))
+    said = cards.story_text(replace(offered(plan_with()), timeline=lines))
+    assert "Line 29" in said
+    assert "Line 0:" not in said
+    assert "earlier lines are in the thread" in said
+
+
+def test_a_card_names_commands_findings_and_who_asked() -> None:
+    plan = plan_with(findings=(Finding(level=Level.WARN, says="A task has crashed.", evidence="exit code 1"),))
+    said = json.dumps(cards.render(offered(plan), 30, 1)[1])
     for words in ("aws ecs update-service", "A task has crashed.", "exit code 1", "<@U0ALICE>", plan.digest[:12]):
         assert words in said

@@ -203,7 +203,7 @@ def test_sessions_are_proven_gone_by_their_pid_and_start() -> None:
     assert half.says.startswith("1 of 2 sessions have ended, 1 are still idle in their transaction")
     back_at_work = judge_sessions(recorded, [session(8, since="9.9")])
     assert back_at_work.verdict is Verdict.DONE
-    assert back_at_work.says == "1 of 2 sessions have ended, 1 work again and were left alone."
+    assert back_at_work.says == "1 of 2 sessions have ended, 1 works again and was left alone."
 
 
 def test_more_sessions_than_were_approved_stop_the_step() -> None:

@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 
-from actions.aws.deployments import Deployment, Revision, Service, StoppedTask
+from actions.aws.deployments import Deployment, Own, Revision, Rollout, Service, StoppedTask
+from actions.aws.logs import LogLine
 from actions.aws.rds import Event, Instance
 from actions.base import Level
 from actions.db.connect import Diagnosis, judge_handshake, judge_state
 from actions.db.connect import State as ServerState
 from actions.db.handshake import Handshake
 from actions.db.sessions import IdleSession
-from actions.http import Answer
+from actions.health import Health
 from actions.site import Aws, ControlPlane, Database, Site
 from actions.world import World
 from commands import control_plane, database
+from commands.control_plane.seen import DOWN, Seen
 from commands.facts import Fact, read, unanswered
 
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
@@ -67,22 +69,34 @@ def crash(revision: str = "s:7") -> StoppedTask:
     return StoppedTask(revision=revision, reason="exited", code="EssentialContainerExited", exit_codes=(1,), stopped_at=NOW)
 
 
-def seen(**other: Any) -> control_plane.Seen:
+def health(*statuses: int) -> Fact[Any]:
+    return fact(Health(url="https://app.example/health", statuses=statuses))
+
+
+def rollout(revision: str, age: timedelta, status: str = "SUCCESSFUL") -> Rollout:
+    name = f"{revision}@{age}"
+    return Rollout(arn=name, status=status, reason="", created_at=NOW - age, target=name, revision=revision)
+
+
+def seen(**other: Any) -> Seen:
     facts = {
         "service": fact(service()),
         "history": fact([]),
+        "ours": fact([]),
         "stopped": fact([]),
         "previous": fact(Revision(name="s:6", found_by="service deployments", images=("image",))),
         "lines": fact(()),
-        "health": fact(Answer(status=504, seconds=5, body_start="")),
+        "health": health(504, 504, 504),
         "region_health": None,
         "database": fact(Diagnosis(kind="answers", says="The database answers.")),
     }
-    return control_plane.Seen(**(facts | other))
+    return Seen(**(facts | other))
 
 
 HOT = timedelta(minutes=10)
-INTERNAL_ERROR = fact(Answer(status=500, seconds=0.1, body_start=""))
+INTERNAL_ERROR = health(500, 500, 500)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+YOUNG = {"service": fact(service(age=2 * MINUTE))}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +108,7 @@ INTERNAL_ERROR = fact(Answer(status=500, seconds=0.1, body_start=""))
         ({"service": fact(service(age=HOT)), "health": missing()}, ""),
         (
             {"service": fact(service(age=HOT)), "health": INTERNAL_ERROR},
-            "deployed 10 min ago, and the health address answers 500",
+            "deployed 10 min ago, and https://app.example/health answered 500 in 3 of 3 tries.",
         ),
         ({"service": fact(service(age=HOT)), "stopped": fact([crash()] * 3), "health": missing()}, "3 of its tasks have crashed"),
         ({"service": fact(service(age=HOT)), "stopped": fact([crash("s:6")] * 3), "health": missing()}, ""),
@@ -105,10 +119,170 @@ INTERNAL_ERROR = fact(Answer(status=500, seconds=0.1, body_start=""))
         ({"service": missing()}, ""),
     ],
 )
-def test_a_rollback_is_planned_where_the_newest_deployment_is_the_suspect(facts: dict[str, Any], reason: str) -> None:
+def test_a_rollback_is_planned_if_the_newest_deployment_is_the_suspect(facts: dict[str, Any], reason: str) -> None:
     said = control_plane.rollback_reason(seen(**facts))
     assert reason in said
     assert bool(reason) == bool(said)
+
+
+ROLLED_BACK = [rollout("s:7", 2 * MINUTE), rollout("s:8", 20 * MINUTE), rollout("s:7", 4 * DAY)]
+
+
+def own(revision: str = "s:7", *, rolled_back: bool = True) -> Own:
+    return Own(revision=revision, rolled_back=rolled_back, began=NOW - 3 * MINUTE, ended=NOW - MINUTE)
+
+
+@pytest.mark.parametrize(
+    "past",
+    [
+        {"history": fact(ROLLED_BACK)},
+        {"history": fact(ROLLED_BACK[1:])},  # ECS rolled back by itself: its record is that of s:8
+        {"history": fact([rollout("s:7", 2 * MINUTE), rollout("s:7", DAY)])},
+        {"history": fact([rollout("s:7", 2 * MINUTE, "IN_PROGRESS"), rollout("s:8", 9 * MINUTE), rollout("s:7", 30 * MINUTE)])},
+        {"history": missing(), "ours": fact([own()])},
+        {"history": missing(), "ours": fact([own(rolled_back=False)])},
+        {"history": fact([rollout("s:7", 2 * MINUTE), rollout("s:9", DAY)]), "ours": fact([own()])},
+    ],
+    ids=["rolled back", "ECS rolled back", "restarted", "served for a while", "our rollback", "our restart", "we chose it"],
+)
+@pytest.mark.parametrize("state", ["COMPLETED", "FAILED"])
+def test_what_served_before_or_was_deployed_by_this_bot_is_no_suspect(past: dict[str, Any], state: str) -> None:
+    now = {"service": fact(service(age=2 * MINUTE, rollout=state, failed=3)), "health": health(502, 502, 502)}
+    assert control_plane.rollback_reason(seen(**now, **past)) == ""
+    assert control_plane.rollback_reason(seen(**now)) != ""
+
+
+@pytest.mark.parametrize(
+    "past",
+    [
+        {"history": fact([rollout("s:7", 2 * MINUTE), rollout("s:6", DAY)])},
+        {"history": fact([rollout("s:7", 2 * MINUTE), rollout("s:7", 20 * MINUTE), rollout("s:6", DAY)])},
+        {"history": fact([rollout("s:7", 2 * MINUTE), rollout("s:6", DAY), rollout("s:7", 2 * DAY, "ROLLBACK_SUCCESSFUL")])},
+        {"history": fact([rollout("s:7", 2 * MINUTE), rollout("s:6", DAY)]), "ours": fact([own("s:6")])},
+        {"history": fact([rollout("s:7", 2 * MINUTE), rollout("s:7", 5 * MINUTE)]), "ours": fact([own(rolled_back=False)])},
+    ],
+    ids=["new", "new and restarted", "was rolled back before", "we chose another", "we restarted what is new"],
+)
+def test_a_revision_that_is_new_stays_the_suspect(past: dict[str, Any]) -> None:
+    assert control_plane.rollback_reason(seen(**YOUNG, **past, health=health(502, 502, 502)))
+
+
+def test_restarting_a_revision_makes_it_no_younger() -> None:
+    history = fact([rollout("s:7", 2 * MINUTE), rollout("s:7", 20 * MINUTE), rollout("s:6", DAY)])
+    said = control_plane.rollback_reason(seen(**YOUNG, history=history, health=INTERNAL_ERROR))
+    assert "s:7 was deployed 20 min ago" in said
+
+
+@pytest.mark.parametrize(
+    ("answers", "symptom"),
+    [
+        (health(502, 502, 502), True),
+        (health(502, 503, 0), True),
+        (health(502, 200, 502), True),
+        (health(502, 200, 200), False),
+        (health(200), False),
+        (health(502, 504, 504), False),
+        (health(0, 0, 0), False),
+    ],
+)
+def test_one_passing_error_is_no_symptom(answers: Fact[Any], symptom: bool) -> None:
+    assert bool(control_plane.rollback_reason(seen(**YOUNG, health=answers))) is symptom
+
+
+def test_a_region_that_is_healthy_inside_needs_no_rollback() -> None:
+    facts = {**YOUNG, "health": health(502, 502, 502)}
+    assert control_plane.rollback_reason(seen(**facts))
+    assert control_plane.rollback_reason(seen(**facts, region_health=health(200))) == ""
+
+
+def test_rolling_back_what_served_before_warns() -> None:
+    plan = control_plane.rollback_plan(WORLD, seen(**YOUNG, history=fact(ROLLED_BACK)), "A rollback was asked for.")
+    assert any(f.level is Level.WARN and "s:7 is known to work" in f.says for f in plan.findings)
+
+
+def line(age: timedelta, message: str = "ERROR: no such column") -> LogLine:
+    return LogLine(id=str(age), at=NOW - age, stream="s", message=message)
+
+
+def findings_on(**facts: Any) -> list[Any]:
+    return list(control_plane.restart_plan(WORLD, seen(**facts), False).findings)
+
+
+def test_log_lines_from_before_the_deployment_are_not_quoted_as_its_fault() -> None:
+    lines = fact((line(5 * MINUTE, "ERROR of s:8"), line(MINUTE, "all is well")))
+    (found,) = (f for f in findings_on(**YOUNG, lines=lines) if "log line" in f.says)
+    assert found.says == "1 log line from before this deployment spoke of errors, too; they are not its doing."
+    assert "s:8" not in found.evidence
+
+
+def test_log_lines_since_the_deployment_began_are_its_evidence() -> None:
+    lines = fact((line(5 * MINUTE, "ERROR of s:8"), line(MINUTE, "ERROR of s:7"), line(MINUTE / 2, "fine")))
+    found = next(f for f in findings_on(**YOUNG, lines=lines) if f.evidence)
+    assert found.says == "1 of 2 log lines since this deployment began at 10:28:00 UTC speaks of errors."
+    assert found.evidence == "10:29:00 UTC ERROR of s:7"
+    assert any("in the last 15 min" in f.says for f in findings_on(lines=lines))
+
+
+def test_tasks_that_failed_before_the_deployment_are_told_apart() -> None:
+    old = replace(crash("s:8"), reason="Essential container exited.", stopped_at=NOW - 5 * MINUTE)
+    said = [f.says for f in findings_on(**YOUNG, stopped=fact([crash(), old]))]
+    assert "Tasks of this deployment have failed: exit code 1 (exited)." in said
+    assert "Tasks failed before this deployment: exit code 1 (Essential container exited.)." in said
+
+
+# --- what a plan is called --------------------------------------------------------------------------------------
+
+
+def test_a_plan_that_does_what_was_asked_is_called_by_what_it_does() -> None:
+    plan = replace(control_plane.restart_plan(WORLD, seen(), False), asked="control-plane restart")
+    assert plan.heading == "Restart service s"
+    assert plan.scenarios == ("control-plane restart",)
+    assert plan.instead_of == ""
+
+
+def test_a_plan_that_does_something_else_says_instead_of_what() -> None:
+    back = replace(control_plane.rollback_plan(WORLD, seen(), "why"), asked="control-plane restart")
+    assert back.heading == "Roll service s back to s:6 (instead of the requested control-plane restart)"
+    assert back.scenarios == ("control-plane restart", "control-plane rollback")
+    assert back.command == "/dr control-plane restart"
+    ending = replace(database.plan_for(WORLD, looked("slots used up", idle=fact([idle(90)] * 12)), 60), asked="database failover")
+    assert ending.heading == "End up to 20 idle sessions of report (instead of the requested database failover)"
+    watching = replace(
+        database.plan_for(WORLD, looked(instance=fact(instance(status="rebooting"))), 60), asked="database failover"
+    )
+    assert watching.heading == "Watch the failover of prod (instead of the requested database failover)"
+
+
+def test_only_a_plan_that_changes_what_works_says_that_it_interrupts_it() -> None:
+    assert control_plane.restart_plan(WORLD, seen(health=health(200)), False).interrupts == "a working control plane"
+    assert control_plane.rollback_plan(WORLD, seen(health=health(200)), "why").interrupts == "a working control plane"
+    assert control_plane.restart_plan(WORLD, seen(), False).interrupts == ""
+    assert control_plane.rollback_plan(WORLD, seen(health=health(200), previous=fact(None)), "why").interrupts == ""
+    assert database.plan_for(WORLD, looked("answers"), 60).interrupts == "a working database"
+    for other in (
+        looked("refused"),
+        looked("slots used up", idle=fact([idle(90)])),
+        looked(instance=fact(instance(status="rebooting"))),
+    ):
+        assert database.plan_for(WORLD, other, 60).interrupts == ""
+
+
+@pytest.mark.parametrize(
+    ("used", "says"),
+    [
+        (10, "10 of 24 connections are used"),
+        (24, "24 of 24 connections are used"),
+        (25, "24 of 24 connections are used, and 1 of 6 reserved ones"),
+    ],
+)
+def test_no_more_connections_are_used_than_there_are(used: int, says: str) -> None:
+    assert state_with(used=used).usage == says
+    assert says in judge_state(state_with(used=used)).evidence
+
+
+def state_with(**other: Any) -> ServerState:
+    facts = {"in_recovery": False, "read_only": False, "started_at": NOW, "slots": 30, "kept": 6, "used": 10}
+    return ServerState(**({"oldest_transaction": 0.0} | facts | other))
 
 
 def test_a_restart_offers_the_rollback_only_where_there_is_a_revision_for_it() -> None:
@@ -128,7 +302,7 @@ def test_another_revision_changes_the_digest_of_a_restart() -> None:
     assert one.digest != two.digest
 
 
-@pytest.mark.parametrize("kind", control_plane.DOWN)
+@pytest.mark.parametrize("kind", DOWN)
 def test_a_database_that_is_down_stops_a_restart_unless_anyway(kind: str) -> None:
     down = seen(database=fact(Diagnosis(kind=kind, says="The database is down.")))
     assert any("/dr database failover" in f.says for f in control_plane.restart_plan(WORLD, down, False).forbidden)
@@ -136,7 +310,7 @@ def test_a_database_that_is_down_stops_a_restart_unless_anyway(kind: str) -> Non
 
 
 def test_a_restart_while_health_is_good_warns() -> None:
-    plan = control_plane.restart_plan(WORLD, seen(health=fact(Answer(status=200, seconds=0.1, body_start=""))), False)
+    plan = control_plane.restart_plan(WORLD, seen(health=health(200)), False)
     assert any(f.level is Level.WARN and "Nothing seems to be down" in f.says for f in plan.findings)
 
 
@@ -152,9 +326,9 @@ def test_a_rollback_without_a_revision_is_forbidden_and_only_looks() -> None:
 
 
 def test_a_plan_comes_out_when_no_source_answers() -> None:
-    nothing = {name: missing() for name in ("service", "history", "stopped", "previous", "lines", "health", "database")}
-    plan = control_plane.restart_plan(WORLD, seen(**nothing), False)
-    assert any("/dr region failover" in f.says for f in plan.forbidden)
+    sources = ("service", "history", "ours", "stopped", "previous", "lines", "health", "database")
+    plan = control_plane.restart_plan(WORLD, seen(**{name: missing() for name in sources}), False)
+    assert any("fail over to the other region by hand" in f.says for f in plan.forbidden)
 
 
 # --- database ---------------------------------------------------------------------------------------------------
@@ -202,7 +376,7 @@ def test_failing_over_a_database_that_answers_warns() -> None:
     [
         ({"instance": fact(instance(multi_az=False))}, "not Multi-AZ"),
         ({"instance": fact(instance(status="storage-full"))}, "storage-full"),
-        ({"instance": missing()}, "/dr region failover"),
+        ({"instance": missing()}, "fail over to the other region by hand"),
     ],
 )
 def test_an_instance_that_cannot_fail_over_forbids_it(facts: dict[str, Any], says: str) -> None:

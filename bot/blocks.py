@@ -1,0 +1,113 @@
+"""Slack's blocks as plain values: what every card and form is made of, and what of a text Slack would show otherwise."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from bot.mrkdwn import cut, escape, shown
+
+Block = dict[str, Any]
+MOST_CHARACTERS = 10_000  # of blocks in a message; Slack refuses somewhat more without saying so anywhere
+LONGEST_SECTION = 2950
+_UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+FENCE, INVISIBLE = "```", "\u200b"
+
+
+def header(text: str) -> Block:
+    """A title of at most 150 characters."""
+    return {"type": "header", "text": plain(cut(text, 150))}
+
+
+def section(text: str) -> Block:
+    """A paragraph of at most 3,000 characters."""
+    return {"type": "section", "text": mrkdwn(text, LONGEST_SECTION)}
+
+
+def sections(lines: Iterable[str]) -> list[Block]:
+    """Lines as sections, none of them cut as long as no line is longer than a section."""
+    chunks = [""]
+    for line in lines:
+        if length(chunks[-1]) + length(line) > LONGEST_SECTION and chunks[-1]:
+            chunks.append("")
+        chunks[-1] += line + "\n"
+    return [section(chunk) for chunk in chunks]
+
+
+def field(text: str) -> Block:
+    """One of the fields of a section."""
+    return mrkdwn(text, 1950)
+
+
+def context(text: str) -> Block:
+    """Small print."""
+    return {"type": "context", "elements": [mrkdwn(text, 1900)]}
+
+
+def actions(*buttons: Block) -> Block:
+    """A row of buttons."""
+    return {"type": "actions", "elements": list(buttons)}
+
+
+def button(action_id: str, label: str, value: str, *, style: str | None = None, confirm: Block | None = None) -> Block:
+    """A button; `style` is primary or danger, `confirm` what is asked before it counts as pressed."""
+    made = {"type": "button", "action_id": action_id, "text": plain(cut(label, 75)), "value": value}
+    return made | ({"style": style} if style else {}) | ({"confirm": confirm} if confirm else {})
+
+
+def confirm(title: str, text: str, label: str, *, style: str | None = None) -> Block:
+    """The question behind a button."""
+    asked = {"title": plain(cut(title, 100)), "text": plain(cut(text, 290)), "confirm": plain(label), "deny": plain("Go back")}
+    return asked | ({"style": style} if style else {})
+
+
+def plain(text: str) -> Block:
+    """Text without markup."""
+    return {"type": "plain_text", "text": _UNPRINTABLE.sub(" ", text), "emoji": True}
+
+
+def mrkdwn(text: str, most: int) -> Block:
+    """Text with markup, of at most `most` characters."""
+    return {"type": "mrkdwn", "text": shown(_UNPRINTABLE.sub(" ", text), most)}
+
+
+def code(text: str) -> str:
+    """The text as code, so that no character of it is taken for markup: in a line, or as a block if it has backticks itself."""
+    text = _UNPRINTABLE.sub(" ", text)
+    if "`" not in text and "\n" not in text:
+        return f"`{text}`"
+    inside = text.replace("``", f"`{INVISIBLE}`")
+    before, after = (INVISIBLE if edge == "`" else "" for edge in (text[:1], text[-1:]))
+    return f"{FENCE}{before}{inside}{after}{FENCE}"
+
+
+def length(text: str) -> int:
+    """How many characters Slack counts, once what is markup to it is escaped."""
+    return len(escape(text))
+
+
+def size(blocks: list[Block]) -> int:
+    """How many characters of JSON these blocks are."""
+    return len(json.dumps(blocks, ensure_ascii=False))
+
+
+def fit(blocks: list[Block]) -> list[Block]:
+    """The blocks within the budget of one message: the longest section is cut until they are."""
+    texts = [block["text"] for block in blocks if block["type"] == "section" and "text" in block]
+    while size(blocks) > MOST_CHARACTERS:
+        longest = max(texts, key=lambda text: len(text["text"]))
+        longest["text"] = shown(longest["text"], len(longest["text"]) * 3 // 4)
+    return blocks
+
+
+def stamp(at: float) -> str:
+    """A moment in the reader's own time zone."""
+    return f"<!date^{int(at)}^{{time_secs}}|{clock(at)}>"
+
+
+def clock(at: float) -> str:
+    """A moment in UTC."""
+    return time.strftime("%H:%M:%S UTC", time.gmtime(at))

@@ -1,0 +1,54 @@
+"""Putting a plan on offer: one button for one plan, and the whole text in its thread before anybody can press it.
+
+Two people who type the same command at once are the usual case at night: the second is told of the first one's plan, which
+they can then approve. A second plan takes the first one's place only if the first is old, forbidden or says less.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from bot.approvals import clock
+from bot.store import WHOLE, Offer, Store
+from bot.tables import outbox, plans
+
+
+def offer(connection: Connection, store: Store, row: dict[str, Any], replies: Sequence[str]) -> str:
+    """Store a plan and order its card and the replies that hold what the card cannot; returns the id of the plan that stands."""
+    if connection.execute(select(plans.c.id).where(plans.c.id == row["id"])).first():
+        return str(row["id"])  # before a crash
+    for same in connection.execute(select(plans).where(plans.c.status == "offered", _does_the_same(row))).mappings().all():
+        if _serves(same, row):
+            return str(same["id"])
+        connection.execute(update(plans).where(plans.c.id == same["id"]).values(status="superseded"))
+        store.redraw(connection, same["id"])
+    store.offer(connection, row)
+    for number, text in enumerate(replies, 1):
+        key = f"{row['id']}/whole/{number}"
+        of_plan = {"run_id": row["id"], "channel": row["channel"]}
+        store.insert_once(connection, outbox, key=key, kind="reply", mark=WHOLE, text=text, **of_plan)
+    return str(row["id"])
+
+
+def already_on_offer(first: Offer, person: str) -> str:
+    """The sentence for a person who asked for a plan that is on offer already."""
+    own = first.requested_by == person
+    who, then = ("You", "Somebody else must approve") if own else (f"<@{first.requested_by}>", "If you agree, approve")
+    says = f"{who} asked for the same plan at {clock(first.requested_at)}: it is plan {first.id}, on offer until"
+    return f"{says} {clock(first.expires)}. {then} that one; I made no second plan. Nothing has changed."
+
+
+def _does_the_same(row: dict[str, Any]) -> Any:
+    return (plans.c.digest == row["digest"]) & (plans.c.expires > time.time())
+
+
+def _serves(first: Any, new: dict[str, Any]) -> bool:
+    """Whether the first plan is as good as a new one: none is forbidden, the button says the same, half its time is left."""
+    forbidden = any(finding["level"] == "stop" for row in (first, new) for finding in row["plan"]["findings"])
+    same_button = first["plan"].get("interrupts", "") == new["plan"]["interrupts"]
+    fresh = first["expires"] - time.time() >= (first["expires"] - first["requested_at"]) / 2
+    return same_button and fresh and not forbidden
