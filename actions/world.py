@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from actions.gate import Gate
 from actions.site import Site
 
 if TYPE_CHECKING:  # the clients are heavy: each is imported when it is first used
@@ -24,27 +25,28 @@ async def _no_memory(_target: str) -> Sequence[Own]:
 class World:
     """Everything a step may reach. One per process; `close()` ends the clients that were made.
 
-    `own_deployments` gives the deployments of a target ("service shielda/control-plane") that this bot made; a bot that
-    serves puts its memory there, and without one there are none.
+    A change to the world passes the `gate` directly before it leaves. `own_deployments` gives the deployments of a target
+    ("service shielda/control-plane") that this bot made; a bot that serves puts its memory there, and without one there are none.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, gate: Gate | None = None) -> None:
         self.site = site
         self.own_deployments: Callable[[str], Awaitable[Sequence[Own]]] = _no_memory
+        self.gate = gate or Gate()
 
     @cached_property
     def aws(self) -> Gateway:
         """The gateway to AWS, in every region."""
         from actions.aws.gateway import Gateway
 
-        return Gateway(self.site.aws)
+        return Gateway(self.site.aws, self.gate)
 
     @cached_property
     def databases(self) -> Databases:
         """Connections to the site's databases."""
         from actions.db.connect import Databases
 
-        return Databases(self.site.database)
+        return Databases(self.site.database, self.gate)
 
     @cached_property
     def http(self) -> Http:

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from bot.store import ENDS, Refusal, Run, Store, is_unread, read_story
+from bot.store import Refusal, Store
+from bot.story import ENDS, Run, is_unread, read_story
 from bot.tables import approvals, decisions, locks, outbox, plans, runs
 from commands.plan import Plan
 

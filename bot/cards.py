@@ -8,7 +8,7 @@ from bot.blocks import Block, clock, stamp
 from bot.mrkdwn import shown
 from bot.plan_card import plan_blocks, plan_text
 from bot.run_card import run_blocks, run_text
-from bot.store import Story
+from bot.story import Story
 
 MARKS = {
     "begin": ":arrow_forward:",

@@ -19,7 +19,7 @@ from bot.settings import BadSettings, Settings, load
 
 if TYPE_CHECKING:
     from actions.base import Finding
-    from bot.store import Story
+    from bot.story import Story
     from commands.plan import Plan
 
 

@@ -17,7 +17,8 @@ from bot.offers import already_on_offer
 from bot.outbox import Outbox
 from bot.planner import Planner, plan_id
 from bot.runs import Runs
-from bot.store import Item, Offer, Refusal, Store
+from bot.store import Item, Refusal, Store
+from bot.story import Offer
 from bot.tables import decisions
 from commands.plan import Plan
 from commands.scenario import BadCommand, parse

@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from bot.approvals import clock
-from bot.store import WHOLE, Offer, Store
+from bot.store import Store
+from bot.story import WHOLE, Offer
 from bot.tables import outbox, plans
 
 

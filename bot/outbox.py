@@ -19,7 +19,8 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 from bot.pace import Lane, Pace, lane_of
 from bot.sender import LOST, Sender, close_ephemerals, code, is_limited, is_unsure, method_of, retry_after, status
 from bot.settings import Settings
-from bot.store import ENDS, WHOLE, Store
+from bot.store import Store
+from bot.story import ENDS, WHOLE
 from bot.tables import outbox, plans, runs
 
 log = structlog.get_logger(__name__)

@@ -8,7 +8,7 @@ from actions.base import Level, count
 from bot import blocks
 from bot.blocks import Block, stamp
 from bot.layout import IN_THREAD, Draft, Groups, Laid, lay_out
-from bot.store import Offer
+from bot.story import Offer
 from commands.plan import Plan
 
 BODY = 8000  # characters for what is the same as long as the plan is on offer; the rest is for what may still change

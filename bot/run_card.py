@@ -9,7 +9,7 @@ from bot.blocks import Block
 from bot.layout import IN_THREAD, Draft, Groups, lay_out
 from bot.mrkdwn import shown
 from bot.plan_card import lay_out_plan, step_lines
-from bot.store import Run, Story
+from bot.story import Run, Story
 
 BODY = 6500  # characters for the steps; the rest is for the head of the card and its buttons
 STATES = {

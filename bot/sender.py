@@ -18,7 +18,8 @@ from bot.authority import approvals_needed
 from bot.mrkdwn import escape
 from bot.pace import Pace, lane_of
 from bot.settings import Settings
-from bot.store import ENDS, WHOLE, Store
+from bot.store import Store
+from bot.story import ENDS, WHOLE
 from bot.tables import outbox, runs
 
 log = structlog.get_logger(__name__)

@@ -6,26 +6,23 @@ All calls run on one thread of their own, so that two of them never interleave w
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-import structlog
 from sqlalchemy import Connection, Engine, select, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from actions.base import Facts, Json, Outcome, Result
-from actions.scrub import plain, scrub, scrub_all
-from bot.tables import approvals, inbox, insert_once, intents, locks, outbox, plans, runs, steps, timeline
-from commands.plan import Plan
+from actions.scrub import scrub, scrub_all
+from bot.away import Ending, Patience, is_away
+from bot.story import ENDS, Story, read_story
+from bot.tables import inbox, insert_once, intents, locks, outbox, plans, runs, steps, timeline
 
-log = structlog.get_logger(__name__)
 T = TypeVar("T")
-AWAY_SECONDS = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # the pauses while the state's server is away
-WHOLE = "whole"  # the mark of a reply that holds what a plan's card cannot; without it nobody may approve
-ENDS = ("done", "failed", "aborted", "stopped", "not started")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,78 +37,6 @@ class Item:
     at: float = field(default_factory=time.time)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Offer:
-    """A plan as it was shown: who asked, until when, and whether it still stands.
-
-    It is `unread` as long as a part of its text is not in the thread yet.
-    """
-
-    id: str
-    plan: Plan
-    digest: str
-    nonce: str
-    requested_by: str
-    requested_at: float
-    expires: float
-    status: str
-    closed_by: str
-    changes: tuple[str, ...]
-    channel: str
-    approved_by: tuple[str, ...]
-    unread: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One line of a timeline. `mark` is begin, ok, warn, bad, ask or end."""
-
-    at: float
-    mark: str
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepState:
-    """How far one step is: started, or how it ended, with its sentence."""
-
-    step: str
-    attempt: int
-    state: str
-    says: str
-    began: float
-    ended: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """One execution of one approved plan."""
-
-    id: str
-    target: str
-    state: str
-    says: str
-    began: float
-    ended: float | None
-    stop_by: str
-    question: Json
-
-    @property
-    def over(self) -> bool:
-        """Whether the run has come to one of its ends."""
-        return self.state in ENDS
-
-
-@dataclass(frozen=True, kw_only=True)
-class Story:
-    """A plan with all that happened to it: what a card and `dr show` are made from."""
-
-    offer: Offer
-    run: Run | None
-    steps: tuple[StepState, ...]
-    timeline: tuple[Line, ...]
-
-
 class Refusal(Exception):
     """A click that is not allowed; the message is the sentence for the person who clicked."""
 
@@ -119,8 +44,9 @@ class Refusal(Exception):
 class Store:
     """The transactions. `await store.do(fn, ...)` runs `fn(connection, ...)` in one; the rest are named ones."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, patience: Patience | None = None) -> None:
         self.engine = engine
+        self._patience = patience or Patience()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._turn = asyncio.Lock()
 
@@ -135,16 +61,19 @@ class Store:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work, *arguments)
 
     def _transact(self, work: Callable[..., T], *arguments: Any) -> T:
-        """One transaction; while the state's server is away it is tried again, for each of them is safe to repeat."""
-        for pause in AWAY_SECONDS:
+        """One transaction; while the state's server is away it is tried again for ever, for each of them is safe to repeat."""
+        for tries in itertools.count(1):
             try:
                 with self.engine.begin() as connection:
-                    return work(connection, *arguments)
-            except OperationalError as error:
-                log.warning("state_away", error=plain(error), next_try_seconds=pause)
-                time.sleep(pause)
-        with self.engine.begin() as connection:
-            return work(connection, *arguments)
+                    result = work(connection, *arguments)
+            except DBAPIError as error:
+                if not is_away(error):
+                    raise
+                self._patience.wait(tries, error)
+            else:
+                self._patience.answered()
+                return result
+        raise Ending("unreachable: the loop above returns or raises")
 
     def insert_once(self, connection: Connection, table: Any, **row: Any) -> bool:
         """Insert the row; False where it is there already. The row itself tells: a row count of an INSERT may be -1."""
@@ -152,8 +81,9 @@ class Store:
         return connection.execute(statement).first() is not None
 
     def close(self) -> None:
-        """End the thread and the connections."""
-        self._thread.shutdown()
+        """End the thread and the connections; what still waits for an absent server is given up."""
+        self._patience.end()
+        self._thread.shutdown(cancel_futures=True)
         self.engine.dispose()
 
     # What people did -------------------------------------------------------------------------------------------------
@@ -313,31 +243,3 @@ class Store:
         row = {"key": key[:120], "kind": "ephemeral", "channel": channel, "person": person, "text": scrub(text)}
         row["run_id"] = about[:40]
         await self.do(lambda c: self.insert_once(c, outbox, **row))
-
-
-def is_unread(connection: Connection, plan_id: str) -> bool:
-    """Whether a part of a plan's text is not in its thread yet."""
-    waiting = select(outbox.c.seq).where(outbox.c.run_id == plan_id, outbox.c.mark == WHOLE, outbox.c.ts == "")
-    return connection.execute(waiting.limit(1)).first() is not None
-
-
-def read_story(connection: Connection, run_id: str) -> Story | None:
-    """All there is about a plan and its run; None where there is no such plan."""
-    row = connection.execute(select(plans).where(plans.c.id == run_id)).mappings().first()
-    if row is None:
-        return None
-    people = select(approvals.c.person).where(approvals.c.plan_id == run_id).order_by(approvals.c.at)
-    approved_by = tuple(connection.execute(people).scalars())
-    kept = {k: v for k, v in row.items() if k not in ("plan", "changes", "scenario", "target")}
-    plan, unread = Plan.from_json(row["plan"]), is_unread(connection, run_id)
-    offer = Offer(plan=plan, changes=tuple(row["changes"]), approved_by=approved_by, unread=unread, **kept)
-    run = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().first()
-    of_run = [select(t).where(t.c.run_id == run_id) for t in (steps, timeline)]
-    states = connection.execute(of_run[0].order_by(steps.c.step)).mappings()
-    lines = connection.execute(of_run[1].order_by(timeline.c.seq)).mappings()
-    return Story(
-        offer=offer,
-        run=Run(**run) if run else None,
-        steps=tuple(StepState(**{k: v for k, v in s.items() if k != "run_id"}) for s in states),
-        timeline=tuple(Line(at=line["at"], mark=line["mark"], text=line["text"]) for line in lines),
-    )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 import os
 import random
 import textwrap
@@ -33,6 +34,7 @@ from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshabl
 from actions.aws.answers import NotAws, check, foreign, refuses, request_id, throttles
 from actions.aws.call import AwsRefused, AwsUnreachable, Call
 from actions.base import ActionError, Json, Uncertain
+from actions.gate import Gate, GateClosed
 from actions.scrub import scrub
 from actions.site import Aws, is_loopback
 
@@ -101,8 +103,9 @@ class Wire(threading.local):
 class Gateway:
     """Clients of AWS, cached by region, service and profile, on threads of their own. `profiles` has their deadlines."""
 
-    def __init__(self, settings: Aws, *, profiles: Mapping[str, Config] = PROFILES) -> None:
+    def __init__(self, settings: Aws, gate: Gate | None = None, *, profiles: Mapping[str, Config] = PROFILES) -> None:
         self._settings = settings
+        self._gate = gate or Gate()
         self._profiles = profiles
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="aws")
         self._lock = threading.Lock()  # making a client is not thread-safe, using one is
@@ -205,6 +208,8 @@ class Gateway:
             if key not in self._clients:
                 client = self._session.client(service, region_name=region, **self._options(region, profile))
                 self._fence(client.meta.endpoint_url, region)
+                if profile == "change":
+                    client.meta.events.register("before-send", functools.partial(_pass_gate, self._gate))
                 client.meta.events.register("before-send", self._wire.note_sending)
                 client.meta.events.register("before-parse", self._wire.note_answer)
                 client.meta.events.register("response-received", functools.partial(check, client.meta.service_model))
@@ -234,6 +239,28 @@ class Gateway:
         elif self._settings.role_arn:
             _assume(core, self._settings)
         return boto3.Session(botocore_session=core)
+
+
+class _GatedBody(io.BytesIO):
+    """A request's body that is read when the connection stands and the headers are out: without it AWS has no request."""
+
+    def __init__(self, body: bytes | str, gate: Gate) -> None:
+        super().__init__(body.encode() if isinstance(body, str) else body)
+        self._gate = gate
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() == 0:
+            self._gate.wait()
+        return super().read(size)
+
+
+def _pass_gate(gate: Gate, request: Any, **_: Any) -> None:
+    """Wait for the gate before a connection is opened, and once more when the decisive bytes leave: opening takes a while."""
+    gate.wait()
+    agent = request.headers["User-Agent"]
+    request.headers["User-Agent"] = f"{agent.decode() if isinstance(agent, bytes) else agent} {gate.name}".strip()
+    if isinstance(request.body, bytes | str) and request.body:
+        request.body = _GatedBody(request.body, gate)
 
 
 def error_code(error: Exception) -> str:
@@ -275,7 +302,7 @@ def _sentence(error: Exception) -> str:
         says = "nothing came back in time"
     elif isinstance(error, aws.ConnectionClosedError):
         says = "the connection broke off"
-    elif not isinstance(error, aws.BotoCoreError | NotAws | NotSent):
+    elif not isinstance(error, aws.BotoCoreError | NotAws | NotSent | GateClosed):
         says = f"unexpected error {error!r}"
     return textwrap.shorten(scrub(says), LONGEST_SENTENCE, placeholder=" ...").rstrip(".") + "."
 

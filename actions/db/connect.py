@@ -22,6 +22,7 @@ from psycopg.rows import DictRow, dict_row
 from actions.base import Refused, Uncertain, Unreachable
 from actions.db.dsn import SHAPE, mistake
 from actions.db.handshake import Handshake, shake_hands
+from actions.gate import Gate
 from actions.scrub import MASK, plain, scrub
 from actions.site import Database
 
@@ -155,8 +156,9 @@ class Diagnosis:
 class Databases:
     """Connections to the site's database. Nothing is pooled: in a disaster every connection is a question of its own."""
 
-    def __init__(self, settings: Database) -> None:
+    def __init__(self, settings: Database, gate: Gate | None = None) -> None:
         self._settings = settings
+        self._gate = gate or Gate()
 
     @property
     def dsn(self) -> str:
@@ -209,6 +211,7 @@ class Databases:
             connection = await self.connect("change")
         except Unreachable as error:
             raise Refused(f"The statement was not sent: {error}") from error
+        await self._gate.opened()
         try:
             async with asyncio.timeout(timeout), connection:
                 cursor = await connection.execute(sql.encode(), parameters)

@@ -125,6 +125,7 @@ def judge_sessions(recorded: Sequence[Mapping[str, Json]], alive: Sequence[Mappi
     idle = {(row["pid"], row["backend_start"], row["since"]) for row in recorded}
     left = [row for row in alive if (row["pid"], row["backend_start"], row["since"]) in idle]
     ended = f"{len(recorded) - len(alive)} of {count(len(recorded), 'session has', 'sessions have')} ended"
+    ended = f"{len(recorded) - len(alive)} of {count(len(recorded), 'session has', 'sessions have')} ended"
     if left:
         left_over = f"{len(left)} {'is' if len(left) == 1 else 'are'} still idle in a transaction ({_by_application(left)})"
         return Proof(verdict=Verdict.NOT_DONE, says=f"{ended}, {left_over}.")

@@ -19,7 +19,8 @@ from actions.world import World
 from bot import approvals, log, settings
 from bot.planner import Planner
 from bot.runs import Runs
-from bot.store import Run, Store, Story
+from bot.store import Store
+from bot.story import Run, Story
 from bot.tables import open_engine
 from commands.plan import Plan
 from commands.scenario import scenario

@@ -21,7 +21,7 @@ from bot.blocks import code
 from bot.mrkdwn import escape
 from bot.plan_card import lay_out_plan
 from bot.run_card import STATES
-from bot.store import ENDS, WHOLE, Line, Offer, Run, StepState, Story
+from bot.story import ENDS, WHOLE, Line, Offer, Run, StepState, Story
 from commands.plan import Plan
 from rehearsal.slack import blocks as slack
 

@@ -1,0 +1,114 @@
+"""The story of a run, read from the tables: the plan as it was offered, its run, its steps and its timeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from actions.base import Json
+from bot.tables import approvals, outbox, plans, runs, steps, timeline
+from commands.plan import Plan
+
+WHOLE = "whole"  # the mark of a reply that holds what a plan's card cannot; without it nobody may approve
+ENDS = ("done", "failed", "aborted", "stopped", "not started")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """A plan as it was shown: who asked, until when, and whether it still stands.
+
+    It is `unread` as long as a part of its text is not in the thread yet.
+    """
+
+    id: str
+    plan: Plan
+    digest: str
+    nonce: str
+    requested_by: str
+    requested_at: float
+    expires: float
+    status: str
+    closed_by: str
+    changes: tuple[str, ...]
+    channel: str
+    approved_by: tuple[str, ...]
+    unread: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of a timeline. `mark` is begin, ok, warn, bad, ask or end."""
+
+    at: float
+    mark: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepState:
+    """How far one step is: started, or how it ended, with its sentence."""
+
+    step: str
+    attempt: int
+    state: str
+    says: str
+    began: float
+    ended: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One execution of one approved plan."""
+
+    id: str
+    target: str
+    state: str
+    says: str
+    began: float
+    ended: float | None
+    stop_by: str
+    question: Json
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has come to one of its ends."""
+        return self.state in ENDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """A plan with all that happened to it: what a card and `dr show` are made from."""
+
+    offer: Offer
+    run: Run | None
+    steps: tuple[StepState, ...]
+    timeline: tuple[Line, ...]
+
+
+def read_story(connection: Connection, run_id: str) -> Story | None:
+    """All there is about a plan and its run; None if there is no such plan."""
+    row = connection.execute(select(plans).where(plans.c.id == run_id)).mappings().first()
+    if row is None:
+        return None
+    people = select(approvals.c.person).where(approvals.c.plan_id == run_id).order_by(approvals.c.at)
+    approved_by = tuple(connection.execute(people).scalars())
+    kept = {k: v for k, v in row.items() if k not in ("plan", "changes", "scenario", "target")}
+    plan, unread = Plan.from_json(row["plan"]), is_unread(connection, run_id)
+    offer = Offer(plan=plan, changes=tuple(row["changes"]), approved_by=approved_by, unread=unread, **kept)
+    run = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().first()
+    of_run = [select(t).where(t.c.run_id == run_id) for t in (steps, timeline)]
+    states = connection.execute(of_run[0].order_by(steps.c.step)).mappings()
+    lines = connection.execute(of_run[1].order_by(timeline.c.seq)).mappings()
+    return Story(
+        offer=offer,
+        run=Run(**run) if run else None,
+        steps=tuple(StepState(**{k: v for k, v in s.items() if k != "run_id"}) for s in states),
+        timeline=tuple(Line(at=line["at"], mark=line["mark"], text=line["text"]) for line in lines),
+    )
+
+
+def is_unread(connection: Connection, plan_id: str) -> bool:
+    """Whether a part of a plan's text is not in its thread yet."""
+    waiting = select(outbox.c.seq).where(outbox.c.run_id == plan_id, outbox.c.mark == WHOLE, outbox.c.ts == "")
+    return connection.execute(waiting.limit(1)).first() is not None
