@@ -50,22 +50,25 @@ class App:
         self._settings = settings
         self._inbox = inbox
         self._store = store
-        bolt = AsyncApp(client=client, process_before_response=True, request_verification_enabled=False)
+        self._bolt = bolt = AsyncApp(client=client, process_before_response=True, request_verification_enabled=False)
         bolt.command(re.compile(".*"))(self._on_command)
         bolt.action(re.compile(".*"))(self._on_click)
         bolt.view(re.compile(".*"))(self._on_submit)
         bolt.error(self._on_error)
-        token = settings.app_token.get_secret_value()
-        self._handlers = [AsyncSocketModeHandler(bolt, token, ping_interval=PING_SECONDS) for _ in range(CONNECTIONS)]
+        self._handlers: list[AsyncSocketModeHandler] = []
 
     async def connect(self) -> None:
-        """Open the connections to Slack."""
+        """Open the connections to Slack; those of an earlier try are closed."""
+        await self.close()
+        token = self._settings.app_token.get_secret_value()
+        self._handlers = [AsyncSocketModeHandler(self._bolt, token, ping_interval=PING_SECONDS) for _ in range(CONNECTIONS)]
         for handler in self._handlers:
             await handler.connect_async()  # type: ignore[no-untyped-call]
 
     async def close(self) -> None:
         """Close the connections to Slack."""
-        for handler in self._handlers:
+        handlers, self._handlers = self._handlers, []
+        for handler in handlers:
             await handler.close_async()  # type: ignore[no-untyped-call]
 
     async def _on_command(self, ack: Ack, body: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ queue of their own: a stranger who clicks forty times waits for himself alone.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
@@ -17,6 +18,7 @@ from bot.store import Item, Store
 log = structlog.get_logger(__name__)
 AT_ONCE = {"command": 4, "click": 8, "submit": 8}  # how many are handled side by side; what waits is on disk already
 EACH = 2  # how many of these one person may have, so that nobody's click waits behind another person's forty
+LOST_SECONDS = 5.0  # what is recorded and not handled for so long, and is in no task, was lost
 Handle = Callable[[Item], Awaitable[None]]
 
 
@@ -37,6 +39,13 @@ class Inbox:
         self._handle = handle
         for item in await self._store.unhandled():
             self._hand_over(item)
+
+    async def catch_up(self) -> None:
+        """Hand over what was recorded a while ago and reached nobody, because the answer of the state's server got lost."""
+        if self._handle:
+            for item in await self._store.unhandled():
+                if item.at < time.time() - LOST_SECONDS:
+                    self._hand_over(item)
 
     async def record(self, item: Item) -> bool:
         """Write the item down; False where it was written before (a second delivery), and then nothing follows from it."""

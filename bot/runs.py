@@ -8,9 +8,10 @@ steps are unique within their workflow.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import structlog
@@ -42,27 +43,46 @@ class Runs(DBOSConfiguredInstance):
         self.planner = planner
         self.conduct = Conduct(store, planner.world)
         self._plans: dict[str, Plan] = {}  # approved plans do not change, so each is read once
+        self._running: dict[str, asyncio.Task[Any]] = {}
+        self._idle: set[str] = set()
+        self._cut_off = False
 
     def launch(self, url: str) -> None:
         """Start the engine in the running loop; runs that a crash interrupted go on."""
         config: DBOSConfig = {
             "name": "dr-bot",
             "system_database_url": url,
+            "system_database_engine": self.store.engine,
             "application_version": ENGINE_VERSION,
             "executor_id": "dr-bot",
             "serializer": DBOSPortableJSONSerializer(),
             "log_level": "WARNING",
-            "max_executor_threads": 8,
+            "max_executor_threads": 16,
             "notification_listener_polling_interval_sec": 0.05,
         }
-        if url.startswith("sqlite:"):
-            config["system_database_engine"] = self.store.engine
         DBOS(config=config)
         DBOS.launch()
 
-    async def close(self) -> None:
-        """Stop the engine; runs that are under way go on at the next start."""
-        await asyncio.to_thread(DBOS.destroy)
+    async def cut_off(self) -> None:
+        """Cancel every run and step that is under way and wait until they have ended. None leaves an outcome or a record."""
+        self._cut_off = True
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def close(self) -> None:
+        """Stop the engine; runs that were cut off go on at the next start. Blocks for about a second."""
+        DBOS.destroy()
+
+    async def catch_up(self) -> None:
+        """Run again what the engine takes for running and what does not: its claim, or its end, got lost with an answer."""
+        pending = await DBOS.list_workflows_async(status="PENDING", load_input=False, load_output=False)
+        idle = {workflow.workflow_id for workflow in pending} - self._running.keys()
+        for workflow in idle & self._idle:  # seen twice, some seconds apart: it is not just about to begin
+            log.warning("resumed_idle_run", workflow=workflow)
+            await DBOS.resume_workflow_async(workflow)
+        self._idle = idle
 
     async def start(self, run_id: str) -> None:
         """Begin an approved run; a second start of the same run is none."""
@@ -85,11 +105,12 @@ class Runs(DBOSConfiguredInstance):
     async def carry_out(self, run_id: str) -> str:
         """Carry out an approved plan to one of the ends; returns its name."""
         structlog.contextvars.bind_contextvars(run=run_id)
-        try:
-            return await self._carry_out(run_id)
-        except Exception as error:  # a defect: the run must not hold its target for ever without a word
-            log.exception("run_broke")
-            return str(await self._recorded("broke", self._end_broken, run_id, unexpected(error)))
+        with self._known():
+            try:
+                return await self._carry_out(run_id)
+            except Exception as error:  # a defect: the run must not hold its target for ever without a word
+                log.exception("run_broke")
+                return str(await self._recorded("broke", self._end_broken, run_id, unexpected(error)))
 
     async def _carry_out(self, run_id: str) -> str:
         if not await self._recorded("plan again", self._plan_again, run_id):
@@ -138,7 +159,26 @@ class Runs(DBOSConfiguredInstance):
     async def carry_out_step(self, run_id: str, step_id: str, attempt: int) -> Json:
         """Carry out one step of several that go together; returns its outcome."""
         structlog.contextvars.bind_contextvars(run=run_id)
-        return await self._carry_out_step(run_id, step_id, attempt)
+        with self._known():
+            return await self._carry_out_step(run_id, step_id, attempt)
+
+    @contextlib.contextmanager
+    def _known(self) -> Iterator[None]:
+        """Know the task of a workflow for as long as our part of it runs."""
+        self._go_on()
+        workflow, task = str(DBOS.workflow_id), asyncio.current_task()
+        assert task is not None
+        self._running[workflow] = task
+        try:
+            yield
+        finally:
+            if self._running.get(workflow) is task:
+                del self._running[workflow]
+
+    def _go_on(self) -> None:
+        """Ends the task here when the process ends: what a step came to while its world was taken away is no outcome."""
+        if self._cut_off:
+            raise asyncio.CancelledError
 
     async def _carry_out_step(self, run_id: str, step_id: str, attempt: int) -> Json:
         step, name = await self._step(run_id, step_id), f"{step_id}#{attempt}"
@@ -186,14 +226,18 @@ class Runs(DBOSConfiguredInstance):
         return await self.store.begin_steps(run_id, titles, attempt)
 
     async def _act(self, run_id: str, step_id: str, attempt: int, action: Action) -> Json:
-        return (await self.conduct.act(run_id, step_id, attempt, action)).to_json()
+        applied = await self.conduct.act(run_id, step_id, attempt, action)
+        self._go_on()
+        return applied.to_json()
 
     async def _verify(self, run_id: str, step_id: str, attempt: int, action: Action, applied: Json) -> Json:
         outcome = await self.conduct.verify(action, Applied.from_json(applied))
+        self._go_on()
         return outcome_json(await self.store.end_step(run_id, step_id, attempt, outcome))
 
     async def _look(self, run_id: str, step_id: str, attempt: int, check: Check) -> Json:
         outcome = await self.conduct.look(check)
+        self._go_on()
         return outcome_json(await self.store.end_step(run_id, step_id, attempt, outcome))
 
     async def _ask(self, run_id: str, question: str, failed: list[str]) -> None:

@@ -1,19 +1,30 @@
-"""`dr serve`: from settings to a bot that is connected, resumes what was under way, and ends cleanly."""
+"""`dr serve`: check, stand by, lead, be connected, resume what was under way; and end cleanly.
+
+The order of the end: no input any more, then the steps that run are cut off (they leave no outcome, and the next process
+resumes them), then the engine, then the rest, and at last the lead is given up.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
-import signal
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
+import aiohttp
 import structlog
-from slack_sdk.web.async_client import AsyncWebClient
+from sqlalchemy import Engine
 
+from actions.gate import Gate
+from actions.scrub import plain
 from actions.world import World
+from bot import authority
 from bot.app import App, slack_client
-from bot.authority import Directory, Gate
+from bot.away import Patience
+from bot.ending import END_SECONDS, end_part, end_within, leave, told_to_end
 from bot.inbox import Inbox
 from bot.leader import Leadership
 from bot.outbox import Outbox
@@ -22,87 +33,198 @@ from bot.planner import Planner
 from bot.settings import Settings
 from bot.store import Store
 from bot.tables import open_engine
+from bot.tokens import check_tokens
 
 if TYPE_CHECKING:
-    from bot.runs import Runs
-
-log = structlog.get_logger(__name__)
-FIRST_SECONDS = 2.0  # what the connection to Slack gets before the heavy imports; then they go on without it
-
-
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises `BadSettings` where a token is missing."""
-    began = time.monotonic()
-    client = slack_client(settings)
-    engine = open_engine(settings.state.url)
-    leadership = Leadership(engine)
-    await leadership.take()
-    store = Store(engine)
-    inbox = Inbox(store)
-    app = App(settings, client, inbox, store)
-    outbox = Outbox(store, client, settings)
-    world = World(settings)
-    telling = asyncio.create_task(outbox.run())
-    connecting = asyncio.create_task(_connect(app, began))
-    if not await store.unfinished():  # a run that was cut off goes first; else commands, recorded before the engine is there
-        await asyncio.wait({connecting}, timeout=FIRST_SECONDS)
-    runs = await _start_desk(settings, world, store, inbox, outbox, client)
-    log.info("serving", seconds=round(time.monotonic() - began, 3))
-    try:
-        await _until_told_to_end(telling, connecting)
-    finally:
-        for task in (telling, connecting):
-            task.cancel()
-        await asyncio.gather(telling, connecting, app.close(), return_exceptions=True)
-        await inbox.close()
-        await runs.close()
-        await world.close()
-        store.close()
-        leadership.release()
-
-
-async def _connect(app: App, began: float) -> None:
-    """Connect to Slack; while Slack is away, try again for as long as it takes."""
-    while True:
-        try:
-            await app.connect()
-        except Exception as error:  # Slack away, in whichever way: the runs go on without it
-            log.warning("slack_unreachable", error=str(error))
-            await asyncio.sleep(2.0)
-        else:
-            log.info("connected", seconds=round(time.monotonic() - began, 3))
-            return
-
-
-async def _start_desk(
-    settings: Settings, world: World, store: Store, inbox: Inbox, outbox: Outbox, client: AsyncWebClient
-) -> Runs:
-    """Import and start what carries recoveries out; what was under way goes on, and what was recorded is handled."""
-    await store.do(lambda _: importlib.import_module("sqlalchemy.orm"))  # no statement may be made while it is half there
-    await asyncio.to_thread(importlib.import_module, "bot.desk")  # the engine is heavy: it must not hold up an ack
-    await asyncio.to_thread(lambda: world.aws)  # boto3 is heavy too, and a run that goes on needs it at once
     from bot.desk import Desk
     from bot.runs import Runs
 
-    planner = Planner(settings, world, store)
-    runs = Runs(store, planner)
-    runs.launch(settings.state.url)
-    gate = Gate(settings.authority, Directory(client, Pace(settings.slack.posts_per_second)))
-    desk = Desk(store=store, planner=planner, gate=gate, runs=runs, outbox=outbox, slack=client)
-    await desk.resume()
-    await inbox.open(desk.handle)
-    await world.aws.prewarm()
-    return runs
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+FIRST_SECONDS = 2.0  # what the connection to Slack gets before the heavy imports; then they go on without it
+DEAF_SECONDS = 3.0  # a leader that was not sure of its lead for so long takes no input: it could not record any
+CATCH_UP_SECONDS = 3.0
 
 
-async def _until_told_to_end(*background: asyncio.Task[None]) -> None:
-    """Wait for a signal. A background task fails only by a defect, and then the process ends with it."""
-    told = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, told.set)
-    waiting = asyncio.create_task(told.wait())
-    watched = {waiting, *background}
-    while not waiting.done():
-        finished, watched = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, which end the process. Raises `BadSettings` when a token is missing or refused."""
+    told, bot = told_to_end(), Bot(settings)
+    serving, telling = asyncio.create_task(bot.serve()), asyncio.create_task(told.wait())
+    await asyncio.wait({serving, telling}, return_when=asyncio.FIRST_COMPLETED)
+    if told.is_set():
+        log.info("ending")
+    else:
+        end_within(END_SECONDS, 1)
+    serving.cancel()
+    await asyncio.wait({serving})
+    await bot.close()
+    if not serving.cancelled():
+        serving.result()
+    leave(0)
+
+
+class Bot:
+    """The parts of a bot that leads. `await serve()` makes and runs them, `await close()` ends those that there are."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._began = time.monotonic()
+        self.settings = settings
+        self.client = slack_client(settings)
+        self.patience = Patience()
+        self.lead: Leadership | None = None
+        self.app: App | None = None
+        self.runs: Runs | None = None
+        self._connected = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def serve(self) -> None:
+        """Lead as soon as nobody else does, and serve until cancelled. Ends by itself only by a defect."""
+        checking = asyncio.create_task(check_tokens(self.client, self.settings))
+        try:
+            engine = await self._open(checking)
+            self.lead = lead = Leadership(engine)
+            if not await lead.try_to_take():
+                await self._stand_by(lead, checking)
+        finally:
+            checking.cancel()
+        lead.fence(engine)
+        await self._lead(lead, engine)
+        finished, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in finished:
             task.result()
+
+    async def _open(self, checking: asyncio.Task[None]) -> Engine:
+        """The state, once its server is there, and once Slack has taken the tokens or turned out to be away."""
+        opening = asyncio.ensure_future(in_thread(open_engine, self.settings.state.url, self.patience))
+        await asyncio.wait({opening, checking}, return_when=asyncio.FIRST_COMPLETED)
+        if opening.done():
+            await asyncio.wait({checking}, timeout=FIRST_SECONDS)
+        if checking.done():
+            checking.result()
+        return await opening
+
+    async def _stand_by(self, lead: Leadership, checking: asyncio.Task[None]) -> None:
+        """Wait for the lead with all that is heavy loaded already, and until then for Slack's word on the tokens, too."""
+        taking = asyncio.create_task(lead.take())
+        await in_thread(importlib.import_module, "bot.desk")
+        await in_thread(importlib.import_module, "actions.aws.gateway")
+        await asyncio.wait({taking, checking}, return_when=asyncio.FIRST_COMPLETED)
+        if not taking.done():
+            checking.result()
+        await taking
+
+    async def _lead(self, lead: Leadership, engine: Engine) -> None:
+        gate = Gate(lead.leads, name=f"lead/{lead.epoch}")
+        self.client.session = gated_session(gate)
+        self.client.headers["User-Agent"] += f" drbot {gate.name}"
+        self.store = Store(engine, self.patience)
+        self.world = World(self.settings, gate)
+        self.inbox = Inbox(self.store)
+        self.outbox = Outbox(self.store, self.client, self.settings)
+        self.app = App(self.settings, self.client, self.inbox, self.store)
+        self._tasks = [asyncio.create_task(self.outbox.run()), asyncio.create_task(self._listen(lead, self.app))]
+        if (
+            not await self.store.unfinished()
+        ):  # a run that was cut off goes first; else commands, recorded before the engine is there
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._connected.wait(), FIRST_SECONDS)
+        desk = await self._start_desk()
+        self._tasks.append(asyncio.create_task(self._catch_up(desk)))
+        log.info("serving", epoch=lead.epoch, seconds=round(time.monotonic() - self._began, 3))
+
+    async def _start_desk(self) -> Desk:
+        """Import and start what carries recoveries out; what was under way goes on, and what was recorded is handled."""
+        await self.store.do(
+            lambda _: importlib.import_module("sqlalchemy.orm")
+        )  # no statement may be made while it is half there
+        await in_thread(importlib.import_module, "bot.desk")  # the engine is heavy: it must not hold up an ack
+        await in_thread(lambda: self.world.aws)  # boto3 is heavy too, and a run that goes on needs it at once
+        from bot.desk import Desk
+        from bot.runs import Runs
+
+        planner = Planner(self.settings, self.world, self.store)
+        self.runs = Runs(self.store, planner)
+        self.runs.launch(self.settings.state.url)
+        gate = authority.Gate(
+            self.settings.authority, authority.Directory(self.client, Pace(self.settings.slack.posts_per_second))
+        )
+        desk = Desk(store=self.store, planner=planner, gate=gate, runs=self.runs, outbox=self.outbox, slack=self.client)
+        await desk.resume()
+        await self.inbox.open(desk.handle)
+        await self.world.aws.prewarm()
+        return desk
+
+    # What goes on beside it -------------------------------------------------------------------------------------------
+
+    async def _listen(self, lead: Leadership, app: App) -> None:
+        """Be connected to Slack, but not while nothing can be recorded: then another bot should get what people do."""
+        while True:
+            await self._connect(app)
+            unsure = 0.0
+            while unsure < DEAF_SECONDS:
+                await asyncio.sleep(0.25)
+                unsure = 0.0 if lead.leads() else unsure + 0.25
+            log.warning("not_listening", says="The lease could not be renewed for a while. Nothing can be recorded.")
+            await app.close()
+            while not lead.leads():  # noqa: ASYNC110 - it is a matter of time, and nothing announces it
+                await asyncio.sleep(0.1)
+
+    async def _connect(self, app: App) -> None:
+        """Connect to Slack; while Slack is away, try again for as long as it takes."""
+        while True:
+            try:
+                await app.connect()
+            except Exception as error:  # Slack away, in whichever way: the runs go on without it
+                log.warning("slack_unreachable", error=plain(error))
+                await asyncio.sleep(2.0)
+            else:
+                self._connected.set()
+                log.info("connected", seconds=round(time.monotonic() - self._began, 3))
+                return
+
+    async def _catch_up(self, desk: Desk) -> None:
+        """Pick up what was recorded and followed by nothing, because the answer of the state's server got lost."""
+        while True:
+            await asyncio.sleep(CATCH_UP_SECONDS)
+            await self.inbox.catch_up()
+            await desk.resume()
+            await desk.runs.catch_up()
+
+    # The end ----------------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """End the parts that there are. Where the steps do not end, nothing under them is taken away: the process leaves."""
+        for task in self._tasks:
+            task.cancel()
+        if self.app:
+            await end_part("slack", self.app.close())
+            await end_part("inbox", self.inbox.close())
+        if self.runs:
+            if not await end_part("steps", self.runs.cut_off()):
+                leave(0)
+            await end_part("engine", in_thread(self.runs.close))
+        self.patience.end()
+        if self.app:
+            await end_part("outbox", asyncio.gather(*self._tasks, return_exceptions=True))
+            await end_part("world", self.world.close())
+        if self.client.session:
+            await end_part("session", self.client.session.close())
+        if self.lead:
+            await end_part("lead", in_thread(self.lead.release))
+
+
+def gated_session(gate: Gate) -> aiohttp.ClientSession:
+    """A session for Slack whose requests pass the gate when their connection stands, directly before they are written."""
+    trace = aiohttp.TraceConfig()
+
+    async def pass_gate(*_: object) -> None:
+        await gate.opened()
+
+    trace.on_connection_create_end.append(pass_gate)
+    connector = aiohttp.TCPConnector(force_close=True)
+    return aiohttp.ClientSession(connector=connector, trace_configs=[trace], timeout=aiohttp.ClientTimeout(total=10))
+
+
+async def in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """Run blocking work on a thread of its own: the loop's pool is the engine's, and is gone before we are."""
+    return await asyncio.get_running_loop().run_in_executor(ThreadPoolExecutor(1), work, *arguments)

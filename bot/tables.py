@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.schema import CreateColumn
 
 from actions.scrub import plain
+from bot.away import Patience, may_come
 from bot.settings import BadSettings
 
 metadata = MetaData()
-CONNECT_SECONDS = 5
+ANSWER_SECONDS = 5.0  # a server of the state that says nothing for so long is away
+OPTIONS = "-c idle_in_transaction_session_timeout=2000"  # who vanished within a transaction must not hold its locks for long
 
 
 class CannotOpen(BadSettings):
@@ -162,17 +166,32 @@ outbox = Table(
 
 NEW_COLUMNS = (outbox.c.at,)
 
+# Who leads: `epoch` goes up when the lead changes hands, and every transaction that writes checks it. `holder` names the
+# process, "" after it gave the lead up. The beat is a row of its own, so that renewing it waits for no transaction.
+lease = Table(
+    "dr_lease",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, nullable=False, default=0),
+    Column("holder", String(200), nullable=False, default=""),
+)
 
-def open_engine(url: str) -> Engine:
-    """The engine for a state address, with the tables made. SQLite writes ahead and syncs at every commit."""
+heartbeat = Table(
+    "dr_heartbeat",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("beat", Integer, nullable=False, default=0),
+)
+
+
+def open_engine(url: str, patience: Patience | None = None) -> Engine:
+    """The engine for a state address, with the tables made. SQLite writes ahead and syncs at every commit.
+
+    With `patience` it waits for a server that is away, now and at every later connection. Raises `CannotOpen`.
+    """
     try:
-        if url.startswith("sqlite:"):
-            engine = _open_sqlite(url)
-        else:
-            address = url.replace("postgresql://", "postgresql+psycopg://", 1)
-            engine = create_engine(address, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS})
-        metadata.create_all(engine)
-        _add_new_columns(engine)
+        engine = _open_sqlite(url) if url.startswith("sqlite:") else _open_server(url, patience)
+        _make_tables(engine, patience)
     except OSError as error:
         raise CannotOpen(f"[state] url: {_no_folder(error)}") from error
     except (SQLAlchemyError, sqlite3.Error, ValueError) as error:
@@ -204,6 +223,49 @@ def _not_opened(error: Exception) -> str:
     if isinstance(error, ArgumentError | ValueError):  # SQLAlchemy's texts about an address quote it
         return "it can't be read as an address; postgresql://USER:PASSWORD@HOST:PORT/DATABASE is expected."
     return f"the database can't be opened: {plain(error)}."
+
+
+def _make_tables(engine: Engine, patience: Patience | None) -> None:
+    for tries in itertools.count(1):
+        try:
+            metadata.create_all(engine)
+            _add_new_columns(engine)
+        except SQLAlchemyError as error:
+            if tries == 1 and "exist" in str(error):
+                continue  # another bot made the same table in the same moment
+            if patience is None or not may_come(error):
+                raise
+            patience.wait(tries, error)
+        else:
+            break
+    if patience:
+        patience.answered()
+
+
+def _open_server(url: str, patience: Patience | None) -> Engine:
+    """An engine for a PostgreSQL server; once it has answered, a connection that is wanted while it is away waits for it."""
+    from actions.db import bounded  # psycopg is heavy, and SQLite does without it
+
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), pool_pre_ping=True, pool_size=20)
+    answered = threading.Event()
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:
+        theirs = {name: value for name, value in parameters.items() if name != "options"}
+        options = f"{parameters.get('options', '')} {OPTIONS}".strip()
+        for tries in itertools.count(1):
+            try:
+                connection = bounded.connect(*arguments, answer_seconds=ANSWER_SECONDS, options=options, **theirs)
+            except dialect.dbapi.OperationalError as error:
+                if patience is None or not answered.is_set():
+                    raise
+                patience.wait(tries, error)
+            else:
+                answered.set()
+                return connection
+        raise AssertionError("unreachable: the loop above returns or raises")
+
+    return engine
 
 
 def _open_sqlite(url: str) -> Engine:

@@ -12,12 +12,16 @@ import psycopg
 from psycopg.abc import RV, PQGen
 
 CONNECT_SECONDS = 2
-SIGNS_OF_LIFE = {
+PARAMETERS: dict[
+    str, Any
+] = {  # a server that takes no writes, a standby in the middle of a failover, is not the one that is meant
     "connect_timeout": CONNECT_SECONDS,
     "keepalives_idle": 2,
     "keepalives_interval": 1,
     "keepalives_count": 3,
     "tcp_user_timeout": 5000,
+    "target_session_attrs": "read-write",
+    "application_name": "dr-bot",
 }
 _USUAL = -1.0
 
@@ -44,6 +48,6 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 def connect(*arguments: Any, answer_seconds: float, **parameters: Any) -> BoundedConnection:
     """A new connection. Raises `psycopg.OperationalError` when there is none within a few seconds."""
-    connection = BoundedConnection.connect(*arguments, **(SIGNS_OF_LIFE | parameters))
+    connection = BoundedConnection.connect(*arguments, **(PARAMETERS | parameters))
     connection.answer_seconds = answer_seconds
     return connection
