@@ -7,11 +7,9 @@ steps are unique within their workflow.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -23,6 +21,7 @@ from actions.scrub import unexpected
 from bot.approvals import STOPPED, clock
 from bot.conduct import LATE_SECONDS, Applied, Conduct, outcome_from, outcome_json, skipped
 from bot.planner import Planner, plan_id
+from bot.running import Running
 from bot.store import Store
 from bot.tables import plans
 from commands.plan import Plan, changes
@@ -43,9 +42,7 @@ class Runs(DBOSConfiguredInstance):
         self.planner = planner
         self.conduct = Conduct(store, planner.world)
         self._plans: dict[str, Plan] = {}  # approved plans do not change, so each is read once
-        self._running: dict[str, asyncio.Task[Any]] = {}
-        self._idle: set[str] = set()
-        self._cut_off = False
+        self.running = Running()
 
     def launch(self, url: str) -> None:
         """Start the engine in the running loop; runs that a crash interrupted go on."""
@@ -65,11 +62,7 @@ class Runs(DBOSConfiguredInstance):
 
     async def cut_off(self) -> None:
         """Cancel every run and step that is under way and wait until they have ended. None leaves an outcome or a record."""
-        self._cut_off = True
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.running.cut_off()
 
     def close(self) -> None:
         """Stop the engine; runs that were cut off go on at the next start. Blocks for about a second."""
@@ -78,11 +71,9 @@ class Runs(DBOSConfiguredInstance):
     async def catch_up(self) -> None:
         """Run again what the engine takes for running and what does not: its claim, or its end, got lost with an answer."""
         pending = await DBOS.list_workflows_async(status="PENDING", load_input=False, load_output=False)
-        idle = {workflow.workflow_id for workflow in pending} - self._running.keys()
-        for workflow in idle & self._idle:  # seen twice, some seconds apart: it is not just about to begin
+        for workflow in self.running.idle({workflow.workflow_id for workflow in pending}):
             log.warning("resumed_idle_run", workflow=workflow)
             await DBOS.resume_workflow_async(workflow)
-        self._idle = idle
 
     async def start(self, run_id: str) -> None:
         """Begin an approved run; a second start of the same run is none."""
@@ -105,7 +96,7 @@ class Runs(DBOSConfiguredInstance):
     async def carry_out(self, run_id: str) -> str:
         """Carry out an approved plan to one of the ends; returns its name."""
         structlog.contextvars.bind_contextvars(run=run_id)
-        with self._known():
+        with self.running.known(str(DBOS.workflow_id)):
             try:
                 return await self._carry_out(run_id)
             except Exception as error:  # a defect: the run must not hold its target for ever without a word
@@ -159,26 +150,8 @@ class Runs(DBOSConfiguredInstance):
     async def carry_out_step(self, run_id: str, step_id: str, attempt: int) -> Json:
         """Carry out one step of several that go together; returns its outcome."""
         structlog.contextvars.bind_contextvars(run=run_id)
-        with self._known():
+        with self.running.known(str(DBOS.workflow_id)):
             return await self._carry_out_step(run_id, step_id, attempt)
-
-    @contextlib.contextmanager
-    def _known(self) -> Iterator[None]:
-        """Know the task of a workflow for as long as our part of it runs."""
-        self._go_on()
-        workflow, task = str(DBOS.workflow_id), asyncio.current_task()
-        assert task is not None
-        self._running[workflow] = task
-        try:
-            yield
-        finally:
-            if self._running.get(workflow) is task:
-                del self._running[workflow]
-
-    def _go_on(self) -> None:
-        """Ends the task here when the process ends: what a step came to while its world was taken away is no outcome."""
-        if self._cut_off:
-            raise asyncio.CancelledError
 
     async def _carry_out_step(self, run_id: str, step_id: str, attempt: int) -> Json:
         step, name = await self._step(run_id, step_id), f"{step_id}#{attempt}"
@@ -204,6 +177,7 @@ class Runs(DBOSConfiguredInstance):
         assert story is not None, run_id
         old = story.offer.plan
         new = await self.planner.make(old.scenario, old.arguments, asked=old.asked)
+        self.running.go_on()
         changed = changes(old, new) or tuple(f.says for f in new.forbidden)
         why = changed or _outlived(story.offer.expires)
         if not why:
@@ -227,17 +201,17 @@ class Runs(DBOSConfiguredInstance):
 
     async def _act(self, run_id: str, step_id: str, attempt: int, action: Action) -> Json:
         applied = await self.conduct.act(run_id, step_id, attempt, action)
-        self._go_on()
+        self.running.go_on()
         return applied.to_json()
 
     async def _verify(self, run_id: str, step_id: str, attempt: int, action: Action, applied: Json) -> Json:
         outcome = await self.conduct.verify(action, Applied.from_json(applied))
-        self._go_on()
+        self.running.go_on()
         return outcome_json(await self.store.end_step(run_id, step_id, attempt, outcome))
 
     async def _look(self, run_id: str, step_id: str, attempt: int, check: Check) -> Json:
         outcome = await self.conduct.look(check)
-        self._go_on()
+        self.running.go_on()
         return outcome_json(await self.store.end_step(run_id, step_id, attempt, outcome))
 
     async def _ask(self, run_id: str, question: str, failed: list[str]) -> None:
@@ -276,6 +250,7 @@ class Runs(DBOSConfiguredInstance):
     async def _fall_back(self, run_id: str, failed: list[str], person: str) -> str:
         plan = await self._plan(run_id)
         fallback = await self.planner.make(plan.fallback, {})
+        self.running.go_on()
         standing = await self.planner.offer(plan_id(f"{run_id}/fallback"), fallback, person)
         as_plan = f"The fallback `/dr {plan.fallback}` needs its own approval: Plan {standing}."
         says = f"Ended at {_steps(failed)}. {as_plan}"

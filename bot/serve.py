@@ -186,9 +186,12 @@ class Bot:
         """Pick up what was recorded and followed by nothing, because the answer of the state's server got lost."""
         while True:
             await asyncio.sleep(CATCH_UP_SECONDS)
-            await self.inbox.catch_up()
-            await desk.resume()
-            await desk.runs.catch_up()
+            try:
+                await self.inbox.catch_up()
+                await desk.resume()
+                await desk.runs.catch_up()
+            except Exception:  # it is tried again, and the runs go on meanwhile
+                log.exception("catching_up_broke")
 
     # The end ----------------------------------------------------------------------------------------------------------
 

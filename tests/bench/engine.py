@@ -112,7 +112,7 @@ async def main(folder: Path) -> dict[str, float]:
         }
         for name, seconds in measured.items():
             seen[name] += [seconds * 1000 / ACTIONS] if number >= WARM_UP else []
-    await runs.close()
+    await asyncio.to_thread(runs.close)
     return {name: median(values) for name, values in seen.items()}
 
 
