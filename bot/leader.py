@@ -22,6 +22,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
+from weakref import WeakSet
 
 import structlog
 from sqlalchemy import Connection, Engine, event
@@ -155,6 +156,7 @@ class Leadership:
         self._ended = threading.Event()
         self._patience = Patience()
         self._watch = Watch()
+        self._wrote: WeakSet[Connection] = WeakSet()
         self._keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     async def try_to_take(self) -> bool:
@@ -175,9 +177,8 @@ class Leadership:
 
     def fence(self, engine: Engine) -> None:
         """From now on every transaction of this engine that wrote something commits only while the epoch is ours."""
-        event.listen(engine, "before_cursor_execute", _note_write)
+        event.listen(engine, "before_cursor_execute", self._note_write)
         event.listen(engine, "commit", self._check)
-        event.listen(engine, "rollback", _forget_write)
 
     def release(self) -> None:
         """Send nothing any more, and let another one lead at once."""
@@ -236,10 +237,15 @@ class Leadership:
 
     # The fence -------------------------------------------------------------------------------------------------------
 
+    def _note_write(self, connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if not statement.lstrip()[:6].upper().startswith("SELECT"):
+            self._wrote.add(connection)  # one that is rolled back is not used again, or is checked once too often
+
     def _check(self, connection: Connection) -> None:
         """Before a commit: hold the epoch until it is through, so that a takeover waits for it, or comes before it."""
-        if not connection.info.pop("wrote", False):
+        if connection not in self._wrote:
             return
+        self._wrote.discard(connection)
         epoch = connection.exec_driver_sql(f"SELECT epoch FROM dr_lease WHERE id = 1{self._records._lock}").scalar()
         if epoch != self.epoch:
             self._step_down()
@@ -257,12 +263,3 @@ def start_over() -> NoReturn:
     except OSError as error:
         log.critical("cannot_start_over", error=str(error))
         os._exit(CANNOT_START_OVER)
-
-
-def _note_write(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-    if not statement.lstrip()[:6].upper().startswith("SELECT"):
-        connection.info["wrote"] = True
-
-
-def _forget_write(connection: Connection) -> None:
-    connection.info.pop("wrote", None)

@@ -19,6 +19,7 @@ class Link:
         self._there.set()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def open(self) -> Link:
         """Listen on a free port."""
@@ -38,23 +39,25 @@ class Link:
         """Nobody listens, and every connection is cut."""
         if self._server:
             self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._there.set()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        try:
-            await self._there.wait()
+        self._writers.add(writer)
+        await self._there.wait()
+        with contextlib.suppress(OSError):
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+            self._writers.add(far_writer)
             await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
-        except OSError:
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.transport.abort()
+            self._writers.discard(far_writer)
+        writer.transport.abort()
+        self._writers.discard(writer)
+        self._tasks.discard(task)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
