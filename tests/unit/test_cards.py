@@ -206,8 +206,8 @@ def read(blocks: list[dict[str, Any]]) -> str:
 
 
 def visible(text: str) -> str:
-    """The characters that can be seen, but for what fences code."""
-    return re.sub(r"[\x00-\x20\x7f\u200b`]", "", html.unescape(escape(text)))
+    """The characters that can be seen, but for what fences code and what stands in for no character at all."""
+    return re.sub(r"[\x00-\x20\x7f\u200b\ufffd`]", "", html.unescape(escape(text)))
 
 
 def plan_with(command: str = "", **other: Any) -> Plan:

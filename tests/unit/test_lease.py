@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actions.gate import Gate, NotSent
+from actions.gate import Gate, GateClosed
 from bot.holder import is_gone, name_of_this_process
 from bot.leader import GAP_SECONDS, LOOK_SECONDS, MARGIN_SECONDS, TTL_SECONDS, Seen, Watch
 
@@ -99,9 +99,9 @@ async def test_a_change_waits_at_the_gate_until_it_opens() -> None:
     assert time.monotonic() >= opens
 
 
-async def test_a_change_that_waited_too_long_was_not_sent() -> None:
+async def test_a_change_that_waited_too_long_is_refused() -> None:
     gate = Gate(lambda: False, patience=0.05)
-    with pytest.raises(NotSent, match="It was not sent"):
+    with pytest.raises(GateClosed, match="could not be sure that it still leads"):
         await gate.opened()
-    with pytest.raises(NotSent, match="It was not sent"):
+    with pytest.raises(GateClosed, match="could not be sure that it still leads"):
         await asyncio.to_thread(gate.wait)

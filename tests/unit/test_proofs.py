@@ -200,7 +200,7 @@ def test_sessions_are_proven_gone_by_their_pid_and_start() -> None:
     assert judge_sessions(recorded, []).verdict is Verdict.DONE
     half = judge_sessions(recorded, [session(8)])
     assert half.verdict is Verdict.NOT_DONE
-    assert half.says.startswith("1 of 2 sessions have ended, 1 are still idle in their transaction")
+    assert half.says.startswith("1 of 2 sessions have ended, 1 is still idle in a transaction")
     back_at_work = judge_sessions(recorded, [session(8, since="9.9")])
     assert back_at_work.verdict is Verdict.DONE
     assert back_at_work.says == "1 of 2 sessions have ended, 1 works again and was left alone."
