@@ -31,7 +31,7 @@ def sections(lines: Iterable[str]) -> list[Block]:
     """Lines as sections, none of them cut as long as no line is longer than a section."""
     chunks = [""]
     for line in lines:
-        if length(chunks[-1]) + length(line) > LONGEST_SECTION and chunks[-1]:
+        if length(chunks[-1]) + length(line) + 1 > LONGEST_SECTION and chunks[-1]:
             chunks.append("")
         chunks[-1] += line + "\n"
     return [section(chunk) for chunk in chunks]
