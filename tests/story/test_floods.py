@@ -70,7 +70,7 @@ def nothing_was_too_fast(incident: Incident) -> bool:
 async def test_forty_refusals_of_a_stranger_delay_no_line_of_a_run(incident: Incident) -> None:
     first, done = await told_after_approval(incident, await incident.plan("alice"))
     run, told = await incident.plan("alice"), len(calls(incident, "chat.postEphemeral"))
-    await flood(incident, "dave", run, lambda n: f"nonsense{n}")  # forty sentences, each about something else
+    await flood(incident, "dave", run, lambda n: f"nonsense{n}:plan:x")  # forty sentences, each about something else
     flooded_first, flooded_done = await told_after_approval(incident, run)
     assert flooded_first < first + ONE_BY_ONE / 4
     assert flooded_done < done + ONE_BY_ONE / 2
