@@ -89,8 +89,11 @@ class Sender:
         await self.mark(row, ts=answer["ts"], sent_rev=row["rev"], in_flight=False)
 
     async def _edit(self, row: Any) -> None:
-        await self._slack.chat_update(channel=row["channel"], ts=row["ts"], **await self._content(row))
-        await self.mark(row, sent_rev=row["rev"])
+        """Edit a card, unless there is news since it was found to be due: a line about it may have to go first."""
+        content = await self._content(row)
+        if await self._store.do(_rev, row["seq"]) == row["rev"]:
+            await self._slack.chat_update(channel=row["channel"], ts=row["ts"], **content)
+            await self.mark(row, sent_rev=row["rev"])
 
     async def _settle(self, row: Any) -> None:
         """Ask the channel if a message whose answer we never saw is there; adopt it, or free it to be sent."""
@@ -205,6 +208,10 @@ def close_ephemerals(connection: Connection, rows: list[Any]) -> None:
 def _ephemeral_text(row: Any) -> str:
     text = escape(row["text"])
     return text if row["tries"] == 1 else f"{text} (You tried {row['tries']} times; the answer is the same each time.)"
+
+
+def _rev(connection: Connection, seq: int) -> int:
+    return int(connection.execute(select(outbox.c.rev).where(outbox.c.seq == seq)).scalar_one())
 
 
 def _oldest_pinned(connection: Connection, channel: str) -> Any:

@@ -17,7 +17,7 @@ from bot import settings
 from bot.app import slack_client
 from bot.outbox import Outbox
 from bot.store import Store
-from bot.tables import open_engine, outbox
+from bot.tables import open_engine, outbox, plans
 from rehearsal.slack.persons import DEFAULT_PERSONS
 from rehearsal.slack.server import application
 from rehearsal.slack.workspace import Workspace
@@ -57,6 +57,7 @@ class Told:
     async def card(self, run: str, channel: str = INCIDENT, **values: Any) -> None:
         """A plan whose card is in the channel, up to date."""
         await offer(self.store, run)
+        await self.store.do(lambda c: c.execute(update(plans).where(plans.c.id == run).values(channel=channel)))
         ts = self.workspace.store.bot_message(self.workspace.room(channel), f"The card of {run}", [])["ts"]
         await self.change(run, **{"channel": channel, "ts": ts, "sent_rev": 1, **values})
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from bot import approvals
+from bot.approvals import Click
 from bot.store import Store
 from tests.story.conftest import until
 from tests.world.outbox_world import GENERAL, INCIDENT, Json, Told, open_told
@@ -79,6 +81,29 @@ async def test_a_card_is_edited_after_the_lines_of_its_run(told: Told) -> None:
         await until(lambda: told.calls("chat.update"), 5)
     assert len(told.calls("chat.postMessage")) == 5
     assert told.calls("chat.postMessage")[-1]["at"] < told.calls("chat.update")[0]["at"]
+
+
+class NewsInBetween(Store):
+    """A store in which Bob rejects a plan just after the outbox has asked what is due."""
+
+    rejected = False
+
+    async def do(self, work: Any, *arguments: Any) -> Any:
+        answer = await super().do(work, *arguments)
+        if work.__name__ == "_due" and not self.rejected:
+            self.rejected = True
+            await super().do(approvals.reject, self, Click(run_id="run", question="plan", nonce="nonce"), "U0BOB")
+        return answer
+
+
+async def test_a_card_never_shows_what_its_thread_does_not_say_yet(told: Told) -> None:
+    await told.card("run", sent_rev=0)
+    told.store = NewsInBetween(told.store.engine)
+    told.workspace.faults.slow("chat.postMessage", seconds=0.5)
+    async with told.telling():
+        await until(lambda: "rejected" in str(told.cards("run")), 5)
+        assert told.thread("run") == ["run/rejected"]
+    told.store.close()
 
 
 async def test_a_card_does_not_wait_for_lines_that_slack_does_not_take(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
