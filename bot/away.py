@@ -17,7 +17,10 @@ log = structlog.get_logger(__name__)
 PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds between tries; the last one repeats
 SAY_SECONDS = 30.0  # how often the log says that it is still away
 PASSING = ("locked", "busy", "disk", "unable to open", "readonly")  # what SQLite says of troubles that may pass
-NEVER = ("authentication", "pg_hba", "does not exist", "not permitted to log in", "no password", "certificate", "SSL")
+NEVER = (  # what does not get right by waiting, when it is the first answer of all
+    *("unable to open", "readonly", "disk"),
+    *("authentication", "pg_hba", "does not exist", "not permitted to log in", "no password", "certificate", "support SSL"),
+)
 
 
 class Ending(Exception):
@@ -35,7 +38,7 @@ def is_away(error: BaseException) -> bool:
 
 
 def may_come(error: BaseException) -> bool:
-    """The same for a database that never answered yet: a wrong password or name does not get right by waiting."""
+    """The same for a database that never answered yet."""
     return is_away(error) and not any(word in str(getattr(error, "orig", error)) for word in NEVER)
 
 

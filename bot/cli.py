@@ -123,8 +123,8 @@ async def _check(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _store(settings: Settings) -> Any:
+    from bot.database import open_engine
     from bot.store import Store
-    from bot.tables import open_engine
 
     return Store(open_engine(settings.state.url))
 

@@ -24,6 +24,7 @@ from actions.world import World
 from bot import authority
 from bot.app import App, slack_client
 from bot.away import Patience
+from bot.database import open_engine
 from bot.ending import END_SECONDS, end_part, end_within, leave, told_to_end
 from bot.inbox import Inbox
 from bot.leader import Leadership
@@ -32,7 +33,6 @@ from bot.pace import Pace
 from bot.planner import Planner
 from bot.settings import Settings
 from bot.store import Store
-from bot.tables import open_engine
 from bot.tokens import check_tokens
 
 if TYPE_CHECKING:

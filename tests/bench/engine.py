@@ -17,11 +17,11 @@ from typing import ClassVar
 from actions.base import Action, Facts, Finding, Outcome, Proof, Verdict, done, ok
 from actions.world import World
 from bot import approvals, log, settings
+from bot.database import open_engine
 from bot.planner import Planner
 from bot.runs import Runs
 from bot.store import Store
 from bot.story import Run, Story
-from bot.tables import open_engine
 from commands.plan import Plan
 from commands.scenario import scenario
 from rehearsal.settings import inherited

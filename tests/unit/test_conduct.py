@@ -30,8 +30,8 @@ from actions.site import Aws
 from actions.world import World
 from bot import settings
 from bot.conduct import Applied, Conduct
+from bot.database import open_engine
 from bot.store import Store
-from bot.tables import open_engine
 
 ROOT = Path(__file__).parents[2]
 RUN, STEP = "run", "1.1"

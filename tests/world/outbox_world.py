@@ -15,9 +15,10 @@ from sqlalchemy import insert, update
 
 from bot import settings
 from bot.app import slack_client
+from bot.database import open_engine
 from bot.outbox import Outbox
 from bot.store import Store
-from bot.tables import open_engine, outbox, plans
+from bot.tables import outbox, plans
 from rehearsal.slack.persons import DEFAULT_PERSONS
 from rehearsal.slack.server import application
 from rehearsal.slack.workspace import Workspace

@@ -28,8 +28,8 @@ from actions.site import Database as DatabaseSettings
 from actions.world import World
 from bot import conduct
 from bot.conduct import Conduct
+from bot.database import open_engine
 from bot.store import Store
-from bot.tables import open_engine
 from rehearsal.aws.faults import Faults
 from rehearsal.aws.garbled import PAGES
 from rehearsal.aws.rds import Rds

@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import create_engine, insert, inspect, select, text
 from structlog.testing import capture_logs
 
+from bot.database import open_engine
 from bot.outbox import REPEAT_POSTS
-from bot.tables import open_engine, outbox
+from bot.tables import outbox
 from tests.story.conftest import tries, until
 from tests.world.outbox_world import INCIDENT, SPEED, Told, open_told
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bot.database import open_engine
 from bot.inbox import AT_ONCE, EACH, Inbox
 from bot.store import Item, Store
-from bot.tables import open_engine
 from tests.story.conftest import until
 
 

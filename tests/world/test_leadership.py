@@ -15,11 +15,12 @@ import pytest
 from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 from sqlalchemy.exc import OperationalError
 
-from bot import leader, tables
+from bot import database, leader
 from bot.away import Patience
+from bot.database import open_engine
 from bot.leader import TTL_SECONDS, Leadership
 from bot.store import Store
-from bot.tables import lease, locks, open_engine
+from bot.tables import lease, locks
 from rehearsal.database import Database
 from rehearsal.processes import Processes
 from tests.story.link import Link
@@ -182,7 +183,7 @@ def over(server: Database, link: Link) -> str:
 async def test_a_server_that_falls_silent_is_noticed_within_seconds(
     server: Database, link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(database, "ANSWER_SECONDS", 1.0)
     engine = await asyncio.to_thread(open_engine, over(server, link))
     connection = await asyncio.to_thread(engine.connect)
     link.vanish()
@@ -215,7 +216,7 @@ async def test_a_fenced_transaction_that_loses_its_server_is_tried_again(server:
 async def test_what_was_to_be_written_is_written_once_the_server_is_back(
     server: Database, link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(database, "ANSWER_SECONDS", 1.0)
     patience = Patience()
     engine = await asyncio.to_thread(open_engine, over(server, link), patience)
     store = Store(engine, patience)

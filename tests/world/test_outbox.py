@@ -13,10 +13,11 @@ from sqlalchemy import insert, select
 
 from bot import settings
 from bot.app import slack_client
+from bot.database import open_engine
 from bot.outbox import Outbox
 from bot.sender import EVENT
 from bot.store import Store
-from bot.tables import open_engine, outbox
+from bot.tables import outbox
 
 ROOT = Path(__file__).parents[2]
 RUN, KEY, CHANNEL = "abcdefgh", "abcdefgh/1.1#1:begin", "C0INCIDENT"

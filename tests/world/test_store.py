@@ -16,9 +16,9 @@ from actions.aws.ecs import ForceNewDeployment
 from actions.base import done, failed, stop
 from bot import approvals
 from bot.approvals import Click
+from bot.database import open_engine
 from bot.settings import BadSettings
 from bot.store import Item, Refusal, Store
-from bot.tables import open_engine
 from commands.plan import Plan
 from rehearsal.database import Database
 from rehearsal.processes import Processes
