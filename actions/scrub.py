@@ -18,7 +18,8 @@ from urllib.parse import quote, quote_plus, unquote
 MASK = "***"
 MOST = 300  # characters of an unexpected error that people are shown
 
-_UNTEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")  # PostgreSQL takes no NUL, UTF-8 no half characters
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # PostgreSQL takes no NUL
+_HALF = re.compile("[\ud800-\udfff]")  # UTF-8 takes no half of a character
 _SECRET_VARIABLE = re.compile(r"(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_KEY|PRIVATE_KEY)$")
 _learned: list[tuple[str, re.Pattern[str]]] = []  # what is hidden, in every spelling, the longest first
 _public: set[str] = set()
@@ -159,7 +160,7 @@ HINTS: Mapping[str, tuple[str, ...]] = {
 
 def scrub(text: str) -> str:
     """The text without secrets, and without what is no text (NUL, control characters, halves of characters)."""
-    text = _UNTEXT.sub("\ufffd", text)
+    text = _HALF.sub("\ufffd", _CONTROL.sub(" ", text))
     for secret, exactly in _learned:
         if secret in text:
             text = exactly.sub(MASK, text)
