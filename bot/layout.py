@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from actions.scrub import scrub
 from bot.blocks import LONGEST_SECTION, Block, code, length, sections, size
 
 IN_THREAD = "… (whole in the thread)"
@@ -49,7 +50,7 @@ class Draft:
 
     def say(self, name: str, text: str, *, is_code: bool = False, end: str = IN_THREAD) -> str:
         """The piece as the message shows it: whole, or its beginning and where the rest is."""
-        piece = Piece(name=name, text=text, is_code=is_code)
+        piece = Piece(name=name, text=scrub(text), is_code=is_code)  # a secret that is cut in two is not known as one any more
         self.pieces.append(piece)
         return piece.beginning(end) if name in self.away else piece.whole()
 
