@@ -17,8 +17,8 @@ from typing import Any
 from aiohttp import web
 
 from rehearsal import settings
-from rehearsal.aws.ecs_service import Rules
-from rehearsal.drills import DRILLS, Drill
+from rehearsal.aws.ecs.scheduler import Rules
+from rehearsal.drills.run import DRILLS, Drill
 from rehearsal.slack.server import SlackServer
 from rehearsal.world import World
 from tests.story.conftest import ENDS, SPEED, Incident, logged_errors

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from rehearsal.aws.ecs_service import Rules
+from rehearsal.aws.ecs.scheduler import Rules
 from rehearsal.world import World
 from tests.story.conftest import RESTART, Incident, until
 

@@ -34,8 +34,8 @@ from signal import SIGCONT, SIGSTOP
 
 import psycopg
 
-from rehearsal.database import Database
-from rehearsal.processes import Processes
+from rehearsal.machines.processes import Processes
+from rehearsal.postgres.pair import Database
 from rehearsal.world import Options, World
 from tests.story.bots import MOMENTS, SPEED, BotProcess, People, Sends, calm_down, drill_for, folder, judge
 from tests.story.conftest import Incident

@@ -19,7 +19,7 @@ from bot.database import open_engine
 from bot.outbox import Outbox
 from bot.store import Store
 from bot.tables import outbox, plans
-from rehearsal.slack.persons import DEFAULT_PERSONS
+from rehearsal.slack.members import DEFAULT_PERSONS
 from rehearsal.slack.server import application
 from rehearsal.slack.workspace import Workspace
 from tests.world.test_store import offer

@@ -21,8 +21,8 @@ from bot.database import open_engine
 from bot.leader import TTL_SECONDS, Leadership
 from bot.store import Store
 from bot.tables import lease, locks
-from rehearsal.database import Database
-from rehearsal.processes import Processes
+from rehearsal.machines.processes import Processes
+from rehearsal.postgres.pair import Database
 from tests.story.link import Link
 
 ELSEWHERE = "elsewhere/1/2/word"  # a process that cannot be looked up
