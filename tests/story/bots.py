@@ -17,28 +17,30 @@ from typing import Any
 from aiohttp import web
 
 from rehearsal import settings
-from rehearsal.aws.ecs.scheduler import Rules
-from rehearsal.drills.run import DRILLS, Drill
+from rehearsal.drills.catalogue import DRILLS, Drill
+from rehearsal.people import NotAcknowledged
+from rehearsal.slack.errors import SlackError
 from rehearsal.slack.server import SlackServer
-from rehearsal.world import World
-from tests.story.conftest import ENDS, SPEED, Incident, logged_errors
+from rehearsal.waiting import NotSeen, until
+from rehearsal.world import Rehearsal
+from tests.story.conftest import SPEED, Incident, logged_errors
 
 EFFECT = {"control-plane-down": ("UpdateService", 1), "database-failover": ("RebootDBInstance", 1)}
 MOMENTS = {"control-plane-down": 2.0, "database-failover": 5.0}  # seconds after an approval, or a start, at which a fault begins
 FOREIGN = ("slack_bolt", "slack_sdk")  # what these log while Slack is away is theirs
 LEAD = re.compile(r"\blead/(\d+)")
 QUESTIONS = ("auth.test", "apps.connections.open")  # what a standby asks, too
-__all__ = ["EFFECT", "MOMENTS", "SPEED", "BotProcess", "People", "Sends", "calm_down", "judge"]
+__all__ = ["EFFECT", "MOMENTS", "SPEED", "BotProcess", "Persistent", "Sends", "calm_down", "judge"]
 
 
 class BotProcess:
     """A bot's process by name, with a settings file and a log of its own."""
 
-    def __init__(self, world: World, name: str, state_url: str = "") -> None:
+    def __init__(self, world: Rehearsal, name: str, state_url: str = "") -> None:
         self.world = world
         self.name = name
-        self.log = world.room / f"{name}.log"
-        self.config = world.room / f"{name}.toml"
+        self.log = world.work_dir / f"{name}.log"
+        self.config = world.work_dir / f"{name}.toml"
         text = world.config.read_text()
         self.config.write_text(re.sub(r'(\[state\]\nurl = )".*"', rf'\1"{state_url}"', text) if state_url else text)
         self._process: asyncio.subprocess.Process | None = None
@@ -47,7 +49,7 @@ class BotProcess:
         """Start the process."""
         argv = settings.bot_command(self.config, "serve")
         self._process = await self.world.processes.start(
-            self.name, argv, env=self.world.bot_environment, stdout=self.log, cwd=self.world.room
+            self.name, argv, env=self.world.bot_environment, stdout=self.log, cwd=self.world.work_dir
         )
 
     @property
@@ -85,7 +87,7 @@ class Send:
 class Sends:
     """Who sent what, as it arrived: every call of a leader carries its epoch in its user agent."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Rehearsal) -> None:
         self.sends: list[Send] = []
         self._watch_aws(world)
 
@@ -103,7 +105,7 @@ class Sends:
         if (found := LEAD.search(user_agent)) is not None:
             self.sends.append(Send(at=time.monotonic(), lead=int(found[1]), what=what))
 
-    def _watch_aws(self, world: World) -> None:
+    def _watch_aws(self, world: Rehearsal) -> None:
         record = world.journal.record
 
         def noting(**call: Any) -> None:
@@ -129,8 +131,8 @@ class Sends:
 
 
 @dataclass(kw_only=True)
-class People:
-    """Two persons on call who type and click again until they see what they wait for."""
+class Persistent:
+    """People on call who type and click again until they see what they wait for."""
 
     incident: Incident
     drill: Drill
@@ -160,14 +162,15 @@ class People:
                 await self._click("bob", open_plans[0], "dr_approve")
                 await self._look(self.begun, 4.0)
             else:
-                await self.incident.slack.command("alice", "incident", self.drill.command)
+                with contextlib.suppress(NotAcknowledged):
+                    await self.incident.type("alice", self.drill.command)
                 await self._look(self.runs, 4.0)
         return self.begun()[0]
 
     async def end(self, run: str, seconds: float = 90.0) -> None:
         """Wait until the run has ended and all of it is told; who is asked, retries."""
         ends = time.monotonic() + seconds
-        while self.incident.title(run) not in ENDS:
+        while not self.incident.is_over(run):
             if time.monotonic() > ends:
                 raise AssertionError(f"{run} did not end: {self.incident.title(run)}: {self.incident.thread(run)}")
             if "dr_retry" in self.incident.buttons(run):
@@ -178,19 +181,18 @@ class People:
         await self.incident.quiet()
 
     async def _click(self, person: str, run: str, action: str) -> None:
-        with contextlib.suppress(LookupError, ValueError):  # the card has changed since somebody looked
-            await self.incident.slack.click(person, "incident", self.incident.card(run)["ts"], action)
+        with contextlib.suppress(NotAcknowledged, SlackError, LookupError):  # the card has changed since somebody looked
+            await self.incident.click(person, run, action)
 
     async def _look(self, seen: Any, seconds: float) -> None:
-        ends = time.monotonic() + seconds
-        while not seen() and time.monotonic() < ends:  # noqa: ASYNC110 - people look, nothing tells them
-            await asyncio.sleep(0.05)
+        with contextlib.suppress(NotSeen):
+            await until(seen, seconds, every=0.05)
 
     def _only_planned(self, run: str) -> bool:
         return self.incident.title(run).startswith("Plan ")
 
 
-def judge(incident: Incident, people: People, run: str, log: str, story: dict[str, Any]) -> list[str]:
+def judge(incident: Incident, people: Persistent, run: str, log: str, story: dict[str, Any]) -> list[str]:
     """Everything that does not hold after an incident, as sentences."""
     wrong = []
     had = incident.effects()
@@ -221,22 +223,11 @@ def _own(line: dict[str, Any]) -> bool:
     return not str(line["logger"]).startswith(FOREIGN)
 
 
-async def calm_down(world: World) -> None:
-    """No fault, revision 7 deployed anew, a redundant database, a journal that is empty."""
-    await world.faults.put("heal")
-    world.aws_faults.clear()
-    await world.rds.settled()
-    await world.database.redundant()
-    scheduler = world.ecs.scheduler
-    scheduler.rules = Rules()
-    scheduler.deploy(world.ecs.revisions[7])  # a task that hangs counts as healthy: a new one takes its place
-    async with asyncio.timeout(30):
-        while scheduler.primary.rollout != "COMPLETED":  # noqa: ASYNC110 - the rehearsal announces nothing
-            await asyncio.sleep(0.02)
-    await world.witness.healthy(30)
+async def calm_down(world: Rehearsal) -> None:
+    """The rehearsal as it was before the incident."""
+    await world.restore()
     for card in world.workspace.messages("incident"):
         card["pinned"] = False  # a channel holds a hundred pins
-    world.journal.clear()
 
 
 def drill_for(chance: random.Random) -> Drill:

@@ -21,8 +21,8 @@ import time
 from pathlib import Path
 from signal import SIGTERM
 
-from rehearsal.world import Options, World
-from tests.story.bots import MOMENTS, SPEED, BotProcess, People, calm_down, drill_for, folder, judge
+from rehearsal.world import Options, Rehearsal
+from tests.story.bots import MOMENTS, SPEED, BotProcess, Persistent, calm_down, drill_for, folder, judge
 from tests.story.conftest import Incident
 
 END_SECONDS = 5.0
@@ -32,7 +32,7 @@ SLOW = (0.0, 0.0, 0.05, 0.2)  # seconds that every call to AWS takes longer, so 
 class Terminations:
     """Signals to one bot, and how it ended each time."""
 
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(self, world: Rehearsal, seed: int) -> None:
         self.world = world
         self.chance = random.Random(seed)
         self.bot = BotProcess(world, "bot")
@@ -42,7 +42,7 @@ class Terminations:
     async def incident(self) -> list[str]:
         """One incident with one to three signals in its run; returns what did not hold."""
         incident, drill = Incident(self.world), drill_for(self.chance)
-        people = People(incident=incident, drill=drill, chance=self.chance)
+        people = Persistent(incident=incident, drill=drill, chance=self.chance)
         began, logged, wrong, before = time.monotonic(), len(self.bot.says().encode()), [], self.count
         await self.world.faults.put(drill.fault)
         if slow := self.chance.choice(SLOW):
@@ -73,10 +73,12 @@ class Terminations:
         return slow + ([f"its exit code was {code}"] if code not in (0, -SIGTERM) else [])  # -15: it had hardly begun
 
 
-async def main(count: int, seed: int, room: Path) -> int:
+async def main(count: int, seed: int, work_dir: Path) -> int:
     """Incident after incident until there were enough signals; returns the exit code."""
     failed = 0
-    async with World(Options(room=room / "world", cache=room / "cache", port=0, speed=SPEED, with_bot=False)) as world:
+    async with Rehearsal(
+        Options(work_dir=work_dir / "world", cache=work_dir / "cache", port=0, speed=SPEED, with_bot=False)
+    ) as world:
         ending = Terminations(world, seed)
         await world.witness.healthy()
         await ending.bot.start()

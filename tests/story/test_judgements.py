@@ -12,7 +12,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from rehearsal.aws.ecs.scheduler import Rules
-from rehearsal.world import World
+from rehearsal.world import Rehearsal
 from tests.story.conftest import RESTART, Incident, until
 
 ROLLBACK, FAILOVER = "control-plane rollback", "database failover"
@@ -21,7 +21,7 @@ ODD = '"' * 50  # what the shell's quotes make twice as long
 
 
 @contextlib.contextmanager
-def bad_gateway(world: World) -> Iterator[None]:
+def bad_gateway(world: Rehearsal) -> Iterator[None]:
     """The load balancer answers 502 to everything, and ECS sees nothing wrong."""
     scheduler = world.ecs.scheduler
     reconcile = scheduler.reconcile

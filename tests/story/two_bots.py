@@ -35,9 +35,9 @@ from signal import SIGCONT, SIGSTOP
 import psycopg
 
 from rehearsal.machines.processes import Processes
-from rehearsal.postgres.pair import Database
-from rehearsal.world import Options, World
-from tests.story.bots import MOMENTS, SPEED, BotProcess, People, Sends, calm_down, drill_for, folder, judge
+from rehearsal.postgres.pair import ServerPair
+from rehearsal.world import Options, Rehearsal
+from tests.story.bots import MOMENTS, SPEED, BotProcess, Persistent, Sends, calm_down, drill_for, folder, judge
 from tests.story.conftest import Incident
 from tests.story.link import Link
 
@@ -52,7 +52,7 @@ SLOW = (0.0, 0.1, 0.3)  # seconds that every call to AWS takes longer
 class Pair:
     """Two bots and their state."""
 
-    def __init__(self, world: World, state: Database, sends: Sends) -> None:
+    def __init__(self, world: Rehearsal, state: ServerPair, sends: Sends) -> None:
         self.world = world
         self.state = state
         self.sends = sends
@@ -167,7 +167,7 @@ async def incident(pair: Pair, faults: Faults) -> list[str]:
     """One incident with one or two faults in its run; prints how it went and returns what did not hold."""
     world, chance = pair.world, faults.chance
     here, drill = Incident(world), drill_for(chance)
-    people = People(incident=here, drill=drill, chance=chance)
+    people = Persistent(incident=here, drill=drill, chance=chance)
     began, struck = time.monotonic(), len(faults.struck)
     logged = {name: len(bot.says().encode()) for name, bot in pair.bots.items()}
     pair.sends.sends.clear()
@@ -200,23 +200,25 @@ async def incident(pair: Pair, faults: Faults) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def pair_in(room: Path) -> AsyncIterator[Pair]:
+async def pair_in(work_dir: Path) -> AsyncIterator[Pair]:
     """A rehearsal with two bots on a state server of its own."""
-    async with Processes(room / "state.json") as processes:
-        state = Database(processes, room / "state", cache=room / "cache", zones=("state-a", "state-b"))
-        async with state.running():
-            url = state.url("postgres")  # for `dr show`, which looks without a link
-            options = Options(room=room / "world", cache=room / "cache", port=0, speed=SPEED, with_bot=False, state_url=url)
-            async with World(options) as world:
-                await world.witness.healthy()
-                async with Pair(world, state, Sends(world)).running() as pair:
-                    yield pair
+    cache = work_dir / "cache"
+    async with (
+        Processes(work_dir / "state.json") as processes,
+        ServerPair(processes, work_dir / "state", cache=cache, zones=("state-a", "state-b")) as state,
+    ):
+        url = state.url("postgres")  # for `dr show`, which looks without a link
+        options = Options(work_dir=work_dir / "world", cache=cache, port=0, speed=SPEED, with_bot=False, state_url=url)
+        async with Rehearsal(options) as world:
+            await world.witness.healthy()
+            async with Pair(world, state, Sends(world)).running() as pair:
+                yield pair
 
 
-async def main(count: int, seed: int, room: Path) -> int:
+async def main(count: int, seed: int, work_dir: Path) -> int:
     """Incident after incident until there were enough faults; returns the exit code."""
     failed = 0
-    async with pair_in(room) as pair:
+    async with pair_in(work_dir) as pair:
         faults = Faults(pair, seed)
         while len(faults.struck) < count:
             failed += bool(await incident(pair, faults))

@@ -19,7 +19,7 @@ from bot.database import open_engine
 from bot.outbox import Outbox
 from bot.store import Store
 from bot.tables import outbox, plans
-from rehearsal.slack.members import DEFAULT_PERSONS
+from rehearsal.slack.members import PEOPLE
 from rehearsal.slack.server import application
 from rehearsal.slack.workspace import Workspace
 from tests.world.test_store import offer
@@ -59,7 +59,7 @@ class Told:
         """A plan whose card is in the channel, up to date."""
         await offer(self.store, run)
         await self.store.do(lambda c: c.execute(update(plans).where(plans.c.id == run).values(channel=channel)))
-        ts = self.workspace.store.bot_message(self.workspace.room(channel), f"The card of {run}", [])["ts"]
+        ts = self.workspace.store.bot_message(self.workspace.channel(channel), f"The card of {run}", [])["ts"]
         await self.change(run, **{"channel": channel, "ts": ts, "sent_rev": 1, **values})
 
     async def change(self, key: str, **values: Any) -> None:
@@ -87,7 +87,7 @@ class Told:
 
     def thread(self, run: str, channel: str = INCIDENT) -> list[str]:
         """The keys of the lines of a run, as they are in the channel."""
-        messages = [m for m in self.workspace.room(channel).messages if m.get("thread_ts")]
+        messages = [m for m in self.workspace.channel(channel).messages if m.get("thread_ts")]
         keys = [m["metadata"]["event_payload"]["key"] for m in messages]
         return [key for key in keys if key.startswith(f"{run}/")]
 
@@ -105,7 +105,7 @@ async def open_told(folder: Path) -> AsyncIterator[Told]:
     """A workspace that is served, and an empty store in this folder."""
     workspace = Workspace(
         manifest={"oauth_config": {"scopes": {"bot": SCOPES}}},
-        persons=DEFAULT_PERSONS,
+        people=PEOPLE,
         channels=("incident", "general"),
         limits_speed=SPEED,
     )

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -22,7 +20,7 @@ from bot.leader import TTL_SECONDS, Leadership
 from bot.store import Store
 from bot.tables import lease, locks
 from rehearsal.machines.processes import Processes
-from rehearsal.postgres.pair import Database
+from rehearsal.postgres.pair import ServerPair
 from tests.story.link import Link
 
 ELSEWHERE = "elsewhere/1/2/word"  # a process that cannot be looked up
@@ -65,23 +63,14 @@ class Bots:
 
 
 @pytest.fixture(scope="module")
-def room() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="lease-test-"))
-    path.chmod(0o755)  # the account of the database servers must get in
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture(scope="module")
-async def server(room: Path) -> AsyncIterator[Database]:
-    async with Processes(room / "processes.json") as processes:
-        database = Database(processes, room / "postgres", cache=room / "cache")
-        async with database.running():
-            yield database
+async def server(work_dirs: Path, cache: Path, processes: Processes) -> AsyncIterator[ServerPair]:
+    """The server of the state, for these tests alone: they hang it, restart it and take it away."""
+    async with ServerPair(processes, work_dirs / "lease", cache=cache, zones=("lease-a", "lease-b")) as server:
+        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def bots(request: pytest.FixtureRequest, tmp_path: Path, server: Database) -> AsyncIterator[Bots]:
+async def bots(request: pytest.FixtureRequest, tmp_path: Path, server: ServerPair) -> AsyncIterator[Bots]:
     made = Bots(f"sqlite:///{tmp_path / 'state.sqlite'}" if request.param == "sqlite" else server.url("postgres"))
     yield made
     await ended(made)
@@ -170,18 +159,18 @@ async def test_a_leader_that_renews_late_keeps_the_lead_when_nobody_took_it(bots
 
 
 @pytest.fixture
-async def link(server: Database) -> AsyncIterator[Link]:
+async def link(server: ServerPair) -> AsyncIterator[Link]:
     made = await Link(server.port).open()
     yield made
     await made.close()
 
 
-def over(server: Database, link: Link) -> str:
+def over(server: ServerPair, link: Link) -> str:
     return server.url("postgres").replace(f":{server.port}/", f":{link.port}/")
 
 
 async def test_a_server_that_falls_silent_is_noticed_within_seconds(
-    server: Database, link: Link, monkeypatch: pytest.MonkeyPatch
+    server: ServerPair, link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "ANSWER_SECONDS", 1.0)
     engine = await asyncio.to_thread(open_engine, over(server, link))
@@ -195,7 +184,7 @@ async def test_a_server_that_falls_silent_is_noticed_within_seconds(
     engine.dispose()
 
 
-async def test_a_fenced_transaction_that_loses_its_server_is_tried_again(server: Database, link: Link) -> None:
+async def test_a_fenced_transaction_that_loses_its_server_is_tried_again(server: ServerPair, link: Link) -> None:
     bots = Bots(over(server, link))
     first = await bots.add()
     assert await first.try_to_take()
@@ -214,7 +203,7 @@ async def test_a_fenced_transaction_that_loses_its_server_is_tried_again(server:
 
 
 async def test_what_was_to_be_written_is_written_once_the_server_is_back(
-    server: Database, link: Link, monkeypatch: pytest.MonkeyPatch
+    server: ServerPair, link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "ANSWER_SECONDS", 1.0)
     patience = Patience()
@@ -230,7 +219,7 @@ async def test_what_was_to_be_written_is_written_once_the_server_is_back(
     await asyncio.to_thread(store.close)
 
 
-async def test_a_server_that_is_away_for_a_while_costs_nobody_the_lead(server: Database) -> None:
+async def test_a_server_that_is_away_for_a_while_costs_nobody_the_lead(server: ServerPair) -> None:
     bots = Bots(server.url("postgres"))
     first, second = await bots.add(), await bots.add()
     assert await first.try_to_take()
@@ -246,7 +235,7 @@ async def test_a_server_that_is_away_for_a_while_costs_nobody_the_lead(server: D
     await ended(bots)
 
 
-async def test_a_transaction_of_a_leader_that_vanished_does_not_hold_up_the_next_one(server: Database, link: Link) -> None:
+async def test_a_transaction_of_a_leader_that_vanished_does_not_hold_up_the_next_one(server: ServerPair, link: Link) -> None:
     """It holds the row of the epoch, and the server does not know that its owner is gone."""
     bots = Bots(server.url("postgres"))
     first, second = await bots.add(over(server, link)), await bots.add()

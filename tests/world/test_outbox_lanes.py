@@ -66,7 +66,7 @@ async def test_an_answer_to_one_person_that_slack_holds_back_delays_no_line(told
 
 async def test_a_refused_edit_holds_up_no_line_of_its_run(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.outbox.REFUSED_SECONDS", 60)
-    message = told.workspace.store.person_message(told.workspace.room(INCIDENT), "U0BOB", "not the bot's to edit")
+    message = told.workspace.store.person_message(told.workspace.channel(INCIDENT), "U0BOB", "not the bot's to edit")
     await told.card("run", ts=message["ts"], sent_rev=0)
     async with told.telling():
         await until(lambda: "cant_update_message" in told.errors(), 5)
