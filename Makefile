@@ -49,7 +49,7 @@ bench: setup
 	$(BIN)/python -m tests.bench
 
 crash-matrix: setup
-	$(BIN)/pytest $(CRASHES) --every-point
+	$(BIN)/pytest $(CRASHES) --every-point $(addprefix --drill ,$(DRILL))
 
 storm: setup
 	$(BIN)/python -m tests.story.storm

@@ -1,4 +1,4 @@
-"""The drills as people start them: a program, a fault, two persons, a recovery, and a witness who judges."""
+"""The drills as people start them: a program, a fault, two people, a recovery, and a witness who judges."""
 
 from __future__ import annotations
 
@@ -8,35 +8,29 @@ import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-CHANGES = {
-    "control-plane-down": {"service": "ecs", "operation": "UpdateService", "region": "us-west-2", "count": 1},
-    "bad-deploy": {"service": "ecs", "operation": "UpdateService", "region": "us-west-2", "count": 1},
-    "database-failover": {"service": "rds", "operation": "RebootDBInstance", "region": "us-west-2", "count": 1},
-    "too-many-connections": {"service": "postgresql", "operation": "pg_terminate_backend", "region": "us-west-2", "count": 1},
-}
-SCENARIOS = {
-    "control-plane-down": "control-plane restart",
-    "bad-deploy": "control-plane rollback",
-    "database-failover": "database failover",
-    "too-many-connections": "database failover",
-}
+from rehearsal.drills.catalogue import DRILLS, ENDED_SESSIONS, Drill
+from rehearsal.drills.run import carry_out
+from rehearsal.world import Options
+from tests.story.conftest import SPEED
+
 KEYS = {
     *("drill", "scenario", "outcome", "rto_seconds", "rpo_seconds", "rows_lost", "targets", "speed", "requested_by"),
     *("approved_by", "digest", "steps", "effects", "timeline", "findings"),
 }
-CASES = [(name, speed, seed) for speed, seed in ((600, 1), (60, 2)) for name in CHANGES]
+CASES = [(name, speed, seed) for speed, seed in ((600, 1), (60, 2)) for name in DRILLS]
 AT_ONCE = 2
-Drilled = dict[tuple[str, int, int], asyncio.Task[tuple[int, dict[str, Any]]]]
+Reports = dict[tuple[str, int, int], asyncio.Task[tuple[int, dict[str, Any]]]]
 
 
 @pytest.fixture(scope="module")
-async def drilled(work_dirs: Path) -> AsyncIterator[Drilled]:
-    """All drills, two of them at a time; each is a program of its own with a world of its own."""
+async def reports(work_dirs: Path) -> AsyncIterator[Reports]:
+    """The exit codes and reports of all drills, of which two run at a time, each as a program of its own."""
     turns = asyncio.Semaphore(AT_ONCE)
     home = work_dirs / "drills"
     home.mkdir(mode=0o755)
@@ -60,37 +54,44 @@ async def _drill(turns: asyncio.Semaphore, home: Path, name: str, speed: int, se
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{name} at {speed}" for name, speed, _ in CASES])
-async def test_a_drill_ends_recovered_with_each_planned_effect_once_and_its_whole_story_told(
-    drilled: Drilled, case: tuple[str, int, int]
-) -> None:
-    code, report = await drilled[case]
-    name, speed, _ = case
+async def test_a_drill_recovers_with_each_effect_once_and_its_whole_story(reports: Reports, case: tuple[str, int, int]) -> None:
+    code, report = await reports[case]
+    drill, speed = DRILLS[case[0]], case[1]
     assert report["outcome"] == "recovered", "\n".join([report["why"], *(t["text"] for t in report["timeline"])])
     assert code == 0
     assert report.keys() >= KEYS
-    assert (report["drill"], report["scenario"], report["speed"]) == (name, SCENARIOS[name], speed)
+    assert (report["drill"], report["scenario"], report["speed"]) == (drill.name, drill.scenario, speed)
     assert report["requested_by"] != report["approved_by"]
     assert re.fullmatch(r"[0-9a-f]{64}", report["digest"])
     assert "***" not in json.dumps(report), "something of a drill was taken for a secret"
-    _one_effect(report, CHANGES[name])
+    _effects_once(report, drill)
     _within_targets(report)
-    _told_in_order(report)
+    _timeline_in_order(report)
 
 
-async def test_ended_drills_leave_no_folder_behind(drilled: Drilled, work_dirs: Path) -> None:
-    await asyncio.gather(*drilled.values())
+async def test_drills_that_have_ended_leave_no_folder_behind(reports: Reports, work_dirs: Path) -> None:
+    await asyncio.gather(*reports.values())
     assert _folders_of_drills(work_dirs / "drills") == []
 
 
+async def test_a_drill_whose_plan_is_forbidden_fails_and_says_why(work_dirs: Path, cache: Path) -> None:
+    wrong_command = replace(DRILLS["database-failover"], command="control-plane restart")
+    report = await carry_out(wrong_command, Options(work_dir=work_dirs / "forbidden", cache=cache, port=0, speed=SPEED))
+    assert report.outcome == "failed"
+    assert report.why.startswith("The plan cannot be approved: Plan ")
+    assert report.witness["state"] == "down"
+    assert report.effects == []
+
+
 def _folders_of_drills(home: Path) -> list[Path]:
-    """The rooms of drills, and what stands in for them where an account could not reach a room."""
-    stand_ins = f"*{str(home).strip('/').replace('/', '-')}*drill-*"
-    return [*home.glob(".rehearsal/drill-*"), *Path(tempfile.gettempdir()).glob(stand_ins)]
+    """The work folders of drills, and their substitutes if an account could not reach them."""
+    substitutes = f"*{str(home).strip('/').replace('/', '-')}*drill-*"
+    return [*home.glob(".rehearsal/drill-*"), *Path(tempfile.gettempdir()).glob(substitutes)]
 
 
-def _one_effect(report: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert report["effects"] == [expected]
-    if expected["operation"] == "pg_terminate_backend":  # one statement, and every session that it was meant for is gone
+def _effects_once(report: dict[str, Any], drill: Drill) -> None:
+    assert report["effects"] == list(drill.effects)
+    if ENDED_SESSIONS in drill.effects:  # one statement, and every session that it was meant for is gone
         ended = next(line["text"] for line in report["timeline"] if "sessions have ended" in line["text"])
         found = re.search(r"(\d+) of (\d+) sessions", ended)
         assert found
@@ -103,7 +104,7 @@ def _within_targets(report: dict[str, Any]) -> None:
     assert report["rpo_seconds"] <= report["targets"]["rpo_seconds"]
 
 
-def _told_in_order(report: dict[str, Any]) -> None:
+def _timeline_in_order(report: dict[str, Any]) -> None:
     lines = [line["text"] for line in report["timeline"]]
     times = [line["at"] for line in report["timeline"]]
     assert times == sorted(times)
