@@ -36,7 +36,7 @@ class Cloud:
         balancer_seconds: float = 2.0,
     ) -> None:
         self.clock, self.journal, self.faults = Clock(speed), Journal(), Faults()
-        self.front = Front(regions={PRIMARY: 0, SECOND: 0}, clock=self.clock, journal=self.journal, faults=self.faults)
+        self.front = Front(regions={PRIMARY: 0, SECOND: 0}, journal=self.journal, faults=self.faults)
         self.logs = Logs(clock=self.clock)
         self.cloudwatch = CloudWatch(clock=self.clock, region=PRIMARY)
         self.balancer = Balancer(seconds=balancer_seconds)

@@ -1,4 +1,4 @@
-"""Faults of the AWS API itself: throttling, lost answers, hangs, refusals, on purpose and a counted number of times."""
+"""Faults of the AWS API itself, on purpose and a counted number of times: throttling, lost answers, hangs, refusals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AFTER: frozenset[str] = frozenset(get_args(After))
 
 @dataclass(kw_only=True, eq=False)
 class Fault:
-    """One rule: what goes wrong, where, and how many times more (None: until it is lifted)."""
+    """One rule: what goes wrong, where, and how many times more (None: until `clear`)."""
 
     kind: Kind
     region: str = "*"
@@ -28,7 +28,7 @@ class Fault:
     page: str = "html_403"
 
     def matches(self, region: str, service: str, operation: str) -> bool:
-        """True while the rule has times left and its patterns (shell wildcards) fit the call."""
+        """Whether the rule has times left and its patterns (shell wildcards) fit the call."""
         if self.times == 0:
             return False
         wanted = ((region, self.region), (service, self.service), (operation, self.operation))
@@ -38,11 +38,11 @@ class Fault:
 class Faults:
     """The rules in force.
 
-    Before the effect: throttle, error500, hang (no answer ever), drop (the connection is cut), garbled (a `page` of
-    rehearsal/aws/garbled.py comes back instead), access_denied, slow (answers `seconds` later, in real seconds),
-    region_down (cut, for every call of the region: the API is reachable but dead; `Front.region_down` is the harder
-    one, where the port refuses).
-    After it: after_drop, after_500, after_hang and after_garbled (the effect is done and the answer is lost).
+    Before the effect: throttle, error500, hang (there is never an answer), drop (the connection is cut), garbled (a `page`
+    of rehearsal/aws/garbled.py comes back instead), access_denied, slow (the answer takes `seconds` of real time more),
+    region_down (every call of the region is cut: the API can be reached, but it's dead. `Front.region_down` is harder: the
+    port refuses).
+    After it: after_drop, after_500, after_hang and after_garbled (the call takes effect, and the answer is lost).
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Faults:
         seconds: float = 0.0,
         page: str = "html_403",
     ) -> Fault:
-        """Puts a rule in force and returns it, so that `lift` can end it early."""
+        """Put a rule in force; returns it, so that the caller can see how many times are left."""
         if kind not in BEFORE | AFTER:
             raise ValueError(f"There is no fault {kind!r}; there are {', '.join(sorted(BEFORE | AFTER))}.")
         if page not in PAGES:
@@ -70,7 +70,7 @@ class Faults:
         return fault
 
     def take(self, region: str, service: str, operation: str, *, kinds: frozenset[str]) -> Fault | None:
-        """The first rule of these kinds that fits this call, with one of its times used up; None if all is well."""
+        """Use up one time of the first rule of these kinds that fits this call; None if there is no such rule."""
         for fault in self.rules:
             if fault.kind in kinds and fault.matches(region, service, operation):
                 if fault.times is not None:
@@ -79,7 +79,7 @@ class Faults:
         return None
 
     def denies(self, action: str) -> bool:
-        """Whether an access_denied rule covers an IAM action such as "ecs:UpdateService"; uses up nothing."""
+        """Whether an access_denied rule covers an IAM action such as "ecs:UpdateService"; doesn't use up the rule."""
         service, _, operation = action.partition(":")
         return any(
             rule.kind == "access_denied"
@@ -89,11 +89,6 @@ class Faults:
             for rule in self.rules
         )
 
-    def lift(self, fault: Fault) -> None:
-        """Ends one rule."""
-        if fault in self.rules:
-            self.rules.remove(fault)
-
     def clear(self) -> None:
-        """Ends all rules."""
+        """End all rules."""
         self.rules.clear()

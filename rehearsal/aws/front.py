@@ -23,7 +23,6 @@ from aiohttp import web
 from botocore.exceptions import UnknownServiceError
 
 from rehearsal.aws import models, wire
-from rehearsal.aws.clock import Clock
 from rehearsal.aws.faults import AFTER, BEFORE, Fault, Faults
 from rehearsal.aws.garbled import PAGES
 from rehearsal.aws.journal import Journal
@@ -39,10 +38,9 @@ log = logging.getLogger(__name__)
 
 
 class Front:
-    """AWS in several regions, each on its own loopback port; `strict` makes `close` raise if an answer was misshapen."""
+    """AWS in several regions, each on its own loopback port. If `strict`, `close` fails if an answer didn't fit AWS's shapes."""
 
-    def __init__(self, *, regions: dict[str, int], clock: Clock, journal: Journal, faults: Faults, strict: bool = True) -> None:
-        self.clock = clock
+    def __init__(self, *, regions: dict[str, int], journal: Journal, faults: Faults, strict: bool = True) -> None:
         self.journal = journal
         self.faults = faults
         self.strict = strict
@@ -53,27 +51,27 @@ class Front:
         self._handlers: dict[tuple[str, str], Handler] = {}
 
     def add(self, service: str, handlers: dict[str, Handler]) -> None:
-        """Answers these operations of a service (by boto3's name); refuses names that AWS does not have."""
+        """Answer these operations of a service (by boto3's name). Names that AWS doesn't have are refused."""
         for operation, handler in handlers.items():
             if models.operation_model(service, operation) is None:
                 raise ValueError(f"AWS's {service} has no operation {operation}.")
             self._handlers[service, operation] = handler
 
     async def start(self) -> dict[str, str]:
-        """Opens every region; returns region -> endpoint address."""
+        """Open every region; returns the address of each."""
         for region in self._ports:
             await self.region_up(region)
         return {region: f"http://127.0.0.1:{port}" for region, port in self._ports.items()}
 
     async def close(self) -> None:
-        """Closes every region; in strict mode raises AssertionError if any answer did not fit botocore's shapes."""
+        """Close every region. AssertionError if strict and an answer didn't fit botocore's shapes."""
         for region in list(self._runners):
             await self.region_down(region)
         if self.strict and self.misshapen:
             raise AssertionError("Answers did not fit AWS's shapes: " + "; ".join(self.misshapen))
 
     async def region_down(self, region: str) -> None:
-        """The region's port refuses connections, and the open ones are cut."""
+        """Let the region's port refuse connections, and cut the open ones."""
         runner = self._runners.pop(region, None)
         if runner is None:
             return
@@ -86,7 +84,7 @@ class Front:
         await runner.cleanup()
 
     async def region_up(self, region: str) -> None:
-        """The region answers again, on the same port as before."""
+        """Let the region answer again, on the same port as before."""
         if region in self._runners:
             return
         app = web.Application()
@@ -118,7 +116,7 @@ class Front:
         return web.Response(status=answer.status, body=answer.body, headers=headers)
 
     async def call(self, region: str, service: str, operation: str, params: dict[str, Any]) -> dict[str, Any]:
-        """The handler's answer, held against the output shape."""
+        """The handler's answer, checked against the output shape."""
         handler = self._handlers.get((service, operation))
         if handler is None:
             raise AwsError(
@@ -239,9 +237,8 @@ class Exchange:
         return False
 
     async def until_client_leaves(self) -> None:
-        """Returns when the client has given up waiting."""
-        # aiohttp tells of a client that gave up only by its transport, so this looks at it now and then.
-        while self.request.transport is not None and not self.request.transport.is_closing():  # noqa: ASYNC110
+        """Wait until the client has given up, which aiohttp shows only in the transport."""
+        while self.request.transport is not None and not self.request.transport.is_closing():  # noqa: ASYNC110 - without deadline
             await asyncio.sleep(0.05)
 
     def _denied(self) -> AwsError:

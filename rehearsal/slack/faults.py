@@ -1,4 +1,4 @@
-"""Faults of Slack itself, put in on purpose: away, rate limited, slow, an answer lost after the effect."""
+"""Faults of Slack itself, on purpose: away, rate limited, slow, an answer lost after the effect."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Pending:
     channel: str = "*"
 
     def meets(self, method: str, channel: str = "*") -> bool:
-        """Whether this call is struck; each strike uses up one of the times."""
+        """Whether the fault hits this call; if so, one of its times is used up."""
         if self.times <= 0 or self.method not in ("*", method) or self.channel not in ("*", channel):
             return False
         self.times -= 1
@@ -32,7 +32,7 @@ class Pending:
 
 
 class Faults:
-    """The faults of the workspace; every one names itself in the journal."""
+    """The faults of the workspace. The journal records each one."""
 
     def __init__(self, journal: Journal, sockets: Sockets) -> None:
         self._journal = journal
@@ -44,17 +44,17 @@ class Faults:
 
     @property
     def away(self) -> bool:
-        """Whether Slack is in an outage at this moment."""
+        """Whether Slack is away at the moment."""
         return time.monotonic() < self._away_until
 
     def outage(self, seconds: float) -> None:
-        """Slack is away: every connection is dropped and none is served until `seconds` have passed."""
+        """Slack is away for so many seconds: every connection is dropped, and no request is answered."""
         self._tell("outage", seconds=seconds)
         self._away_until = time.monotonic() + seconds
         self._sockets.reset()
 
     def recover(self) -> None:
-        """End an outage now and forget every fault that has not struck yet."""
+        """End an outage now, and forget every fault that hasn't hit a call yet."""
         self._tell("recover")
         self._away_until = 0.0
         for pending in (self._limits, self._lost, self._slow):
@@ -66,7 +66,7 @@ class Faults:
         self._limits.append(Pending(method=method, times=times, amount=retry_after, channel=channel))
 
     def lose_answer(self, method: str, times: int = 1) -> None:
-        """The next calls of this method take effect, and then the connection drops without an answer."""
+        """The next calls of this method take effect, but the connection drops without an answer."""
         self._tell("lose_answer", method=method, times=times)
         self._lost.append(Pending(method=method, times=times))
 
@@ -81,12 +81,12 @@ class Faults:
         self._sockets.duplicate_next = True
 
     def reset_sockets(self) -> None:
-        """Every Socket Mode connection is reset, without a goodbye."""
+        """Every Socket Mode connection is reset, without being closed properly."""
         self._tell("reset_sockets")
         self._sockets.reset()
 
     def put(self, kind: str, **parameters: Any) -> None:
-        """Put in the fault of this name; an unknown name or parameter is refused with a sentence."""
+        """Cause the fault of this name; an unknown name or parameter is refused with a sentence."""
         kinds: dict[str, Callable[..., None]] = {
             "outage": self.outage,
             "recover": self.recover,
@@ -101,23 +101,23 @@ class Faults:
         try:
             kinds[kind](**parameters)
         except TypeError as error:
-            raise UnknownError(f"The fault {kind} cannot be put in like that: {error}.") from error
+            raise UnknownError(f"The fault {kind} can't be caused like that: {error}.") from error
 
     def limit(self, method: str, channel: str) -> None:
-        """Refuse this call with `ratelimited` if a rate limit is waiting for it."""
+        """Refuse this call with `ratelimited` if there is such a fault."""
         for pending in self._limits:
             if pending.meets(method, channel):
                 after = str(math.ceil(pending.amount))
                 raise RefusedError("ratelimited", status=429, headers={"Retry-After": after})
 
     async def delay(self, method: str) -> None:
-        """Hold this call back if it was made slow."""
+        """Delay this call if there is such a fault."""
         for pending in self._slow:
             if pending.meets(method):
                 await asyncio.sleep(pending.amount)
 
     def loses(self, method: str) -> bool:
-        """Whether the answer to this call is to be lost."""
+        """Whether the answer to this call gets lost."""
         return any(pending.meets(method) for pending in self._lost)
 
     def _tell(self, kind: str, **parameters: Any) -> None:

@@ -66,7 +66,7 @@ async def test_a_forced_reboot_fails_over_and_a_second_one_meanwhile_is_refused(
 
 
 async def test_boto3_sees_the_failover_over_the_wire(rds: Rds, database: ServerPair) -> None:
-    front = Front(regions={"us-west-2": 0}, clock=rds.clock, journal=Journal(), faults=Faults())
+    front = Front(regions={"us-west-2": 0}, journal=Journal(), faults=Faults())
     front.add("rds", rds.handlers)
     address = (await front.start())["us-west-2"]
     keys = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "example"}

@@ -27,6 +27,13 @@ async def test_reset_sockets_are_made_again(world: SlackWorld) -> None:
     assert (await world.slack.command("alice", "incident", "help"))["acked"]
 
 
+async def test_a_bot_that_slack_asks_for_a_new_connection_makes_one(world: SlackWorld) -> None:
+    (before,) = world.workspace.sockets.open
+    await world.workspace.sockets.refresh()
+    await world.slack.wait_for(lambda _: [c.number for c in world.workspace.sockets.open] == [before.number + 1], timeout=5)
+    assert (await world.slack.command("alice", "incident", "help"))["acked"]
+
+
 async def test_a_lost_answer_has_stored_the_message_once(world: SlackWorld) -> None:
     await world.slack.fault("lose_answer", method="chat.postMessage")
     with pytest.raises(aiohttp.ClientError):

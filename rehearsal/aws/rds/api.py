@@ -66,7 +66,6 @@ class Rds:
         }
         self._database = database
         self._random = random.Random(seed)
-        self._stay_rebooting = False
         self._read_lag = 0.0
         self._task: asyncio.Task[None] | None = None
         self._states: deque[tuple[datetime, State]] = deque(maxlen=50)
@@ -92,10 +91,6 @@ class Rds:
         """Fault: the instance keeps this status, and refuses everything that needs it to be available."""
         self._publish(status)
 
-    def stay_rebooting(self) -> None:
-        """Fault: the next reboot or failover takes effect, but the status stays "rebooting" until `heal`."""
-        self._stay_rebooting = True
-
     def stale_reads(self, aws_seconds: float) -> None:
         """Fault: descriptions show the instance as it was this many AWS seconds ago; 0 undoes it."""
         self._read_lag = aws_seconds
@@ -116,7 +111,6 @@ class Rds:
 
     def heal(self) -> None:
         """Undo the faults; a reboot or failover that's under way goes on."""
-        self._stay_rebooting = False
         self.multi_az = True
         self._read_lag = self.events.lag = 0.0
         if self._task is None or self._task.done():
@@ -174,7 +168,7 @@ class Rds:
             log.exception("the database of %s did not come back", self.instance)
             self._publish("failed", before)
             return
-        self._publish("rebooting" if self._stay_rebooting else "available")
+        self._publish("available")
 
     async def _fail_over(self) -> None:
         self.events.add("Multi-AZ instance failover started.", "failover")
