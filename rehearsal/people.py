@@ -58,7 +58,7 @@ class People:
     async def type(self, person: str, text: str) -> str:
         """Type `/dr text`; returns the bot's immediate answer. NotAcknowledged if there is none."""
         answer = await self.slack.command(person, CHANNEL, text)
-        _acknowledged(answer, f"/dr {text}")
+        _require_ack(answer, f"/dr {text}")
         return str((answer["response"] or {}).get("text", ""))
 
     async def plan(self, person: str, text: str, timeout: float = 10.0) -> str:
@@ -74,13 +74,13 @@ class People:
     async def click(self, person: str, run: str, button: str, value: str | None = None) -> None:
         """Press a button on the card of a plan or run. NotAcknowledged if the bot doesn't react."""
         answer = await self.slack.click(person, CHANNEL, self.card(run)["ts"], button, value=value)
-        _acknowledged(answer, f"the button {button}")
+        _require_ack(answer, f"the button {button}")
 
     async def fill_in(self, person: str, **values: str) -> Json:
         """Submit the form that this person has open, waiting for it; returns Slack's answer with any `errors`."""
         form = await self.form(person)
         answer = await self.slack.submit(person, form["id"], values)
-        _acknowledged(answer, "the form")
+        _require_ack(answer, "the form")
         return answer
 
     async def form(self, person: str, timeout: float = FORM_SECONDS) -> Json:
@@ -96,7 +96,8 @@ class People:
         if answer.command:
             await self.type(person, answer.command.format(run=run))
             return
-        self.slack.views(person).clear()  # a form that an earlier click has opened
+        for earlier in list(self.slack.views(person)):
+            await self.slack.close_view(person, earlier["id"])
         await self.click(person, run, answer.button or answer.when)
         if answer.reason:
             await self.fill_in(person, reason=answer.reason)
@@ -179,6 +180,6 @@ def run_of(message: Json) -> str | None:
     return key if key and "/" not in key else None
 
 
-def _acknowledged(answer: Json, what: str) -> None:
+def _require_ack(answer: Json, what: str) -> None:
     if not answer["acked"]:
         raise NotAcknowledged(f"The bot did not acknowledge {what}: {answer['error']}.")

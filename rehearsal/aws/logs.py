@@ -84,7 +84,7 @@ class Logs:
             and matches(event.message)
         ]
         limit = params.get("limit", 10_000)
-        answer: dict[str, Any] = {"events": [_filtered(event) for event in found[:limit]], "searchedLogStreams": []}
+        answer: dict[str, Any] = {"events": [_filtered_event(event) for event in found[:limit]], "searchedLogStreams": []}
         if len(found) > limit:
             last = found[limit - 1]
             answer["nextToken"] = f"f/{last.timestamp}/{last.number}"
@@ -99,7 +99,7 @@ class Logs:
         key = (lambda item: item[1][-1].timestamp) if params.get("orderBy") == "LastEventTime" else lambda item: item[0]
         chosen = [item for item in by_stream.items() if item[0].startswith(params.get("logStreamNamePrefix", ""))]
         ordered = sorted(chosen, key=key, reverse=params.get("descending", False))
-        streams = [_stream(region, group, name, events) for name, events in ordered]
+        streams = [_stream_view(region, group, name, events) for name, events in ordered]
         return {"logStreams": streams[: params.get("limit", 50)]}
 
     def _get(self, region: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def _number(token: str | None) -> tuple[int, int]:
         raise AwsError("InvalidParameterException", "The specified nextToken is invalid.") from None
 
 
-def _filtered(event: Event) -> dict[str, Any]:
+def _filtered_event(event: Event) -> dict[str, Any]:
     return {
         "logStreamName": event.stream,
         "timestamp": event.timestamp,
@@ -163,7 +163,7 @@ def _filtered(event: Event) -> dict[str, Any]:
     }
 
 
-def _stream(region: str, group: str, name: str, events: list[Event]) -> dict[str, Any]:
+def _stream_view(region: str, group: str, name: str, events: list[Event]) -> dict[str, Any]:
     return {
         "logStreamName": name,
         "creationTime": events[0].timestamp,

@@ -101,7 +101,7 @@ def from_json(value: Any, shape: Any) -> Any:
 
 
 def from_query(flat: Mapping[str, str], shape: Any, prefix: str = "") -> Any:
-    """The value of a shape out of flat `A.b.member.1=x` pairs; None where the request says nothing about it."""
+    """The value of a shape out of flat `A.b.member.1=x` pairs; None if the request says nothing about it."""
     if shape.type_name == "structure":
         return _structure_from_query(flat, shape, prefix)
     if shape.type_name == "list":

@@ -55,8 +55,8 @@ def find(cache: Path) -> Binaries:
             version = _version(folder, who)
         if version is not None:
             return Binaries(folder=folder, version=version, source=source, account=who)
-    where = ", ".join(candidates) or "nowhere, because there was no candidate"
-    raise PostgresMissing(f"No PostgreSQL with {', '.join(NEEDED)} found. Looked in {where}. Set DR_PG_BIN to its bin folder.")
+    where = f"Looked in {', '.join(candidates)}." if candidates else "There was nowhere to look."
+    raise PostgresMissing(f"No PostgreSQL with {', '.join(NEEDED)} found. {where} Set DR_PG_BIN to its bin folder.")
 
 
 def account() -> str | None:

@@ -37,10 +37,10 @@ class Control:
             "fault": self._fault,
         }
         return [
-            *(web.post(f"/ui/{name}", _guarded(_json(doing))) for name, doing in doings.items()),
-            web.get("/ui/state", _guarded(self._state)),
-            web.get("/ui/log", _guarded(self._log)),
-            web.get("/ui/events", _guarded(self._events)),
+            *(web.post(f"/ui/{name}", _guard(_json(doing))) for name, doing in doings.items()),
+            web.get("/ui/state", _guard(self._state)),
+            web.get("/ui/log", _guard(self._log)),
+            web.get("/ui/events", _guard(self._events)),
         ]
 
     async def _command(self, body: Json) -> Json:
@@ -122,16 +122,16 @@ def _json(doing: Doing) -> Handler:
     return handle
 
 
-def _guarded(handler: Handler) -> Handler:
+def _guard(handler: Handler) -> Handler:
     """The same handler, only for callers on this machine and our own page."""
 
-    async def guard(request: web.Request) -> web.StreamResponse:
+    async def handle(request: web.Request) -> web.StreamResponse:
         origin = request.headers.get("Origin")
         if not _loopback(request.remote) or (origin and origin.split("://")[-1] != request.host):
             return web.json_response({"error": "The control API serves only this machine."}, status=403)
         return await handler(request)
 
-    return guard
+    return handle
 
 
 def _loopback(address: str | None) -> bool:

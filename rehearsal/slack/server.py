@@ -144,13 +144,13 @@ async def _arguments(request: web.Request) -> Json:
     given: Json = dict(request.query)
     if request.content_type == "application/json":
         body = await request.text()
-        given |= _decoded(body) if body.strip() else {}
+        given |= _decode(body) if body.strip() else {}
     else:
         given |= {name: _part(str(value)) for name, value in (await request.post()).items()}
     return given | {"base": f"{request.scheme}://{request.host}"} if request.path.endswith("connections.open") else given
 
 
-def _decoded(body: str) -> Json:
+def _decode(body: str) -> Json:
     try:
         decoded = json.loads(body)
     except ValueError:

@@ -43,14 +43,14 @@ def _decision(name: str, answer: Answer, *, end: str, effects: tuple[Effect, ...
     )
 
 
-def _pressed(button: str, reason: str = "") -> Answer:
+def _press(button: str, reason: str = "") -> Answer:
     return Answer(by="colleague", when=UNDECIDED, button=button, reason=reason)
 
 
-RETRY = _decision("retry", _pressed("dr_retry"), end="Done", effects=(DEPLOYMENT,))
-SKIP = _decision("skip", _pressed("dr_skip", "It answers again by itself."), end="Done")
-FALLBACK = _decision("fallback", _pressed("dr_fallback"), end="Failed")
-ABORT = _decision("abort", _pressed("dr_abort"), end="Aborted")
+RETRY = _decision("retry", _press("dr_retry"), end="Done", effects=(DEPLOYMENT,))
+SKIP = _decision("skip", _press("dr_skip", "It answers again by itself."), end="Done")
+FALLBACK = _decision("fallback", _press("dr_fallback"), end="Failed")
+ABORT = _decision("abort", _press("dr_abort"), end="Aborted")
 STOP = _decision("stop", Answer(by="colleague", when=UNDECIDED, command="stop {run}"), end="Aborted")
 CHANGED_WORLD = Drill(
     name="changed-world",

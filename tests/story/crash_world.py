@@ -164,7 +164,7 @@ class Recovery:
 
     async def _ask(self) -> None:
         for _ in range(3):
-            acknowledged = await self._acknowledged(self.people.type(CAST["requester"], self.drill.command))
+            acknowledged = await self._is_acknowledged(self.people.type(CAST["requester"], self.drill.command))
             if await self._shows(lambda: bool(self.people.open_plans()), acknowledged):
                 self.run = self.people.open_plans()[0]
                 return
@@ -176,7 +176,9 @@ class Recovery:
         if answer.when == UNDECIDED:
             self.world.aws_faults.clear()
         for _ in range(3):
-            acknowledged = not self._asks(answer) or await self._acknowledged(self.people.give(answer, CAST[answer.by], self.run))
+            acknowledged = not self._asks(answer) or await self._is_acknowledged(
+                self.people.give(answer, CAST[answer.by], self.run)
+            )
             if await self._shows(lambda: not self._asks(answer), acknowledged):
                 return
             self.trial.repeats.append("answered again")
@@ -185,7 +187,7 @@ class Recovery:
     def _asks(self, answer: Answer) -> bool:
         return answer.when in self.people.buttons(self.run)
 
-    async def _acknowledged(self, act: Any) -> bool:
+    async def _is_acknowledged(self, act: Any) -> bool:
         """Do it; whether the bot acknowledged it. The button may be gone by now, and the form may never come."""
         try:
             await act

@@ -1,4 +1,4 @@
-"""`rehearse start`: what it starts is gone when it ends, however it ends, and what is in its way is said in one line."""
+"""`rehearse start`: everything it starts is gone when it ends, however it ends. If it cannot start, one line says why."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def home(work_dirs: Path, request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 async def started(home: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A rehearsal that is up, as a person starts it."""
+    """A rehearsal that has started, as a person starts it."""
     process = await start(home)
     yield process
     await end(process)
@@ -48,7 +48,7 @@ async def end(process: asyncio.subprocess.Process) -> None:
 
 
 def everything(process: asyncio.subprocess.Process) -> dict[int, str | None]:
-    """All processes of a rehearsal with what tells them from later ones of the same number."""
+    """All processes of a rehearsal, with what tells them from later ones with the same id."""
     return {pid: reaper.identity(pid) for pid in reaper.family(process.pid)}
 
 
@@ -65,9 +65,7 @@ async def test_ctrl_c_ends_everything(started: asyncio.subprocess.Process, home:
     assert not (home / ".rehearsal" / "world.json").exists()
 
 
-async def test_a_kill_ends_everything_too_and_the_next_start_is_a_clean_one(
-    started: asyncio.subprocess.Process, home: Path
-) -> None:
+async def test_a_kill_ends_everything_too_and_the_next_start_is_clean(started: asyncio.subprocess.Process, home: Path) -> None:
     family = everything(started)
     started.kill()
     await started.wait()
@@ -78,7 +76,7 @@ async def test_a_kill_ends_everything_too_and_the_next_start_is_a_clean_one(
     assert left(family) == []
 
 
-async def test_ctrl_c_while_it_starts_leaves_nothing(home: Path) -> None:
+async def test_ctrl_c_during_the_start_leaves_nothing_behind(home: Path) -> None:
     argv = [sys.executable, "-m", "rehearsal", "start", "--port", "0"]
     process = await asyncio.create_subprocess_exec(*argv, cwd=home)
     await until(lambda: len(reaper.family(process.pid)) > 2, 30)
@@ -102,7 +100,7 @@ async def test_a_taken_port_is_one_line_and_exit_code_2(home: Path) -> None:
     assert str(port + 1) in err.decode()
 
 
-async def test_a_second_rehearsal_in_the_same_folder_is_refused_and_world_json_tells_how_to_join_the_first(
+async def test_a_second_rehearsal_in_a_folder_is_refused_and_can_join_the_first(
     started: asyncio.subprocess.Process, home: Path
 ) -> None:
     argv = [sys.executable, "-m", "rehearsal", "start", "--port", "0"]

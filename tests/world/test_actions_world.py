@@ -130,7 +130,7 @@ async def test_a_lost_answer_is_uncertain_and_read_back_as_done(rehearsal: Rehea
     assert len(rehearsal.journal.calls(operation="UpdateService")) == 1
 
 
-async def test_a_request_that_was_cut_before_its_effect_is_read_back_as_not_done(rehearsal: Rehearsal, world: World) -> None:
+async def test_a_request_cut_before_its_effect_is_read_back_as_not_done(rehearsal: Rehearsal, world: World) -> None:
     step = ForceNewDeployment(cluster="shielda", service="control-plane", region=WEST)
     rehearsal.aws_faults.put("drop", operation="UpdateService")
     facts = await step.observe(world)

@@ -46,7 +46,7 @@ async def client(database: ServerPair, logs: Logs, tmp_path: Path) -> AsyncItera
     await balancer.close()
 
 
-async def test_what_is_acknowledged_is_in_the_database(client: httpx.AsyncClient, database: ServerPair) -> None:
+async def test_whatever_is_acknowledged_is_in_the_database(client: httpx.AsyncClient, database: ServerPair) -> None:
     assert (await client.get("/api/health")).json()["database"] == "ok"
     assert (await client.get("/api/organizations/count")).json() == {"count": 40}
     for _ in range(2):  # a writer that asks again makes no second record
@@ -60,7 +60,7 @@ async def test_what_is_acknowledged_is_in_the_database(client: httpx.AsyncClient
     assert beats == [("edge-1",)]  # the health check leaves none
 
 
-async def test_no_statement_leaves_a_lock_behind_where_the_program_is_frozen_after_it(
+async def test_no_statement_leaves_a_lock_if_the_program_freezes_after_it(
     client: httpx.AsyncClient, database: ServerPair
 ) -> None:
     """A frozen task that keeps its health probe's row locked would let no other become healthy in its place."""

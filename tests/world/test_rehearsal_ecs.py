@@ -63,7 +63,7 @@ async def test_a_bad_deploy_keeps_failing_and_the_previous_revision_recovers(dep
     assert (await deployed.get()).status_code == 200
 
 
-async def test_stopping_a_bad_deployment_rolls_back_to_the_last_completed_revision(deployed: LocalAws) -> None:
+async def test_stopping_a_bad_deployment_rolls_back_to_the_last_good_revision(deployed: LocalAws) -> None:
     await deployed.ecs.deploy_badly()
     arn = (await deployed.service())["currentServiceDeployment"]
     await deployed.call("ecs", "stop_service_deployment", serviceDeploymentArn=arn, stopType="ROLLBACK")

@@ -61,7 +61,7 @@ async def test_the_witness_measures_an_outage_and_counts_a_lost_row(database: Se
     assert json.loads(json.dumps(report)) == report
 
 
-def test_an_outage_ends_at_the_beginning_of_sustained_success_of_every_kind() -> None:
+def test_an_outage_ends_when_sustained_success_of_every_kind_begins() -> None:
     ledger = Ledger({"write": Track(), "health": Track()})
     for at in (1, 2):
         ledger.note("health", True, at, at)

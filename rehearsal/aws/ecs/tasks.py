@@ -113,7 +113,7 @@ class Runner:
                 await self._alive(task, task.process)
             finally:
                 await _kill(task.process)
-        self._ended(task)
+        self._record_end(task)
 
     @staticmethod
     def _argv(task: Task) -> list[str]:
@@ -169,7 +169,7 @@ class Runner:
             await asyncio.wait_for(process.wait(), max(self.clock.real(STOP_TIMEOUT), STOP_AT_LEAST))
         await _kill(process)
 
-    def _ended(self, task: Task) -> None:
+    def _record_end(self, task: Task) -> None:
         code = task.process.returncode if task.process is not None else None
         if code is not None:
             task.exit_code = 128 - code if code < 0 else code  # a signal's number as a shell tells it

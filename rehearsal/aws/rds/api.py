@@ -122,7 +122,7 @@ class Rds:
             self._require_instance(region, wanted)
         if region != self.region or not self._passes(params.get("Filters", [])):
             return {"DBInstances": []}
-        return {"DBInstances": [self._view(self._seen())]}
+        return {"DBInstances": [self._view(self._visible_state())]}
 
     async def _reboot(self, region: str, params: dict[str, Any]) -> dict[str, Any]:
         self._require_instance(region, params["DBInstanceIdentifier"])
@@ -172,13 +172,13 @@ class Rds:
 
     async def _fail_over(self) -> None:
         self.events.add("Multi-AZ instance failover started.", "failover")
-        await asyncio.gather(self._restarted(self._database.failover), self._minimum(FAILOVER_SECONDS))
+        await asyncio.gather(self._with_restart_event(self._database.failover), self._minimum(FAILOVER_SECONDS))
         self.events.add("Multi-AZ instance failover completed", "failover", "notification")
 
     async def _restart(self) -> None:
-        await asyncio.gather(self._restarted(self._database.restart), self._minimum(REBOOT_SECONDS))
+        await asyncio.gather(self._with_restart_event(self._database.restart), self._minimum(REBOOT_SECONDS))
 
-    async def _restarted(self, effect: Callable[[], Awaitable[None]]) -> None:
+    async def _with_restart_event(self, effect: Callable[[], Awaitable[None]]) -> None:
         await effect()
         self.events.add("DB instance restarted", "availability")
 
@@ -193,7 +193,7 @@ class Rds:
         state = State(status=status, zone=primary, standby_zone=other if self.multi_az else None)
         self._states.append((self.clock.now(), state))
 
-    def _seen(self) -> State:
+    def _visible_state(self) -> State:
         until = self.clock.now() - timedelta(seconds=self.clock.real(self._read_lag))
         return next((state for at, state in reversed(self._states) if at <= until), self._states[0][1])
 
