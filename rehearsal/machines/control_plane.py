@@ -1,10 +1,13 @@
-"""The control plane that is deployed in the rehearsal: a small HTTP server that really reads and writes the database.
+"""The control plane that's deployed in the rehearsal: a small HTTP server that really reads and writes the database.
 
     python -m rehearsal.machines.control_plane --port 8080
 
 Its environment: DATABASE_URL, IMAGE, AGENT_TOKEN, and BEHAVIOUR = good | broken | no-database. `broken` is the bad
-deploy: every route answers 500 and the program ends with exit code 1 after BROKEN_EXIT_AFTER seconds. `no-database`
-is good without a database, for tests of everything around it. Logs are JSON lines on stdout.
+deploy: every route answers 500, and the program ends with exit code 1 after BROKEN_EXIT_AFTER seconds. `no-database`
+works without a database, for tests of everything around it. Logs are JSON lines on stdout.
+
+It has its own HTTP on purpose: every task of every deployment starts this program, and importing aiohttp would double the
+CPU time of its start (0.34 s instead of 0.17 s).
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ Reply = tuple[int, dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One HTTP request, read to its end."""
+    """One complete HTTP request."""
 
     method: str
     path: str
@@ -43,7 +46,7 @@ class Request:
     body: bytes
 
     def json(self) -> dict[str, Any]:
-        """The body as an object; raises ValueError if it is none."""
+        """The body as an object; ValueError if it isn't one."""
         value = json.loads(self.body or b"{}")
         if not isinstance(value, dict):
             raise ValueError("The body is not a JSON object.")
@@ -51,24 +54,24 @@ class Request:
 
 
 def say(level: str, message: str, **more: Any) -> None:
-    """Writes one JSON log line to stdout."""
+    """Write one JSON log line to stdout."""
     line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "message": message, **more}
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
 
-class Database:
-    """Statements on the database, a new connection for each request, so that none outlives a failover.
+class FreshConnections:
+    """Runs statements on the database, each on a new connection, so that no connection outlives a failover.
 
-    Each commits by itself: a program that is frozen between a statement and its COMMIT would keep the row of its health
-    probe locked, and no task that is started in its place could become healthy.
+    Each statement commits by itself. A program that's frozen between a statement and its COMMIT would keep the row of its
+    health probe locked, and no task that replaces it could become healthy.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     async def run(self, statement: str, *values: Any, seconds: float = STATEMENT_SECONDS) -> Any:
-        """Runs one statement, which commits by itself; the first row, or None. Raises psycopg.Error or TimeoutError."""
+        """Run one statement; returns the first row, or None. Raises psycopg.Error or TimeoutError."""
         async with asyncio.timeout(seconds):
             connection = await psycopg.AsyncConnection.connect(
                 self.url, autocommit=True, connect_timeout=2, application_name="control-plane"
@@ -83,7 +86,7 @@ class Database:
 class ControlPlane:
     """The routes of the program, over one database or none."""
 
-    def __init__(self, *, image: str, token: str, database: Database | None) -> None:
+    def __init__(self, *, image: str, token: str, database: FreshConnections | None) -> None:
         self.image = image
         self.token = token
         self.database = database
@@ -95,7 +98,7 @@ class ControlPlane:
         }
 
     async def answer(self, request: Request) -> Reply:
-        """The reply to a request; a database that fails is a 503 with its own sentence."""
+        """The reply to a request. If the database fails, it's a 503 with the database's own sentence."""
         route = self.routes.get((request.method, request.path))
         if route is None:
             known = any(path == request.path for _, path in self.routes)
@@ -110,7 +113,7 @@ class ControlPlane:
             return 400, {"error": str(error)}
 
     async def health(self, request: Request) -> Reply:
-        """200 only if the database was read and written within 1.5 seconds."""
+        """200 only if the database could be read and written within 1.5 seconds."""
         if self.database is None:
             return 200, {"status": "ok", "database": "none", "image": self.image}
         try:
@@ -134,7 +137,7 @@ class ControlPlane:
         return 200, {"count": row[0]}
 
     async def heartbeat(self, request: Request) -> Reply:
-        """401 for an agent without the right token, else 200 with its heartbeat written."""
+        """401 for an agent without the right token; otherwise its heartbeat is written."""
         if request.headers.get("authorization") != f"Bearer {self.token}":
             return 401, {"error": "The agent's token is not known."}
         agent = str(request.json().get("agent", "unknown"))
@@ -143,7 +146,7 @@ class ControlPlane:
         return 200, {"status": "ok", "agent": agent}
 
     async def record(self, request: Request) -> Reply:
-        """201 once the record is committed; the same id twice is one record, so that a writer may ask again."""
+        """201 once the record is committed. The same id twice is one record, so that a writer can try again."""
         given = request.json()
         number = given.get("id")
         if not isinstance(number, int):
@@ -158,7 +161,7 @@ class ControlPlane:
 
 
 async def broken(request: Request) -> Reply:
-    """What a release built against another schema answers to everything."""
+    """The answer to everything of a release that was built against another schema."""
     say("ERROR", f"Traceback: psycopg.errors.UndefinedColumn: {BROKEN} (in {request.method} {request.path})")
     return 500, {"error": BROKEN}
 
@@ -170,7 +173,7 @@ def _sentence(error: BaseException) -> str:
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request | None:
-    """The next request of a connection, or None if the client said nothing."""
+    """The next request of a connection, or None if the client sent nothing."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.split("\r\n")
     method, target, _ = first.split(" ", 2)
@@ -194,9 +197,9 @@ def serve_with(answer: Callable[[Request], Awaitable[Reply]]) -> Callable[..., A
                 writer.write(_response(status, value))
                 await writer.drain()
         except (ValueError, OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # a client that does not speak HTTP to the end gets no answer
+            pass  # a client that doesn't finish its request gets no answer
         except asyncio.CancelledError:
-            pass  # the program ends; on Python 3.11 a cancelled handler would be logged as an error of ours
+            pass  # the program ends; Python 3.11 would log a cancelled handler as an error
         finally:
             writer.close()
 
@@ -213,13 +216,13 @@ def _response(status: int, value: dict[str, Any]) -> bytes:
 
 
 async def main(port: int) -> int:
-    """Serves until SIGTERM (exit code 0), or until a broken release gives up (1)."""
+    """Serve until SIGTERM (exit code 0), or until a broken release gives up (1)."""
     image, behaviour = os.environ.get("IMAGE", "unknown"), os.environ.get("BEHAVIOUR", "good")
-    database = Database(os.environ.get("DATABASE_URL", "")) if behaviour == "good" else None
+    database = FreshConnections(os.environ.get("DATABASE_URL", "")) if behaviour == "good" else None
     plane = ControlPlane(image=image, token=os.environ.get("AGENT_TOKEN", ""), database=database)
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    os.dup2(1, 2)  # what Python itself has to say about a crash belongs in the log as well
+    os.dup2(1, 2)  # what Python itself prints about a crash belongs in the log, too
     server = await asyncio.start_server(serve_with(broken if behaviour == "broken" else plane.answer), "127.0.0.1", port)
     say("INFO", f"control plane {image} listens on port {port}")
     patience = float(os.environ.get("BROKEN_EXIT_AFTER", "3")) if behaviour == "broken" else None
@@ -231,7 +234,7 @@ async def main(port: int) -> int:
         return 1
     finally:
         server.close()
-    say("INFO", "control plane stops as asked")
+    say("INFO", "control plane stops on request")
     return 0
 
 

@@ -1,9 +1,9 @@
 """The bot, with a watch on every record and every effect: `python -m tests.story.crashing_bot serve --config dr.toml`.
 
-A point is the moment just before or just after a transaction that wrote something, or an action's effect. Points count from
-the first recorded deed of a person on. With CRASH_LIST=file each point passed is written there, one a line; with
-CRASH_AT=point the process kills itself there by SIGKILL. Nothing of the product knows of this: transactions are seen by
-SQLAlchemy's events, effects by a wrapper around `apply` of every registered action.
+A point is the moment just before or after a transaction that wrote something, or an action's effect. Points count from the
+first recorded command on. With CRASH_LIST=file every point is written there, one per line; with CRASH_AT=point the process
+kills itself there with SIGKILL. The product knows nothing of this: SQLAlchemy's events show the transactions, and a wrapper
+around `apply` of every registered action shows the effects.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BEGINNING = "dr_inbox(command)"
 
 
 class Points:
-    """Names the points as they are passed, and dies at the one it was told."""
+    """Names each point as it's reached, and dies at the given one."""
 
     def __init__(self, at: str, listed: Path | None) -> None:
         self._at = at
@@ -48,11 +48,11 @@ class Points:
         self._lock = threading.Lock()
 
     def begin(self) -> None:
-        """Points count from now on."""
+        """Count points from now on."""
         self._begun = True
 
     def passed(self, name: str) -> None:
-        """One point is reached; the process may end here."""
+        """A point is reached; the process may end here."""
         if not self._begun:
             return
         with self._lock:
@@ -110,10 +110,10 @@ def watch_effects(points: Points) -> None:
     """A point before and after `apply` of every action."""
     for kind, step in Step.registry.items():
         if issubclass(step, Action):
-            step.apply = _watched(points, kind, step.apply)  # type: ignore[method-assign]
+            step.apply = _watch(points, kind, step.apply)  # type: ignore[method-assign]
 
 
-def _watched(points: Points, kind: str, apply: Callable[..., Awaitable[Facts]]) -> Any:
+def _watch(points: Points, kind: str, apply: Callable[..., Awaitable[Facts]]) -> Any:
     async def watched(self: Action, world: World, facts: Facts) -> Facts:
         points.passed(f"before effect: {kind}")
         receipt = await apply(self, world, facts)
