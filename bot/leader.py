@@ -216,18 +216,19 @@ class Leadership:
         """Look once, and take the lead when it may be taken."""
         seen = self._records.look()
         expired = self._watch.expired(seen, now())
+        why = "free" if not seen.holder else "expired" if expired else "gone" if is_gone(seen.holder) else ""
         if seen.holder == self._holder:  # taken before, and the answer was lost
-            self._lead(seen.epoch)
-        elif (not seen.holder or expired or is_gone(seen.holder)) and self._records.take(seen, self._holder):
-            self._lead(seen.epoch + 1)
+            self._lead(seen.epoch, "taken")
+        elif why and self._records.take(seen, self._holder):
+            self._lead(seen.epoch + 1, why)
         elif not self._standing_by.is_set():
             log.warning("standing_by", says="Another bot works on this state; this one takes over when it is gone.")
             self._standing_by.set()
 
-    def _lead(self, epoch: int) -> None:
+    def _lead(self, epoch: int, why: str) -> None:
         self.epoch = epoch
         self._renew(now())
-        log.info("leading", epoch=epoch)
+        log.info("leading", epoch=epoch, lease_was=why)
         self._leading.set()
 
     def _renew(self, began: float) -> None:

@@ -44,13 +44,21 @@ class BotProcess:
         text = world.config.read_text()
         self.config.write_text(re.sub(r'(\[state\]\nurl = )".*"', rf'\1"{state_url}"', text) if state_url else text)
         self._process: asyncio.subprocess.Process | None = None
+        self._began = 0
 
     async def start(self) -> None:
         """Start the process."""
+        self._began = len(self.says().encode())
         argv = settings.bot_command(self.config, "serve")
         self._process = await self.world.processes.start(
             self.name, argv, env=self.world.bot_environment, stdout=self.log, cwd=self.world.work_dir
         )
+
+    @property
+    def ready(self) -> bool:
+        """Whether the process has led or stood by since it was started."""
+        said = self.says(self._began)
+        return "standing_by" in said or '"serving"' in said
 
     @property
     def lives(self) -> bool:

@@ -113,8 +113,9 @@ class Pair:
 class Faults:
     """What strikes a pair of bots."""
 
-    def __init__(self, pair: Pair, seed: int) -> None:
+    def __init__(self, pair: Pair, seed: int, kinds: tuple[str, ...] = KINDS) -> None:
         self.pair = pair
+        self.kinds = kinds
         self.chance = random.Random(seed)
         self.struck: list[str] = []
         self.slowest = 0.0
@@ -128,7 +129,7 @@ class Faults:
 
     async def strike(self) -> list[str]:
         """One fault from its beginning to its end, and what did not hold after it."""
-        kind = self.chance.choice(KINDS)
+        kind = self.chance.choice(self.kinds)
         leader = await self.pair.leader()
         victim = leader if self.chance.random() < AT_THE_LEADER else next(name for name in self.pair.bots if name != leader)
         self.struck.append(kind if kind in ("restart", "away") else f"{kind} {'leader' if victim == leader else 'standby'}")
