@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 FIRST_SECONDS = 2.0  # what the connection to Slack gets before the heavy imports; then they go on without it
 DEAF_SECONDS = 3.0  # a leader that was not sure of its lead for so long takes no input: it could not record any
-CATCH_UP_SECONDS = 3.0
+CATCH_UP_SECONDS = 5.0
 
 
 async def serve(settings: Settings) -> None:
