@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 CRASHES := tests/story/test_crash_matrix.py
 
-.PHONY: setup rehearse check test world-and-crashes other-stories unit world story bench crash-matrix storm clean
+.PHONY: setup rehearse check test world-and-crashes other-stories unit world story bench crash-matrix storm sigterms two-bots clean
 
 setup: $(STAMP)
 
@@ -53,6 +53,13 @@ crash-matrix: setup
 
 storm: setup
 	$(BIN)/python -m tests.story.storm
+
+# 200 signals, and 50 faults at two bots and their state, at random moments of runs; half an hour each.
+sigterms: setup
+	$(BIN)/python -m tests.story.sigterms
+
+two-bots: setup
+	$(BIN)/python -m tests.story.two_bots
 
 clean:
 	rm -rf .venv .rehearsal build *.egg-info

@@ -5,7 +5,7 @@
 - A standby takes over (epoch + 1) when it could look all the time and saw no new beat for `TTL`; at once when the lead was
   given up, or when its holder is a process of this machine that is gone.
 - Every transaction of the leader that wrote something commits only under its epoch, which it reads and locks directly before.
-- Who was deposed blocks where it stands and the process starts over as a standby: nothing of the old reign is left in memory.
+- Who was deposed goes no further: the process starts over as a standby, and nothing of its time as leader is left in memory.
 
 docs/why/leadership.md says why, and what remains.
 """

@@ -211,11 +211,12 @@ class Databases:
             connection = await self.connect("change")
         except Unreachable as error:
             raise Refused(f"The statement was not sent: {error}") from error
-        await self._gate.opened()
         try:
-            async with asyncio.timeout(timeout), connection:
-                cursor = await connection.execute(sql.encode(), parameters)
-                return await cursor.fetchall()
+            async with connection:
+                await self._gate.opened()
+                async with asyncio.timeout(timeout):
+                    cursor = await connection.execute(sql.encode(), parameters)
+                    return await cursor.fetchall()
         except TimeoutError as error:
             raise Uncertain(f"The statement was sent, and no answer came within {timeout:g} s.") from error
         except psycopg.Error as error:

@@ -11,18 +11,19 @@ from pathlib import Path
 import pytest
 
 from rehearsal import settings
-from rehearsal.world import World
-from tests.story.conftest import Incident, until
+from rehearsal.world import Rehearsal
+from rehearsal.waiting import until
+from tests.story.conftest import Incident
 
 ROOT = Path(__file__).parents[2]
 
 
-async def serve(world: World, **variables: str | None) -> tuple[int, str]:
+async def serve(world: Rehearsal, **variables: str | None) -> tuple[int, str]:
     """A second bot on the same state with other variables (None: without it): its exit code, and all it printed."""
     environment = {name: value for name, value in (world.bot_environment | variables).items() if value is not None}
     argv = settings.bot_command(world.config, "serve")
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*argv, env=environment, stdout=pipe, stderr=pipe, cwd=world.room)
+    process = await asyncio.create_subprocess_exec(*argv, env=environment, stdout=pipe, stderr=pipe, cwd=world.work_dir)
     try:
         out, err = await asyncio.wait_for(process.communicate(), 30)
     finally:
@@ -52,9 +53,9 @@ async def test_a_standby_whose_token_is_no_good_says_so_and_ends(
 
 
 @asynccontextmanager
-async def standby(world: World, **variables: str) -> AsyncIterator[Path]:
+async def standby(world: Rehearsal, **variables: str) -> AsyncIterator[Path]:
     """A second bot on the same state, while the block lasts; its log."""
-    log = world.room / "standby.log"
+    log = world.work_dir / "standby.log"
     log.unlink(missing_ok=True)
     environment = world.bot_environment | variables
     await world.processes.start("standby", settings.bot_command(world.config, "serve"), env=environment, stdout=log)
@@ -84,7 +85,7 @@ async def test_a_run_that_waits_while_the_bot_is_upgraded_goes_on(incident: Inci
     await world.processes.stop("bot", grace=10)
     newer(tmp_path)
     argv = settings.bot_command(world.config, "serve")
-    await world.processes.start("bot", argv, env=world.bot_environment, stdout=world.room / "bot.log", cwd=tmp_path)
+    await world.processes.start("bot", argv, env=world.bot_environment, stdout=world.work_dir / "bot.log", cwd=tmp_path)
     await until(lambda: incident.slack.state()["connected"], 20)
     await incident.click("carol", run, "dr_retry")
     assert await incident.ended(run) == "Done"

@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.world import Options, World
+from rehearsal.world import Options, Rehearsal
 from tests.story.bots import SPEED
-from tests.story.conftest import until
+from rehearsal.waiting import until
 from tests.story.sigterms import Terminations
 
 pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")
-async def world(rooms: Path, cache: Path) -> AsyncIterator[World]:
+async def world(work_dirs: Path, cache: Path) -> AsyncIterator[Rehearsal]:
     """A rehearsal whose bot is started and ended by the tests."""
-    async with World(Options(room=rooms / "sigterms", cache=cache, port=0, speed=SPEED, with_bot=False)) as world:
+    async with Rehearsal(Options(work_dir=work_dirs / "sigterms", cache=cache, port=0, speed=SPEED, with_bot=False)) as world:
         await world.witness.healthy()
         yield world
 
 
-async def test_signals_at_random_moments_of_a_run_leave_it_to_the_next_process(world: World) -> None:
+async def test_signals_at_random_moments_of_a_run_leave_it_to_the_next_process(world: Rehearsal) -> None:
     ending = Terminations(world, seed=5)
     await ending.bot.start()
     wrong: list[str] = []
@@ -33,7 +33,7 @@ async def test_signals_at_random_moments_of_a_run_leave_it_to_the_next_process(w
     assert wrong == []
 
 
-async def test_a_bot_that_waits_for_its_state_ends_when_it_is_told_to(world: World) -> None:
+async def test_a_bot_that_waits_for_its_state_ends_when_it_is_told_to(world: Rehearsal) -> None:
     ending = Terminations(world, seed=1)
     text = ending.bot.config.read_text()
     state = text.partition('[state]\nurl = "')[2].partition('"')[0]

@@ -13,9 +13,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from rehearsal.drills import DRILLS
-from tests.story.bots import People, calm_down, folder, judge
-from tests.story.conftest import Incident, until
+from rehearsal.drills.catalogue import DRILLS
+from tests.story.bots import Persistent, calm_down, folder, judge
+from rehearsal.waiting import until
+from tests.story.conftest import Incident
 from tests.story.two_bots import Faults, Pair, incident, pair_in
 
 ELSEWHERE = "elsewhere/1/2/word"  # a process of another machine, which cannot be looked up
@@ -23,10 +24,10 @@ pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")
-async def pair(rooms: Path) -> AsyncIterator[Pair]:
-    room = rooms / "two-bots"
-    room.mkdir()
-    async with pair_in(folder(room)) as made:
+async def pair(work_dirs: Path) -> AsyncIterator[Pair]:
+    work_dir = work_dirs / "two-bots"
+    work_dir.mkdir()
+    async with pair_in(folder(work_dir)) as made:
         yield made
 
 
@@ -68,11 +69,11 @@ async def elsewhere(pair: Pair) -> tuple[str, int]:
     return leader, (await pair.lease())[0]
 
 
-def at_work(pair: Pair, drill: str = "control-plane-down") -> People:
-    return People(incident=Incident(pair.world), drill=DRILLS[drill], chance=Random(1))
+def at_work(pair: Pair, drill: str = "control-plane-down") -> Persistent:
+    return Persistent(incident=Incident(pair.world), drill=DRILLS[drill], chance=Random(1))
 
 
-async def ends_well(pair: Pair, people: People, run: str, logged: dict[str, int]) -> None:
+async def ends_well(pair: Pair, people: Persistent, run: str, logged: dict[str, int]) -> None:
     await people.end(run)
     assert judge(people.incident, people, run, pair.says(logged), await people.incident.story(run)) == []
     assert pair.sends.two_at_once() == []
