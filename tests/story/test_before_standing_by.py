@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from rehearsal import settings
-from rehearsal.world import Rehearsal
 from rehearsal.waiting import until
+from rehearsal.world import Rehearsal
 from tests.story.conftest import Incident
 
 ROOT = Path(__file__).parents[2]

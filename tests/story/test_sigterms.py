@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rehearsal.waiting import until
 from rehearsal.world import Options, Rehearsal
 from tests.story.bots import SPEED
-from rehearsal.waiting import until
 from tests.story.sigterms import Terminations
 
 pytestmark = pytest.mark.timeout(240)

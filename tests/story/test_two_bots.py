@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from rehearsal.drills.catalogue import DRILLS
-from tests.story.bots import Persistent, calm_down, folder, judge
 from rehearsal.waiting import until
+from tests.story.bots import Persistent, calm_down, folder, judge
 from tests.story.conftest import Incident
 from tests.story.two_bots import Faults, Pair, incident, pair_in
 

@@ -20,8 +20,8 @@ from actions.db.connect import Databases
 from actions.gate import Gate
 from actions.site import Aws, Database
 from bot.serve import gated_session
-from rehearsal.postgres.pair import ServerPair as Server
 from rehearsal.machines.processes import Processes
+from rehearsal.postgres.pair import ServerPair as Server
 
 WEST = "us-west-2"
 RESTART = Call(service="ecs", operation="UpdateService", region=WEST, parameters={"service": "control-plane"})
@@ -160,7 +160,7 @@ def room() -> Iterator[Path]:
 async def server(room: Path) -> AsyncIterator[Server]:
     async with Processes(room / "processes.json") as processes:
         database = Server(processes, room / "postgres", cache=room / "cache")
-        async with database.running():
+        async with database:
             os.environ["DATABASE_URL"] = database.url("dr_bot")
             yield database
             del os.environ["DATABASE_URL"]

@@ -211,7 +211,7 @@ async def test_what_was_to_be_written_is_written_once_the_server_is_back(
     store = Store(engine, patience)
     await store.unfinished()
     link.vanish()
-    writing = asyncio.create_task(store.whisper("late", "U0BOB", "C0", "It is late."))
+    writing = asyncio.create_task(store.ephemeral("late", "U0BOB", "C0", "It is late."))
     await asyncio.sleep(2.0)
     assert not writing.done()
     link.come_back()
