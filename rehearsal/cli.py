@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from rehearsal.drills import DRILLS, Report, carry_out
-from rehearsal.rooms import drill_room
+from rehearsal.drills.run import DRILLS, Report, carry_out
+from rehearsal.drills.work_dirs import drill_room
 from rehearsal.world import CannotStart, Options, World
 
 HOME = Path(".rehearsal")

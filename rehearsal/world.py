@@ -22,19 +22,19 @@ from rehearsal import settings
 from rehearsal.aws.clock import Clock
 from rehearsal.aws.cloudwatch import CloudWatch
 from rehearsal.aws.ecr import ecr_handlers
-from rehearsal.aws.ecs import Ecs, ecs_handlers
+from rehearsal.aws.ecs.api import Ecs, ecs_handlers
 from rehearsal.aws.faults import Faults
 from rehearsal.aws.front import Front
 from rehearsal.aws.journal import Journal
 from rehearsal.aws.logs import Logs
-from rehearsal.aws.rds import Rds
+from rehearsal.aws.rds.api import Rds
 from rehearsal.aws.sts import iam_handlers, sts_handlers
-from rehearsal.balancer import Balancer
-from rehearsal.database import Database
 from rehearsal.faults import WorldFaults
 from rehearsal.listening import stop_accepting
-from rehearsal.processes import Processes
-from rehearsal.slack.persons import DEFAULT_PERSONS
+from rehearsal.machines.balancer import Balancer
+from rehearsal.machines.processes import Processes
+from rehearsal.postgres.pair import Database
+from rehearsal.slack.members import DEFAULT_PERSONS
 from rehearsal.slack.server import application
 from rehearsal.slack.workspace import Workspace
 from rehearsal.witness import Witness

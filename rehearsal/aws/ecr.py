@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rehearsal.aws.ecs import Ecs, Params
-from rehearsal.aws.ecs_tasks import Revision
-from rehearsal.aws.ecs_views import digest_of
+from rehearsal.aws.ecs.api import Ecs, Params
+from rehearsal.aws.ecs.tasks import Revision
+from rehearsal.aws.ecs.views import digest_of
 from rehearsal.aws.front import AwsError, Handler
 from rehearsal.aws.sts import ACCOUNT
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from rehearsal.slack.persons import DEFAULT_PERSONS
+from rehearsal.slack.members import DEFAULT_PERSONS
 from rehearsal.slack.server import application
 from rehearsal.slack.workspace import Workspace
 

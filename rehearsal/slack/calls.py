@@ -10,7 +10,7 @@ from typing import Any
 from rehearsal.slack import chat, reading, viewing
 from rehearsal.slack.errors import RefusedError
 from rehearsal.slack.journal import summary
-from rehearsal.slack.persons import APP, BOT, BOT_USER, TEAM
+from rehearsal.slack.members import APP, BOT, BOT_USER, TEAM
 from rehearsal.slack.workspace import Workspace
 
 Json = dict[str, Any]

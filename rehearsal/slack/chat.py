@@ -8,7 +8,7 @@ from typing import Any
 
 from rehearsal.slack.blocks import problems, too_long
 from rehearsal.slack.errors import RefusedError
-from rehearsal.slack.persons import BOT_USER
+from rehearsal.slack.members import BOT_USER
 from rehearsal.slack.store import Channel, told
 from rehearsal.slack.workspace import Workspace
 

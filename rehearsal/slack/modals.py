@@ -11,7 +11,7 @@ from typing import Any
 
 from rehearsal.slack.blocks import view_problems
 from rehearsal.slack.errors import RefusedError, UnknownError
-from rehearsal.slack.persons import APP, BOT, TEAM
+from rehearsal.slack.members import APP, BOT, TEAM
 from rehearsal.slack.store import Store
 
 Json = dict[str, Any]

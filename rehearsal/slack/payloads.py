@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from rehearsal.slack.persons import APP, TEAM, TEAM_DOMAIN, Person
+from rehearsal.slack.members import APP, TEAM, TEAM_DOMAIN, Person
 from rehearsal.slack.store import Channel, told
 
 Json = dict[str, Any]

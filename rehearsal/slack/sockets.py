@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from rehearsal.slack.journal import Journal
-from rehearsal.slack.persons import APP
+from rehearsal.slack.members import APP
 
 Json = dict[str, Any]
 MOST_CONNECTIONS = 10

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rehearsal.slack.errors import RefusedError
-from rehearsal.slack.persons import APP, BOT, BOT_USER, TEAM
+from rehearsal.slack.members import APP, BOT, BOT_USER, TEAM
 
 Json = dict[str, Any]
 OURS_ONLY = ("pinned", "channel", "reactions_by")

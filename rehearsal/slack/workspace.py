@@ -13,8 +13,8 @@ from rehearsal.slack.errors import RefusedError, UnknownError
 from rehearsal.slack.faults import Faults
 from rehearsal.slack.journal import Journal
 from rehearsal.slack.limits import Limits
+from rehearsal.slack.members import BOT_PERSON, Person
 from rehearsal.slack.modals import Modals
-from rehearsal.slack.persons import BOT_PERSON, Person
 from rehearsal.slack.responses import Responses
 from rehearsal.slack.sockets import Ack, Sockets
 from rehearsal.slack.store import Channel, Store, told

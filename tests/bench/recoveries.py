@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rehearsal.aws.ecs import ecs_handlers
+from rehearsal.aws.ecs.api import ecs_handlers
 from rehearsal.settings import inherited
 from rehearsal.world import PRIMARY, Options, World
 from tests.bench.acks import one

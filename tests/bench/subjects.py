@@ -14,7 +14,7 @@ import yaml
 from aiohttp import web
 
 from rehearsal import settings
-from rehearsal.slack.persons import DEFAULT_PERSONS
+from rehearsal.slack.members import DEFAULT_PERSONS
 from rehearsal.slack.server import application
 from rehearsal.slack.workspace import Workspace
 

@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 import psycopg
 
 from rehearsal import settings
-from rehearsal.aws.ecs_service import COMPLETED, Rules
-from rehearsal.drills import DRILLS, ENDS
+from rehearsal.aws.ecs.scheduler import COMPLETED, Rules
+from rehearsal.drills.run import DRILLS, ENDS
 from rehearsal.world import Options, World
 from tests.story.conftest import logged_errors
 

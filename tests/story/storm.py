@@ -25,8 +25,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from rehearsal.aws.ecs_service import Rules
-from rehearsal.drills import DRILLS, Drill
+from rehearsal.aws.ecs.scheduler import Rules
+from rehearsal.drills.run import DRILLS, Drill
 from rehearsal.world import Options, World
 from tests.story.conftest import ENDS, SPEED, Incident, logged_errors, until
 

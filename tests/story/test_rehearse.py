@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal import reaper
+from rehearsal.machines import reaper
 from tests.story.conftest import until
 
 

@@ -18,8 +18,8 @@ from aiohttp import web
 from psycopg import conninfo
 
 from rehearsal import settings
-from rehearsal.aws.ecs import ecs_handlers
-from rehearsal.aws.ecs_tasks import Task
+from rehearsal.aws.ecs.api import ecs_handlers
+from rehearsal.aws.ecs.tasks import Task
 from rehearsal.aws.front import AwsError
 from tests.story.conftest import WEST, Incident, until
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rehearsal import settings
-from rehearsal.database import Database
-from rehearsal.processes import Processes
+from rehearsal.machines.processes import Processes
+from rehearsal.postgres.pair import Database
 from rehearsal.world import Options, World
 from tests.story.conftest import SPEED, Incident, until
 from tests.story.strange import strange_input_is_answered

@@ -16,14 +16,14 @@ from botocore.exceptions import ClientError
 from rehearsal.aws.clock import Clock
 from rehearsal.aws.cloudwatch import CloudWatch
 from rehearsal.aws.ecr import ecr_handlers
-from rehearsal.aws.ecs import Ecs, ecs_handlers, known_revisions
-from rehearsal.aws.ecs_tasks import Spawn, spawn_child
+from rehearsal.aws.ecs.api import Ecs, ecs_handlers, known_revisions
+from rehearsal.aws.ecs.tasks import Spawn, spawn_child
 from rehearsal.aws.faults import Faults
 from rehearsal.aws.front import Front
 from rehearsal.aws.journal import Journal
 from rehearsal.aws.logs import Logs
 from rehearsal.aws.sts import iam_handlers, sts_handlers
-from rehearsal.balancer import Balancer
+from rehearsal.machines.balancer import Balancer
 
 WEST, EAST = "us-west-2", "us-east-1"
 SERVICE = {"cluster": "shielda", "service": "control-plane"}

@@ -32,9 +32,9 @@ from bot.store import Store
 from bot.tables import open_engine
 from rehearsal.aws.faults import Faults
 from rehearsal.aws.garbled import PAGES
-from rehearsal.aws.rds import Rds
-from rehearsal.database import Database
-from rehearsal.processes import Processes
+from rehearsal.aws.rds.api import Rds
+from rehearsal.machines.processes import Processes
+from rehearsal.postgres.pair import Database
 from tests.world.aws_world import EAST, WEST, until
 from tests.world.aws_world import World as Rehearsal
 

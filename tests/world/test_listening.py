@@ -9,8 +9,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from rehearsal.balancer import Balancer
-from rehearsal.proxy import Proxy
+from rehearsal.machines.balancer import Balancer
+from rehearsal.postgres.proxy import Proxy
 from tests.world.aws_world import WEST, World
 
 TURNS = range(6)  # of the loop between coming in and the end

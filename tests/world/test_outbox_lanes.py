@@ -20,7 +20,7 @@ from bot.app import slack_client
 from bot.outbox import Outbox
 from bot.store import Store
 from bot.tables import open_engine, outbox
-from rehearsal.slack.persons import DEFAULT_PERSONS
+from rehearsal.slack.members import DEFAULT_PERSONS
 from rehearsal.slack.server import application
 from rehearsal.slack.workspace import Workspace
 from tests.story.conftest import tries, until

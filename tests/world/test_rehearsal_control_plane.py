@@ -13,11 +13,11 @@ import psycopg
 import pytest
 
 from rehearsal.aws.clock import Clock
-from rehearsal.aws.ecs import Ecs
+from rehearsal.aws.ecs.api import Ecs
 from rehearsal.aws.logs import Logs
-from rehearsal.balancer import Balancer
-from rehearsal.database import Database
-from rehearsal.processes import Processes
+from rehearsal.machines.balancer import Balancer
+from rehearsal.machines.processes import Processes
+from rehearsal.postgres.pair import Database
 from tests.world.aws_world import until
 
 GROUP = "/ecs/shielda-control-plane"

@@ -18,22 +18,22 @@ import psycopg
 import pytest
 from aiohttp import web
 
-from rehearsal import reaper
 from rehearsal.aws.clock import Clock
 from rehearsal.aws.faults import Faults
 from rehearsal.aws.front import AwsError, Front
 from rehearsal.aws.journal import Journal
-from rehearsal.aws.rds import Rds
-from rehearsal.database import Database
-from rehearsal.postgres_binaries import PostgresMissing, find
-from rehearsal.processes import ProcessError, Processes, eventually
+from rehearsal.aws.rds.api import Rds
+from rehearsal.machines import reaper
+from rehearsal.machines.processes import ProcessError, Processes, eventually
+from rehearsal.postgres.binaries import PostgresMissing, find
+from rehearsal.postgres.pair import Database
 from rehearsal.witness import Ledger, Track, Witness
 
 OWNER = """
 import asyncio, signal, sys
 from pathlib import Path
-from rehearsal.database import Database
-from rehearsal.processes import Processes
+from rehearsal.postgres.pair import Database
+from rehearsal.machines.processes import Processes
 async def main():
     processes = Processes(Path(sys.argv[1]))
     family = "import subprocess, time; subprocess.Popen(['sleep', '600']); time.sleep(600)"

@@ -17,7 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from rehearsal.slack.blocks import problems, view_problems
 from rehearsal.slack.client import WorkspaceClient
-from rehearsal.slack.persons import DEFAULT_PERSONS
+from rehearsal.slack.members import DEFAULT_PERSONS
 from rehearsal.slack.server import application
 from rehearsal.slack.workspace import Workspace
 

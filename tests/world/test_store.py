@@ -20,8 +20,8 @@ from bot.settings import BadSettings
 from bot.store import Item, Refusal, Store
 from bot.tables import open_engine
 from commands.plan import Plan
-from rehearsal.database import Database
-from rehearsal.processes import Processes
+from rehearsal.machines.processes import Processes
+from rehearsal.postgres.pair import Database
 
 STEP = ForceNewDeployment(cluster="shielda", service="control-plane", region="us-west-2")
 PLAN = Plan(

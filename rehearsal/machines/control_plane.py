@@ -1,6 +1,6 @@
 """The control plane that is deployed in the rehearsal: a small HTTP server that really reads and writes the database.
 
-    python -m rehearsal.control_plane --port 8080
+    python -m rehearsal.machines.control_plane --port 8080
 
 Its environment: DATABASE_URL, IMAGE, AGENT_TOKEN, and BEHAVIOUR = good | broken | no-database. `broken` is the bad
 deploy: every route answers 500 and the program ends with exit code 1 after BROKEN_EXIT_AFTER seconds. `no-database`

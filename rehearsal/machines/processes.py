@@ -13,7 +13,7 @@ from pathlib import Path
 from signal import SIGTERM, Signals
 from typing import Any
 
-from rehearsal import reaper
+from rehearsal.machines import reaper
 
 
 class ProcessError(Exception):

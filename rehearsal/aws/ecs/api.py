@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rehearsal.aws.clock import Clock
-from rehearsal.aws.ecs_service import COMPLETED, IN_PROGRESS, Scheduler, ServiceDeployment
-from rehearsal.aws.ecs_tasks import Revision, Runner, Spawn, Task, spawn_child
-from rehearsal.aws.ecs_views import Views
+from rehearsal.aws.ecs.scheduler import COMPLETED, IN_PROGRESS, Scheduler, ServiceDeployment
+from rehearsal.aws.ecs.tasks import Revision, Runner, Spawn, Task, spawn_child
+from rehearsal.aws.ecs.views import Views
 from rehearsal.aws.front import AwsError, Handler
 from rehearsal.aws.logs import Logs
-from rehearsal.balancer import Balancer
+from rehearsal.machines.balancer import Balancer
 
 Params = dict[str, Any]
 BROKEN_EXIT_AFTER = 60.0  # AWS seconds until the program of a bad release gives up

@@ -16,10 +16,10 @@ from typing import Any
 
 from rehearsal.aws.clock import Clock
 from rehearsal.aws.front import AwsError, Handler
-from rehearsal.aws.rds_events import Events
-from rehearsal.aws.rds_settings import CREATED, TAGS, settings
+from rehearsal.aws.rds.events import Events
+from rehearsal.aws.rds.settings import CREATED, TAGS, settings
 from rehearsal.aws.sts import ACCOUNT
-from rehearsal.database import Database
+from rehearsal.postgres.pair import Database
 
 FAILOVER_SECONDS = (60.0, 90.0)  # What AWS calls typical is 60 to 120; the real failover here takes a fraction of a second.
 REBOOT_SECONDS = (20.0, 40.0)

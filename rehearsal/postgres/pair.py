@@ -15,11 +15,11 @@ from pathlib import Path
 import psycopg
 from psycopg import conninfo, sql
 
-from rehearsal import postgres_binaries, postgres_template
-from rehearsal.postgres import Server, ServerError
-from rehearsal.postgres_template import BOT, DATABASE, OWNER, SUPERUSER, Template, superuser
-from rehearsal.processes import ProcessError, Processes, eventually
-from rehearsal.proxy import Proxy
+from rehearsal.machines.processes import ProcessError, Processes, eventually
+from rehearsal.postgres.binaries import room
+from rehearsal.postgres.proxy import Proxy
+from rehearsal.postgres.server import Server, ServerError
+from rehearsal.postgres.template import BOT, DATABASE, OWNER, SUPERUSER, Template, prepare, superuser
 
 STANDBY = "standby"
 LEAK = "nightly-report"
@@ -57,8 +57,8 @@ class Database:
 
     async def start(self) -> None:
         """Both servers run, the standby is synchronous, and the endpoint takes connections."""
-        self._template = await postgres_template.prepare(self._processes, self._cache)
-        self._room = await asyncio.to_thread(postgres_binaries.room, self._room, self._template.binaries.account)
+        self._template = await prepare(self._processes, self._cache)
+        self._room = await asyncio.to_thread(room, self._room, self._template.binaries.account)
         await self._clear("*.log")
         self.primary, standby = self._server(self.zone), self._server(self.other_zone)
         await asyncio.gather(self._template.copy(self.primary.data), self._template.copy(standby.data))
@@ -171,7 +171,7 @@ class Database:
         words = self._room / "leak.txt"
         words.unlink(missing_ok=True)
         environment = {**os.environ, "LEAK_DSN": conninfo.make_conninfo(self.dsn(OWNER), application_name=LEAK)}
-        await self._processes.start(LEAK, [sys.executable, "-m", "rehearsal.leak"], env=environment, stdout=words)
+        await self._processes.start(LEAK, [sys.executable, "-m", "rehearsal.postgres.leak"], env=environment, stdout=words)
         await eventually(lambda: "full" in words.read_text() or self._processes.pid(LEAK) is None, timeout)
         if not (said := words.read_text()).startswith("full"):
             raise ServerError(f"The nightly report ended early: {said.strip()[-300:]}")

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rehearsal import postgres_binaries
+from rehearsal.postgres.binaries import stand_in
 
 
 @contextlib.contextmanager
@@ -23,7 +23,7 @@ def drill_room(home: Path) -> Iterator[Path]:
 
 
 def _remove(room: Path) -> None:
-    for folder in (room, postgres_binaries.stand_in(room / "postgres")):
+    for folder in (room, stand_in(room / "postgres")):
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rehearsal.aws.clock import Clock
-from rehearsal.aws.ecs_tasks import PULL, Revision, Runner, Task, environment_of
-from rehearsal.balancer import Balancer
+from rehearsal.aws.ecs.tasks import PULL, Revision, Runner, Task, environment_of
+from rehearsal.machines.balancer import Balancer
 
 SETTLE = 150.0  # AWS seconds a deployment takes at the least, from its request to COMPLETED
 BACK_OFF, BACK_OFF_MOST = 15.0, 300.0  # AWS seconds before a failed task is started again

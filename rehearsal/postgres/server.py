@@ -7,9 +7,8 @@ import signal
 import socket
 from pathlib import Path
 
-from rehearsal import postgres_binaries
-from rehearsal.postgres_binaries import Binaries
-from rehearsal.processes import Processes, eventually
+from rehearsal.machines.processes import Processes, eventually
+from rehearsal.postgres.binaries import Binaries, own
 
 
 class ServerError(Exception):
@@ -40,7 +39,7 @@ class Server:
         marker = self.data / "standby.signal"
         if standby:
             marker.touch()
-            postgres_binaries.own(marker, self.binaries.account)
+            own(marker, self.binaries.account)
         else:
             marker.unlink(missing_ok=True)
         self._write()
@@ -89,7 +88,7 @@ class Server:
         """Replaces the data with a fresh base backup of the server at `port`; `configure` comes after it."""
         await asyncio.to_thread(shutil.rmtree, self.data, ignore_errors=True)
         self.data.mkdir(mode=0o700)
-        postgres_binaries.own(self.data, self.binaries.account)
+        own(self.data, self.binaries.account)
         source = ["-h", "127.0.0.1", "-p", str(port), "-U", account, "-X", "stream", "-c", "fast", "--no-sync"]
         # No -R: it writes primary_conninfo to postgresql.auto.conf, which overrides ours and loses the standby's name.
         argv: list[str | Path] = [self.binaries.program("pg_basebackup"), "-D", self.data, *source]
@@ -120,12 +119,12 @@ class Server:
         return lines[7].strip() if len(lines) > 7 and lines[0] == str(pid) else ""
 
     def _write(self) -> None:
-        own = {"cluster_name": self.name, **self._settings, "port": str(self.port)}
-        quoted = {key: value.replace("'", "''") for key, value in own.items()}
+        settings = {"cluster_name": self.name, **self._settings, "port": str(self.port)}
+        quoted = {key: value.replace("'", "''") for key, value in settings.items()}
         path = self.data / "node.conf"
         path.write_text("".join(f"{key} = '{value}'\n" for key, value in quoted.items()))
         path.chmod(0o600)
-        postgres_binaries.own(path, self.binaries.account)
+        own(path, self.binaries.account)
 
     def _last_words(self) -> str:
         try:

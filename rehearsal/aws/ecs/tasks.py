@@ -117,7 +117,7 @@ class Runner:
 
     @staticmethod
     def _argv(task: Task) -> list[str]:
-        return [sys.executable, "-m", "rehearsal.control_plane", "--port", str(task.port)]
+        return [sys.executable, "-m", "rehearsal.machines.control_plane", "--port", str(task.port)]
 
     async def _stopped_within(self, task: Task, pull: float) -> bool:
         try:
@@ -182,7 +182,7 @@ class Runner:
 
 def environment_of(task: Task, wanted: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a task's process: what it is to have, and what a program needs to start at all."""
-    here = Path(__file__).resolve().parents[2]
+    here = Path(__file__).resolve().parents[3]
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     own = {"IMAGE": task.revision.image, "BEHAVIOUR": task.revision.behaviour, "PYTHONPATH": str(here)}
     return {**inherited, **wanted, **own}

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import psycopg
 
-from rehearsal import postgres_binaries
-from rehearsal.postgres import Server
-from rehearsal.postgres_binaries import Binaries
-from rehearsal.processes import Processes
+from rehearsal.machines.processes import Processes
+from rehearsal.postgres.binaries import Binaries, find, own, room
+from rehearsal.postgres.server import Server
 
 DATABASE = "shielda"
 SUPERUSER = "postgres"
@@ -100,10 +99,10 @@ ALTER ROLE {BOT} SET log_statement = 'all';
 
 async def prepare(processes: Processes, cache: Path) -> Template:
     """The template for the PostgreSQL found here, built below `cache` at the first time: about 2 s, then nothing."""
-    binaries = await asyncio.to_thread(postgres_binaries.find, cache)
+    binaries = await asyncio.to_thread(find, cache)
     content = settings(binaries) + roles(binaries) + SCHEMA + str(binaries.folder)
     key = f"template-{binaries.version}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
-    folder = postgres_binaries.room(cache, binaries.account) / key
+    folder = room(cache, binaries.account) / key
     if not folder.exists():
         await _build(processes, binaries, folder)
     password = folder.joinpath("password").read_text()
@@ -128,7 +127,7 @@ def _fresh(folder: Path, binaries: Binaries) -> tuple[Path, str]:
     password = secrets.token_urlsafe(16)
     file = fresh / "password"
     file.write_text(password)
-    postgres_binaries.own(file, binaries.account)
+    own(file, binaries.account)
     file.chmod(0o600)
     return fresh, password
 
@@ -136,7 +135,7 @@ def _fresh(folder: Path, binaries: Binaries) -> tuple[Path, str]:
 async def _initialise(processes: Processes, binaries: Binaries, fresh: Path) -> None:
     data = fresh / "data"
     data.mkdir(mode=0o700)
-    postgres_binaries.own(data, binaries.account)
+    own(data, binaries.account)
     locale = ["--locale=C.UTF-8"] if binaries.major < 17 else ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     argv: list[str | Path] = [binaries.program("initdb"), "-D", data, "-U", SUPERUSER, f"--pwfile={fresh / 'password'}", "-k"]
     argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--wal-segsize=1", "--no-sync", *locale]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from rehearsal.aws.ecs_service import IN_PROGRESS, Deployment, Scheduler, ServiceDeployment
-from rehearsal.aws.ecs_tasks import Revision, Task
+from rehearsal.aws.ecs.scheduler import IN_PROGRESS, Deployment, Scheduler, ServiceDeployment
+from rehearsal.aws.ecs.tasks import Revision, Task
 from rehearsal.aws.sts import ACCOUNT
 
 

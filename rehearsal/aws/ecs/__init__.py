@@ -1,0 +1,1 @@
+"""ECS: one cluster with one service, whose tasks are real processes."""

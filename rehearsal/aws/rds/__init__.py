@@ -1,0 +1,1 @@
+"""RDS: one Multi-AZ instance whose failovers really happen."""

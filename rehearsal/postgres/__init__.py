@@ -1,0 +1,1 @@
+"""PostgreSQL: a primary and a synchronous standby behind one address, with faults."""
