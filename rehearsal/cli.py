@@ -1,4 +1,4 @@
-"""The `rehearse` program: the world in the browser, or a drill without a browser."""
+"""The `rehearse` program: everything in the browser, or a drill without one."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ import sys
 import time
 from pathlib import Path
 
-from rehearsal.drills.run import DRILLS, Report, carry_out
-from rehearsal.drills.work_dirs import drill_room
-from rehearsal.world import CannotStart, Options, World
+from rehearsal.drills.catalogue import DRILLS
+from rehearsal.drills.run import carry_out
+from rehearsal.drills.work_dirs import drill_work_dir
+from rehearsal.postgres.binaries import PostgresMissing
+from rehearsal.world import CannotStart, Options, Rehearsal
 
 HOME = Path(".rehearsal")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the program; returns its exit code: 0 well, 1 not recovered, 2 cannot start."""
+    """Run the program; returns its exit code: 0 if all is well, 1 if the drill failed, 2 if the rehearsal can't start."""
     HOME.mkdir(exist_ok=True)
     options = _parser().parse_args(argv if argv is not None else sys.argv[1:] or ["start"])
     try:
         return int(asyncio.run(options.does(options)))
-    except CannotStart as error:
+    except (CannotStart, PostgresMissing) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -32,24 +34,24 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="rehearse", description="Practise recoveries on one machine; nothing here is real but the work."
+        prog="rehearse", description="Practise recoveries on this machine, with real faults and without a real AWS or Slack."
     )
     words = parser.add_subparsers(required=True, metavar="start | drills | drill NAME")
-    start = words.add_parser("start", help="the world, the workspace in the browser, and the bot")
-    start.add_argument("--port", type=int, default=8044, help="the workspace's port (default: 8044; 0 takes any)")
-    start.add_argument("--no-bot", action="store_true", help="start the world without the bot")
-    start.add_argument("--room", type=Path, default=HOME, help="the folder of this world (default: .rehearsal)")
-    start.add_argument("--state", default="", help="the bot's [state] url (default: SQLite in the room)")
-    start.add_argument("--expiry-minutes", type=float, default=15.0, help="how long a plan may wait for approval")
+    start = words.add_parser("start", help="start everything: the workspace in the browser, AWS, PostgreSQL, and the bot")
+    start.add_argument("--port", type=int, default=8044, help="port of the workspace (default: 8044; 0 is any free port)")
+    start.add_argument("--no-bot", action="store_true", help="start everything except the bot")
+    start.add_argument("--work-dir", "--room", type=Path, default=HOME, help="folder of this rehearsal (default: .rehearsal)")
+    start.add_argument("--state", default="", help="the bot's [state] url (default: SQLite in the work folder)")
+    start.add_argument("--expiry-minutes", type=float, default=15.0, help="how long a plan can wait for approval (default: 15)")
     start.set_defaults(does=_start)
     words.add_parser("drills", help="list the drills").set_defaults(does=_drills)
-    drill = words.add_parser("drill", help="fault, /dr, approval, recovery, report; exit 0 only if the witness agrees")
+    drill = words.add_parser("drill", help="run a drill; exit code 0 only if the witness agrees that it recovered")
     drill.add_argument("name", choices=sorted(DRILLS), metavar="NAME", help=", ".join(DRILLS))
     drill.add_argument("--json", action="store_true", help="print one JSON object")
     drill.set_defaults(does=_drill)
     for word in (start, drill):
-        word.add_argument("--speed", type=_speed, default=60.0, help="how much faster than AWS the waits are (default: 60)")
-        word.add_argument("--seed", type=int, default=0, help="chooses persons and pauses (default: 0)")
+        word.add_argument("--speed", type=_speed, default=60.0, help="how many times faster than AWS to wait (default: 60)")
+        word.add_argument("--seed", type=int, default=0, help="chooses people and pauses (default: 0)")
     return parser
 
 
@@ -61,13 +63,13 @@ def _speed(text: str) -> float:
 
 
 async def _start(options: argparse.Namespace) -> int:
-    told = asyncio.Event()
+    stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     began = time.monotonic()
-    world = World(
+    world = Rehearsal(
         Options(
-            room=options.room,
+            work_dir=options.work_dir,
             cache=HOME / "cache",
             port=options.port,
             speed=options.speed,
@@ -78,7 +80,7 @@ async def _start(options: argparse.Namespace) -> int:
         )
     )
     starting = asyncio.create_task(world.__aenter__())
-    ending = asyncio.create_task(told.wait())
+    ending = asyncio.create_task(stopped.wait())
     await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
@@ -87,10 +89,8 @@ async def _start(options: argparse.Namespace) -> int:
     starting.result()
     try:
         print(f"The workspace is at {world.url} (ready after {time.monotonic() - began:.1f} s).", flush=True)
-        print(
-            "Open it, choose a fault at the right, then type /dr as Alice and approve as Bob. Ctrl-C ends everything.", flush=True
-        )
-        await told.wait()
+        print("Open it, choose a fault on the right, type /dr as Alice, and approve as Bob. Ctrl-C ends everything.", flush=True)
+        await stopped.wait()
     finally:
         await world.__aexit__()
     return 0
@@ -103,17 +103,8 @@ async def _drills(_options: argparse.Namespace) -> int:
 
 
 async def _drill(options: argparse.Namespace) -> int:
-    with drill_room(HOME) as room:
-        world = Options(room=room, cache=HOME / "cache", port=0, speed=options.speed, seed=options.seed)
-        report = await carry_out(DRILLS[options.name], world)
-    print(json.dumps(report.to_json(), indent=2) if options.json else _text(report))
+    with drill_work_dir(HOME) as work_dir:
+        start = Options(work_dir=work_dir, cache=HOME / "cache", port=0, speed=options.speed, seed=options.seed)
+        report = await carry_out(DRILLS[options.name], start)
+    print(json.dumps(report.to_json(), indent=2) if options.json else report.to_text())
     return 0 if report.outcome == "recovered" else 1
-
-
-def _text(report: Report) -> str:
-    said = report.to_json()
-    lines = [f"{said['drill']}: {said['outcome']}. {report.why}"]
-    lines += [f"  {step['outcome']:12} {step['title']}  ({step['command']})" for step in said["steps"]]
-    lost = f"{said['rows_lost']} rows lost"
-    lines.append(f"  outage {said['rto_seconds']} s and {lost} by the witness; AWS's waits ran {said['speed']:g} times faster.")
-    return "\n".join(lines)

@@ -1,163 +1,120 @@
-"""Faults of the whole world, by name: for the page's panel, for drills, and for scripts over HTTP."""
+"""Faults of the whole rehearsal, each with a name: the page's panel, drills and scripts use them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from aiohttp import web
+from rehearsal.aws.ecs.service import Ecs
+from rehearsal.aws.faults import Faults as AwsFaults
+from rehearsal.aws.rds.api import Rds
+from rehearsal.postgres.pair import ServerPair
+from rehearsal.slack.workspace import Workspace
 
-if TYPE_CHECKING:
-    from rehearsal.world import World
+LOST_ANSWER = "The call takes effect, but its answer gets lost."
 
-LOST_ANSWER = "The call takes effect, and its answer is lost on the way."
+
+class Parts(Protocol):
+    """The parts of a rehearsal that can fail."""
+
+    ecs: Ecs
+    rds: Rds
+    database: ServerPair
+    aws_faults: AwsFaults
+    workspace: Workspace
+
+    async def start_bot(self) -> None:
+        """Start the bot."""
+
+    async def kill_bot(self) -> None:
+        """Kill the bot."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorldFault:
-    """Something that can be broken, or mended, by a name."""
+class NamedFault:
+    """Something that can be broken, or mended, by name. `says` explains it; the panel groups by `kind`."""
 
     name: str
     title: str
     says: str
     kind: str
-    put: Callable[[], Awaitable[Any]]
+    cause: Callable[[], Awaitable[Any]]
 
 
-class WorldFaults:
-    """What can go wrong in this world. `put(name)` makes it so."""
+class FaultPanel:
+    """What can go wrong in a rehearsal. `put(name)` causes it."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def known(self) -> list[WorldFault]:
-        """Every fault there is, in the order of the panel."""
-        world = self._world
-        return [
-            WorldFault(
-                name="control-plane-hangs",
-                title="The control plane hangs",
-                says="Its process is frozen; ECS still counts it as running.",
-                kind="outage",
-                put=self._hang,
-            ),
-            WorldFault(
-                name="bad-deploy",
-                title="A bad deploy",
-                says="Somebody ships a revision that answers 500.",
-                kind="outage",
-                put=self._deploy_badly,
-            ),
-            WorldFault(
-                name="database-hangs",
-                title="The database hangs",
-                says="The primary takes connections and answers nothing.",
-                kind="outage",
-                put=world.database.hang_primary,
-            ),
-            WorldFault(
-                name="too-many-connections",
-                title="Too many connections",
-                says="A nightly report takes every slot and stays idle in its transactions.",
-                kind="outage",
-                put=world.database.fill_connections,
-            ),
-            *self._smaller(),
-        ]
-
-    def _smaller(self) -> list[WorldFault]:
-        """Faults around the work itself: lost answers, Slack away, the bot killed; and the way back."""
-        rows: list[tuple[str, str, str, str, Callable[[], Awaitable[Any]]]] = [
-            ("lost-answer-deploy", "Lost answer: UpdateService", LOST_ANSWER, "answer", lambda: self._lose("UpdateService")),
-            (
-                "lost-answer-reboot",
-                "Lost answer: RebootDBInstance",
-                LOST_ANSWER,
-                "answer",
-                lambda: self._lose("RebootDBInstance"),
-            ),
-            ("slack-away", "Slack away for 60 s", "No message comes through, and no click.", "slack", self._slack_away),
-            ("kill-bot", "Kill the bot", "SIGKILL, and it is started again.", "bot", self._restart_bot),
-            ("heal", "Take faults back", "AWS, Slack and the database are without fault again.", "mend", self._heal),
-        ]
-        return [WorldFault(name=name, title=title, says=says, kind=kind, put=put) for name, title, says, kind, put in rows]
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.known = {fault.name: fault for fault in (*self._outages(), *self._disturbances())}
 
     async def put(self, name: str) -> None:
-        """Make a fault so. Raises KeyError with a sentence for an unknown name."""
-        for fault in self.known():
-            if fault.name == name:
-                await fault.put()
-                return
-        raise KeyError(f"There is no fault {name!r}; the faults are {', '.join(f.name for f in self.known())}.")
+        """Cause a fault. Raises KeyError with a sentence if there is no fault of this name."""
+        if name not in self.known:
+            raise KeyError(f"There is no fault {name!r}. The faults are {', '.join(self.known)}.")
+        await self.known[name].cause()
 
-    def add_routes(self, app: web.Application) -> None:
-        """The HTTP side: /rehearsal/faults, /rehearsal/aws-fault, /rehearsal/witness, /rehearsal/journal, /rehearsal/bot."""
-        app.router.add_get("/rehearsal/faults", self._list)
-        app.router.add_post("/rehearsal/faults", self._put)
-        app.router.add_post("/rehearsal/aws-fault", self._put_aws)
-        app.router.add_get("/rehearsal/witness", self._witness)
-        app.router.add_get("/rehearsal/journal", self._journal)
-        app.router.add_post("/rehearsal/bot", self._bot)
+    def _outages(self) -> list[NamedFault]:
+        """What customers notice."""
+        database = self._parts.database
+        return [
+            NamedFault(
+                name="control-plane-hangs",
+                title="The control plane hangs",
+                says="Its process is frozen, and ECS still counts it as running.",
+                kind="outage",
+                cause=self._parts.ecs.hang,
+            ),
+            NamedFault(
+                name="bad-deploy",
+                title="A bad deploy",
+                says="Somebody ships a revision that answers 500 to everything.",
+                kind="outage",
+                cause=self._parts.ecs.deploy_badly,
+            ),
+            NamedFault(
+                name="database-hangs",
+                title="The database hangs",
+                says="The primary accepts connections and never answers.",
+                kind="outage",
+                cause=database.hang_primary,
+            ),
+            NamedFault(
+                name="too-many-connections",
+                title="Too many connections",
+                says="A nightly report takes every slot and leaves it idle in a transaction.",
+                kind="outage",
+                cause=database.fill_connections,
+            ),
+        ]
 
-    async def _hang(self) -> None:
-        await self._world.ecs.hang()
+    def _disturbances(self) -> list[NamedFault]:
+        """What makes a recovery harder: lost answers, Slack down, the bot killed; and the end of all faults."""
+        rows: list[tuple[str, str, str, str, Callable[[], Awaitable[Any]]]] = [
+            ("lost-answer-deploy", "Lost answer: UpdateService", LOST_ANSWER, "answer", self._lose_deployment_answer),
+            ("lost-answer-reboot", "Lost answer: RebootDBInstance", LOST_ANSWER, "answer", self._lose_reboot_answer),
+            ("slack-away", "Slack is down for 60 s", "No message, command or click gets through.", "slack", self._slack_down),
+            ("kill-bot", "Kill the bot", "SIGKILL, and then it's started again.", "bot", self._restart_bot),
+            ("heal", "Undo all faults", "AWS, Slack and the database work again.", "mend", self._heal),
+        ]
+        return [NamedFault(name=name, title=title, says=says, kind=kind, cause=cause) for name, title, says, kind, cause in rows]
 
-    async def _deploy_badly(self) -> None:
-        await self._world.ecs.deploy_badly()
+    async def _lose_deployment_answer(self) -> None:
+        self._parts.aws_faults.put("after_drop", operation="UpdateService")
 
-    async def _lose(self, operation: str) -> None:
-        self._world.aws_faults.put("after_drop", operation=operation)
+    async def _lose_reboot_answer(self) -> None:
+        self._parts.aws_faults.put("after_drop", operation="RebootDBInstance")
 
-    async def _slack_away(self) -> None:
-        self._world.workspace.faults.outage(60)
+    async def _slack_down(self) -> None:
+        self._parts.workspace.faults.outage(60)
 
     async def _restart_bot(self) -> None:
-        await self._world.kill_bot()
-        await self._world.start_bot()
+        await self._parts.kill_bot()
+        await self._parts.start_bot()
 
     async def _heal(self) -> None:
-        self._world.aws_faults.clear()
-        self._world.workspace.faults.recover()
-        self._world.rds.heal()
-        await self._world.database.heal()
-
-    async def _list(self, _request: web.Request) -> web.Response:
-        return web.json_response([{"name": f.name, "title": f.title, "says": f.says, "kind": f.kind} for f in self.known()])
-
-    async def _put(self, request: web.Request) -> web.Response:
-        try:
-            await self.put(str((await request.json()).get("name")))
-        except KeyError as error:
-            return web.json_response({"ok": False, "error": error.args[0]}, status=400)
-        return web.json_response({"ok": True})
-
-    async def _put_aws(self, request: web.Request) -> web.Response:
-        try:
-            self._world.aws_faults.put(**await request.json())
-        except TypeError as error:
-            return web.json_response({"ok": False, "error": str(error)}, status=400)
-        return web.json_response({"ok": True})
-
-    async def _witness(self, _request: web.Request) -> web.Response:
-        witness = getattr(self._world, "witness", None)
-        if witness is None:
-            return web.json_response({"state": "not watching yet"})
-        return web.json_response(await witness.verify() if _request.query.get("verify") else witness.report())
-
-    async def _journal(self, _request: web.Request) -> web.Response:
-        journal = self._world.journal
-        calls = {"effects": journal.effects(source="bot"), "calls": journal.calls(source="bot")}
-        return web.json_response(calls | {"statements": self._world.database.statements()}, dumps=_dumps)
-
-    async def _bot(self, request: web.Request) -> web.Response:
-        does = {"kill": self._world.kill_bot, "start": self._world.start_bot}.get((await request.json()).get("do", ""))
-        if does is None:
-            return web.json_response({"ok": False, "error": 'do must be "kill" or "start"'}, status=400)
-        await does()
-        return web.json_response({"ok": True})
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, default=str)
+        self._parts.aws_faults.clear()
+        self._parts.workspace.faults.recover()
+        self._parts.rds.heal()
+        await self._parts.database.heal()

@@ -1,4 +1,4 @@
-"""What a rehearsal's bot is told: the dr.toml of this world, its environment, and the command line that starts it."""
+"""What a rehearsal gives to its bot: a dr.toml, the environment variables, and the command line that starts it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ APP_TOKEN = "xapp-rehearsal"
 _NOT_PASSED_ON = ("AWS_", "SLACK_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy")
 
 TOML = """\
-# Written by the rehearsal for its own bot; made anew at every start.
+# Written by the rehearsal for its own bot; replaced at every start.
 [slack]
 channel = "{channel}"
 api_url = "{slack_api}"
@@ -45,7 +45,7 @@ dsn_env = "DATABASE_URL"
 
 [authority]
 requesters = ["U0ALICE", "U0BOB", "U0CAROL"]
-approvers = ["U0ALICE", "U0BOB", "U0CAROL", "U0GINA"]   # Gina is a guest: listed by mistake, and refused all the same
+approvers = ["U0ALICE", "U0BOB", "U0CAROL", "U0GINA"]   # Gina is a guest, listed by mistake; the bot refuses her
 expiry_minutes = {expiry_minutes}
 """
 
@@ -74,7 +74,7 @@ def toml(
 
 
 def environment(database_url: str) -> dict[str, str]:
-    """The variables a rehearsal's bot needs, without any of this machine's AWS, Slack or proxy settings."""
+    """The environment variables that a rehearsal's bot needs."""
     return {
         "SLACK_BOT_TOKEN": BOT_TOKEN,
         "SLACK_APP_TOKEN": APP_TOKEN,
@@ -85,7 +85,7 @@ def environment(database_url: str) -> dict[str, str]:
 
 
 def inherited() -> dict[str, str]:
-    """This process's environment without what could lead a rehearsal into the real world."""
+    """This process's environment, without the AWS, Slack and proxy variables that lead out of the rehearsal."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_NOT_PASSED_ON)}
 
 

@@ -1,4 +1,4 @@
-"""An independent observer of a drill: it writes, remembers what was acknowledged, and later counts what is missing."""
+"""An independent observer: it writes rows, remembers which were acknowledged, and later counts those that are missing."""
 
 import asyncio
 import contextlib
@@ -6,58 +6,60 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import psycopg
+
+from rehearsal.waiting import until
 
 SUSTAINED = 5
 
 
 @dataclass
 class Track:
-    """What one kind of request met: its present row of successes and when that row began."""
+    """The answers to one kind of request: how many have succeeded in a row by now, and since when."""
 
     successes: int = 0
     since: float = 0.0
 
     def succeeded(self, at: float) -> None:
-        """Counts a success."""
+        """Count a success."""
         self.since = self.since if self.successes else at
         self.successes += 1
 
     def failed(self) -> None:
-        """Ends the row."""
+        """Count from 0 again."""
         self.successes = 0
 
 
 @dataclass
 class Outage:
-    """From the first failure to the beginning of sustained success, in seconds since 1970; `ended` None while it lasts."""
+    """From the first failure to the start of sustained success, in seconds since 1970; `ended` is None while it lasts."""
 
     began: float
     ended: float | None = None
 
     def seconds(self, now: float) -> float:
-        """How long it lasted, or has lasted by now."""
+        """How long it lasted, or has lasted so far."""
         return round((self.ended or now) - self.began, 3)
 
 
 @dataclass
 class Ledger:
-    """The rules of counting, without any network: successes and failures in, outages out."""
+    """The rules for counting, without any network: successes and failures go in, outages come out."""
 
     tracks: dict[str, Track]
     outages: list[Outage] = field(default_factory=list)
 
     @property
     def open(self) -> Outage | None:
-        """The outage that has not ended."""
+        """The outage that hasn't ended."""
         return self.outages[-1] if self.outages and self.outages[-1].ended is None else None
 
     @property
     def healthy(self) -> bool:
-        """Whether every kind of request has succeeded lately and no outage is open."""
+        """Whether no outage is open and the last request of every kind succeeded."""
         return self.open is None and all(track.successes for track in self.tracks.values())
 
     @property
@@ -66,7 +68,7 @@ class Ledger:
         return max(track.since for track in self.tracks.values())
 
     def note(self, kind: str, ok: bool, asked: float, answered: float) -> None:
-        """Counts one answer. An outage begins when the failing request was sent, and ends with five successes of each kind."""
+        """Count one answer. An outage starts when the failing request was sent, and ends after five successes of each kind."""
         if ok:
             self.tracks[kind].succeeded(answered)
         else:
@@ -78,9 +80,9 @@ class Ledger:
 
 
 class Witness:
-    """Writes a row and asks for health every `interval` seconds; measures the outage and the rows lost.
+    """Writes a row and asks for health every `interval` seconds, as an async context; measures outage and lost rows.
 
-    It knows the service by `public_url` as customers do, and reads the database directly by `read_dsn` to count.
+    It reaches the service at `public_url`, as customers do, and counts rows directly in the database, at `read_dsn`.
     """
 
     def __init__(self, public_url: str, read_dsn: str, *, interval: float = 0.07, timeout: float = 1.0) -> None:
@@ -91,22 +93,23 @@ class Witness:
         self._ledger = Ledger({"write": Track(), "health": Track()})
         self._acknowledged: dict[int, float] = {}
         self._lost: list[int] | None = None
-        self._next = time.time_ns() // 1_000_000  # Milliseconds: a later witness in the same world starts further up.
+        self._next = time.time_ns() // 1_000_000  # Milliseconds, so that a later witness has higher ids.
         self._session: aiohttp.ClientSession | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def start(self) -> None:
-        """It watches from now on."""
+    async def __aenter__(self) -> Self:
+        """Start to watch."""
         limits = aiohttp.ClientTimeout(total=self._timeout)
-        connector = aiohttp.TCPConnector(force_close=True, use_dns_cache=False)  # Each request meets the world anew.
+        connector = aiohttp.TCPConnector(force_close=True, use_dns_cache=False)  # Each request makes a new connection.
         self._session = aiohttp.ClientSession(timeout=limits, connector=connector)
         self._tasks = [
             asyncio.create_task(self._watch("write", self._write), name="witness writes"),
             asyncio.create_task(self._watch("health", self._health), name="witness asks for health"),
         ]
+        return self
 
-    async def stop(self) -> None:
-        """It watches no longer; its report stays."""
+    async def __aexit__(self, *_: object) -> None:
+        """Stop watching; the report stays."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -115,19 +118,17 @@ class Witness:
             await self._session.close()
             self._session = None
 
-    def point_to(self, *, public_url: str | None = None, read_dsn: str | None = None) -> None:
-        """Watches another address from the next request on, as when a name was moved; acknowledged rows are kept."""
-        self._url = (public_url or self._url).rstrip("/")
-        self._dsn = read_dsn or self._dsn
+    @property
+    def sees_outage(self) -> bool:
+        """Whether a request has failed lately, or an outage isn't over."""
+        return not self._ledger.healthy
 
     async def healthy(self, timeout: float = 30.0) -> None:
-        """Returns once success is sustained; TimeoutError after `timeout` seconds."""
-        async with asyncio.timeout(timeout):
-            while not (self._ledger.healthy and self._steady):  # noqa: ASYNC110 - two tasks decide it together.
-                await asyncio.sleep(self._interval / 2)
+        """Wait for sustained success; NotSeen after `timeout` seconds."""
+        await until(lambda: self._ledger.healthy and self._steady, timeout, "a healthy service", every=self._interval / 2)
 
     async def verify(self, timeout: float = 10.0) -> dict[str, Any]:
-        """Reads which acknowledged rows are in the database, then the report; raises what the database raises."""
+        """Look up which acknowledged rows are in the database; returns the report. Raises what the database raises."""
         ids = sorted(self._acknowledged)
         query = "SELECT id FROM records WHERE id = ANY(%s)"
         async with asyncio.timeout(timeout):
@@ -139,14 +140,14 @@ class Witness:
 
     @property
     def acknowledged(self) -> frozenset[int]:
-        """The ids of the rows that the service said it had written."""
+        """The ids of the rows that the service acknowledged."""
         return frozenset(self._acknowledged)
 
     def report(self) -> dict[str, Any]:
-        """What was measured, as JSON values: times in ISO 8601 (UTC), seconds of this machine's clock.
+        """What was measured, as JSON: times in ISO 8601 (UTC), seconds of this machine's clock.
 
-        `rows_lost` is what the last `verify` counted and None before the first; `rpo_seconds` reaches from the last
-        acknowledged row that is still there before the first lost one, to the last lost one.
+        `rows_lost` is the count of the last `verify`, and None before the first. `rpo_seconds` is the time from the last
+        row before the first lost one to the last lost one.
         """
         now, ledger = time.time(), self._ledger
         healthy = ledger.healthy

@@ -1,4 +1,4 @@
-"""The world of a rehearsal: Slack, AWS in two regions, PostgreSQL, the control plane, the witness, and the bot beside them."""
+"""The rehearsal: Slack, AWS in two regions, PostgreSQL, the control plane and the witness on one machine, with the bot."""
 
 from __future__ import annotations
 
@@ -9,52 +9,42 @@ import json
 import os
 import random
 import socket
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import yaml
-from aiohttp import web
 
 from rehearsal import settings
-from rehearsal.aws.clock import Clock
-from rehearsal.aws.cloudwatch import CloudWatch
-from rehearsal.aws.ecr import ecr_handlers
-from rehearsal.aws.ecs.api import Ecs, ecs_handlers
-from rehearsal.aws.faults import Faults
-from rehearsal.aws.front import Front
-from rehearsal.aws.journal import Journal
-from rehearsal.aws.logs import Logs
-from rehearsal.aws.rds.api import Rds
-from rehearsal.aws.sts import iam_handlers, sts_handlers
-from rehearsal.faults import WorldFaults
-from rehearsal.listening import stop_accepting
-from rehearsal.machines.balancer import Balancer
+from rehearsal.aws.cloud import PRIMARY, Cloud
+from rehearsal.faults import FaultPanel
 from rehearsal.machines.processes import Processes
-from rehearsal.postgres.pair import Database
-from rehearsal.slack.members import DEFAULT_PERSONS
-from rehearsal.slack.server import application
+from rehearsal.postgres.pair import ServerPair
+from rehearsal.routes import Routes
+from rehearsal.slack.members import PEOPLE
+from rehearsal.slack.server import serve
 from rehearsal.slack.workspace import Workspace
+from rehearsal.waiting import NotSeen, until
 from rehearsal.witness import Witness
 
+__all__ = ["PRIMARY", "CannotStart", "Options", "Rehearsal"]
+
 MANIFEST = Path(__file__).parent.parent / "manifest.yml"
-PRIMARY, SECOND = "us-west-2", "us-east-1"
 
 
 class CannotStart(Exception):
-    """The rehearsal cannot start here; the message says why and what to do."""
+    """The rehearsal can't start; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a rehearsal is started. `room` is its folder, `cache` one that outlives it; port 0 takes any free one.
+    """How to start a rehearsal. `work_dir` is its own folder, `cache` one that outlives it. Port 0 is any free port.
 
-    `slack_speed` is how many times Slack's own rate limits its Slack allows, and the bot keeps to.
+    `slack_speed` is how many times Slack's own rate limits its Slack allows, and its bot uses.
     """
 
-    room: Path
+    work_dir: Path
     cache: Path
     port: int = 8044
     speed: float = 60.0
@@ -65,20 +55,33 @@ class Options:
     slack_speed: float = settings.SLACK_SPEED
 
 
-class World:
-    """Everything at once, as an async context: `async with World(options) as world`."""
+class Rehearsal:
+    """All parts together, as an async context: `async with Rehearsal(options) as world`."""
+
+    witness: Witness
+    url: str
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.random = random.Random(options.seed)
-        self.room = options.room.absolute()
-        self.clock = Clock(options.speed)
-        self.journal = Journal()
-        self.aws_faults = Faults()
-        self.faults = WorldFaults(self)
-        self.endpoints: dict[str, str] = {}
+        self.work_dir = options.work_dir.absolute()
+        self.processes = Processes(self.work_dir / "processes.json")
+        self.database = ServerPair(self.processes, self.work_dir / "postgres", cache=options.cache.absolute())
+        self.aws = Cloud(speed=options.speed, spawn=self._spawn, environment=self._task_environment)
+        self.rds = self.aws.add_database(self.database, seed=options.seed)
+        manifest = yaml.safe_load(MANIFEST.read_text())
+        self.workspace = Workspace(
+            manifest=manifest, people=PEOPLE, channels=["incident", "general"], limits_speed=options.slack_speed
+        )
+        self._name_parts_of_aws()
+        self.faults = FaultPanel(self)
         self._stack = contextlib.AsyncExitStack()
-        self._lock: IO[str] | None = None
+
+    def _name_parts_of_aws(self) -> None:
+        """Tests and drills use these all the time."""
+        self.clock, self.journal, self.aws_faults = self.aws.clock, self.aws.journal, self.aws.faults
+        self.front, self.balancer, self.ecs = self.aws.front, self.aws.balancer, self.aws.ecs
+        self.logs, self.cloudwatch = self.aws.logs, self.aws.cloudwatch
 
     async def __aenter__(self) -> Self:
         try:
@@ -91,57 +94,31 @@ class World:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    # The parts, in the order in which they need each other ------------------------------------------------------------
-
     async def _start(self) -> None:
-        self._take_room()
-        await self._open_workspace()
-        self.processes = await self._stack.enter_async_context(Processes(self.room / "processes.json"))
-        self.database = Database(self.processes, self.room / "postgres", cache=self.options.cache.absolute())
-        await asyncio.gather(self._start_database(), self._start_aws())
-        self.rds = Rds(self.database, self.clock, instance="shielda-prod", region=PRIMARY, seed=self.options.seed)
-        self._stack.push_async_callback(self.rds.close)
-        self.front.add("rds", self.rds.handlers)
+        """Start every part, in the order in which they need each other."""
+        enter = self._stack.enter_async_context
+        self._lock_work_dir()
+        self.url = await enter(serve(self.workspace, self._listen(), Routes(self).all()))
+        await enter(self.processes)
+        await asyncio.gather(enter(self.database), enter(self.aws))
+        self._write_settings()
         if self.options.with_bot:
-            self._write_settings()
             await self.start_bot()
         await self.ecs.start()
-        self.witness = Witness(self.balancer.url, self.database.dsn("postgres"))
-        await self.witness.start()
-        self._stack.push_async_callback(self.witness.stop)
+        self.witness = await enter(Witness(self.balancer.url, self.database.dsn("postgres")))
         if self.options.with_bot:
-            await self._bot_connected()
-        else:
-            self._write_settings()
+            await self._bot_connects()
         self._describe()
 
-    def _take_room(self) -> None:
-        self.room.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.room / "lock").open("a")
-        self._stack.callback(self._lock.close)
+    def _lock_work_dir(self) -> None:
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        lock = self._stack.enter_context((self.work_dir / "lock").open("a"))
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise CannotStart(f"A rehearsal is running in {self.room} already; end it first (Ctrl-C in its terminal).") from error
-        for old in self.room.glob("state.sqlite*"):
+            raise CannotStart(f"A rehearsal is running in {self.work_dir}. End it first (Ctrl-C in its terminal).") from error
+        for old in self.work_dir.glob("state.sqlite*"):
             old.unlink()
-
-    async def _open_workspace(self) -> None:
-        self.workspace = Workspace(
-            manifest=yaml.safe_load(MANIFEST.read_text()),
-            persons=DEFAULT_PERSONS,
-            channels=["incident", "general"],
-            limits_speed=self.options.slack_speed,
-        )
-        app = application(self.workspace)
-        self.faults.add_routes(app)
-        listening = self._listen()
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        await web.SockSite(runner, listening).start()
-        self._stack.push_async_callback(stop_accepting, [listening])
-        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
 
     def _listen(self) -> socket.socket:
         port = self.options.port
@@ -149,31 +126,7 @@ class World:
             return socket.create_server(("127.0.0.1", port))
         except OSError as error:
             why = os.strerror(error.errno or 0)
-            raise CannotStart(f"Port {port} is taken ({why}); choose another with --port, such as {port + 1}.") from error
-
-    async def _start_database(self) -> None:
-        await self.database.start()
-        self._stack.push_async_callback(self.database.close)
-
-    async def _start_aws(self) -> None:
-        self.front = Front(regions={PRIMARY: 0, SECOND: 0}, clock=self.clock, journal=self.journal, faults=self.aws_faults)
-        self.balancer = Balancer()
-        await self.balancer.start()
-        self._stack.push_async_callback(self.balancer.close)
-        self.logs = Logs(clock=self.clock)
-        self.cloudwatch = CloudWatch(clock=self.clock, region=PRIMARY)
-        self.ecs = Ecs(
-            clock=self.clock, logs=self.logs, balancer=self.balancer, spawn=self._spawn, environment=self._task_environment
-        )
-        self._stack.push_async_callback(self.ecs.close)
-        self.front.add("ecs", ecs_handlers([self.ecs]))
-        self.front.add("ecr", ecr_handlers([self.ecs]))
-        self.front.add("logs", self.logs.handlers())
-        self.front.add("cloudwatch", self.cloudwatch.handlers())
-        self.front.add("sts", sts_handlers())
-        self.front.add("iam", iam_handlers(self.aws_faults))
-        self.endpoints = await self.front.start()
-        self._stack.push_async_callback(self.front.close)
+            raise CannotStart(f"Port {port} is taken ({why}). Choose another with --port, such as {port + 1}.") from error
 
     async def _spawn(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
         return await self.processes.start(name, list(argv), env=env, stdout=asyncio.subprocess.PIPE)
@@ -181,39 +134,72 @@ class World:
     def _task_environment(self) -> Mapping[str, str]:
         return settings.inherited() | {"DATABASE_URL": self.database.url("shielda"), "AGENT_TOKEN": "fleet-secret"}
 
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """The address of AWS in each region."""
+        return self.aws.endpoints
+
+    async def restore(self) -> None:
+        """Undo every fault, wait until every part is healthy, and forget the calls so far."""
+        await self.rds.settled()
+        await self.faults.put("heal")
+        await self.database.redundant()
+        await self.ecs.restore()
+        await self.witness.healthy()
+        self.journal.clear()
+
     # The bot ----------------------------------------------------------------------------------------------------------
 
     @property
     def config(self) -> Path:
-        """The dr.toml of this world."""
-        return self.room / "dr.toml"
+        """The bot's dr.toml."""
+        return self.work_dir / "dr.toml"
 
     @property
     def bot_environment(self) -> dict[str, str]:
-        """All variables of the bot's process."""
+        """All environment variables of the bot."""
         return settings.inherited() | settings.environment(self.database.url("dr_bot"))
 
+    @property
+    def bot_log(self) -> Path:
+        """Where the bot's log is."""
+        return self.work_dir / "bot.log"
+
     async def start_bot(self) -> None:
-        """Start the bot; its log goes to bot.log in the room."""
+        """Start the bot."""
         argv = settings.bot_command(self.config, "serve")
-        await self.processes.start("bot", argv, env=self.bot_environment, stdout=self.room / "bot.log", cwd=self.room)
+        await self.processes.start("bot", argv, env=self.bot_environment, stdout=self.bot_log, cwd=self.work_dir)
 
     async def kill_bot(self) -> None:
         """Kill the bot with SIGKILL."""
         await self.processes.kill("bot")
 
-    async def _bot_connected(self, timeout: float = 30.0) -> None:
-        ends = time.monotonic() + timeout
-        while not self.workspace.state()["connected"]:
-            if self.processes.pid("bot") is None or time.monotonic() > ends:
-                last = (self.room / "bot.log").read_text().strip().splitlines()[-1:] or ["nothing"]
-                raise CannotStart(f"The bot did not connect. The last line of {self.room / 'bot.log'}: {last[0][:500]}")
-            await asyncio.sleep(0.02)
+    async def dr(self, *words: str, without: Sequence[str] = ()) -> tuple[int, str, str]:
+        """Run the `dr` program beside the bot, without some of its variables; returns exit code, stdout and stderr."""
+        environment = {name: value for name, value in self.bot_environment.items() if name not in without}
+        argv, pipe = settings.bot_command(self.config, *words), asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*argv, env=environment, stdout=pipe, stderr=pipe, cwd=self.work_dir)
+        out, err = await process.communicate()
+        return process.returncode or 0, out.decode(), err.decode()
+
+    async def show(self, run: str) -> dict[str, Any]:
+        """What `dr show RUN --json` prints."""
+        code, out, err = await self.dr("show", run, "--json")
+        if code:
+            raise RuntimeError(f"`dr show {run}` failed with exit code {code}: {err.strip()}")
+        return dict(json.loads(out))
+
+    async def _bot_connects(self, timeout: float = 30.0) -> None:
+        with contextlib.suppress(NotSeen):
+            await until(lambda: self.workspace.state()["connected"] or self.processes.pid("bot") is None, timeout)
+        if not self.workspace.state()["connected"]:
+            last = self.bot_log.read_text().strip().splitlines()[-1:] or ["(empty)"]
+            raise CannotStart(f"The bot did not connect. The last line of {self.bot_log}: {last[0][:500]}")
 
     def _write_settings(self) -> None:
         text = settings.toml(
             slack_api=f"{self.url}/api/",
-            state_url=self.options.state_url or f"sqlite:///{self.room / 'state.sqlite'}",
+            state_url=self.options.state_url or f"sqlite:///{self.work_dir / 'state.sqlite'}",
             speed=self.options.speed,
             endpoints=self.endpoints,
             public=self.balancer.url,
@@ -222,15 +208,15 @@ class World:
         )
         self.config.write_text(text)
 
-    # What scripts can join in with -------------------------------------------------------------------------------------
+    # What scripts need to join in -------------------------------------------------------------------------------------
 
     def description(self) -> dict[str, Any]:
-        """What `world.json` tells."""
+        """The contents of world.json. Others rely on these names."""
         return {
             "workspace": self.url,
             "slack_api": f"{self.url}/api/",
             "channel": settings.INCIDENT_CHANNEL,
-            "persons": {person.name: person.id for person in DEFAULT_PERSONS},
+            "persons": {person.name: person.id for person in PEOPLE},
             "aws": self.endpoints,
             "databases": {role: self.database.url(role) for role in ("dr_bot", "shielda", "postgres")},
             "control_plane": {"public": self.balancer.url, "health": f"{self.balancer.url}/api/health"},
@@ -243,7 +229,7 @@ class World:
         }
 
     def _describe(self) -> None:
-        path = self.room / "world.json"
+        path = self.work_dir / "world.json"
         path.touch(mode=0o600)
         path.write_text(json.dumps(self.description(), indent=2))
         self._stack.callback(path.unlink, missing_ok=True)

@@ -1,10 +1,31 @@
-"""Options of the test program."""
+"""Options of the test program, and the folders that all rings share."""
 
 from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--every-point`: the crash matrix kills the bot at every point, not at a sample of them."""
+    """The options of the crash matrix."""
     parser.addoption("--every-point", action="store_true", help="kill the bot at every record and effect (takes long)")
+    parser.addoption("--drill", action="append", default=[], metavar="NAME", help="only this drill or decision (repeatable)")
+
+
+@pytest.fixture(scope="session")
+def work_dirs() -> Iterator[Path]:
+    """A folder for everything that the tests of this session start."""
+    path = Path(tempfile.mkdtemp(prefix="dr-tests-"))
+    path.chmod(0o755)  # the account of the database servers needs access
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cache(work_dirs: Path) -> Path:
+    """The template of the databases, built once per session."""
+    return work_dirs / "cache"

@@ -1,4 +1,4 @@
-"""Time in the rehearsal: real moments, and AWS's slowness divided by one labelled factor."""
+"""Time in the rehearsal: real times, and AWS's waits divided by one labelled factor."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 
 class Clock:
-    """Waits AWS seconds at the rehearsal's speed; the moments it tells are real ones, in UTC.
+    """Waits for AWS seconds at the rehearsal's speed; the times it returns are real, in UTC.
 
-    A speed of 60 makes a deployment that takes AWS three minutes take three seconds. Nothing presents the
-    shortened time as AWS's: people read elapsed real seconds with the speed beside them.
+    At a speed of 60, a deployment that takes AWS three minutes takes three seconds. The shortened time is never presented
+    as AWS's: people read real seconds, with the speed beside them.
     """
 
     def __init__(self, speed: float = 60.0) -> None:
@@ -19,13 +19,13 @@ class Clock:
         self.speed = speed
 
     def now(self) -> datetime:
-        """The real moment, in UTC."""
+        """The real time, in UTC."""
         return datetime.now(UTC)
 
     def real(self, aws_seconds: float) -> float:
-        """How many real seconds stand for so many of AWS's."""
+        """The real seconds that stand for this many of AWS's."""
         return aws_seconds / self.speed
 
     async def wait(self, aws_seconds: float) -> None:
-        """Returns when so many AWS seconds have gone by at this speed."""
+        """Wait for this many AWS seconds at this speed."""
         await asyncio.sleep(self.real(aws_seconds))

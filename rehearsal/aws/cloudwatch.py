@@ -1,4 +1,4 @@
-"""CloudWatch as far as an incident needs it: alarms with a state that can be set, and the last value of a metric."""
+"""CloudWatch, as far as an incident needs it: alarms whose state can be set, and the last value of a metric."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CloudWatch:
         self.set_metric("AWS/RDS", "CPUUtilization", 12.0)
 
     def add_alarm(self, name: str, *, namespace: str, metric: str, instance: str, threshold: float = 90.0) -> None:
-        """An alarm in the state OK."""
+        """Add an alarm in the state OK."""
         self.alarms[name] = {
             "AlarmName": name,
             "AlarmArn": f"arn:aws:cloudwatch:{self.region}:{ACCOUNT}:alarm:{name}",
@@ -40,7 +40,7 @@ class CloudWatch:
         self.set_state(name, "OK", "Threshold was not crossed.")
 
     def set_state(self, name: str, state: str, reason: str) -> None:
-        """Moves an alarm to OK, ALARM or INSUFFICIENT_DATA, with the sentence CloudWatch shows for it."""
+        """Set an alarm to OK, ALARM or INSUFFICIENT_DATA, with the reason that CloudWatch shows."""
         if state not in STATES:
             raise ValueError(f"An alarm's state is one of {', '.join(STATES)}, not {state}.")
         alarm = self.alarms[name]
@@ -50,7 +50,7 @@ class CloudWatch:
         alarm.update(StateValue=state, StateReason=reason, StateUpdatedTimestamp=now)
 
     def set_metric(self, namespace: str, name: str, value: float) -> None:
-        """The value that GetMetricData answers with from now on."""
+        """Set the value that GetMetricData returns from now on."""
         self.metrics[namespace, name] = value
 
     def handlers(self) -> dict[str, Handler]:

@@ -1,11 +1,11 @@
-"""ECR as far as a rollback needs it: whether the image of an earlier revision still exists."""
+"""ECR, as far as a rollback needs it: does the image of an earlier revision still exist?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from rehearsal.aws.ecs.api import Ecs, Params
+from rehearsal.aws.ecs.service import Ecs
 from rehearsal.aws.ecs.tasks import Revision
 from rehearsal.aws.ecs.views import digest_of
 from rehearsal.aws.front import AwsError, Handler
@@ -16,7 +16,7 @@ def ecr_handlers(services: Iterable[Ecs]) -> dict[str, Handler]:
     """For `Front.add("ecr", ...)`: whether the image of a revision still exists."""
     by_region = {one.region: one for one in services}
 
-    def describe_images(region: str, params: Params) -> dict[str, Any]:
+    def describe_images(region: str, params: dict[str, Any]) -> dict[str, Any]:
         known = by_region[region].revisions.values() if region in by_region else ()
         name = params["repositoryName"]
         images = {one.image.partition(":")[2]: one for one in known if one.image.partition(":")[0] == name}

@@ -26,7 +26,7 @@ class Call(TypedDict):
 
 
 class Effect(TypedDict):
-    """How often a changing operation had its effect in a region."""
+    """How often a changing operation took effect in a region."""
 
     service: str
     operation: str
@@ -35,7 +35,7 @@ class Effect(TypedDict):
 
 
 class Journal:
-    """The record of calls, oldest first; an entry is written once the call's effect is settled."""
+    """The record of calls, oldest first. A call is recorded once it's certain whether it took effect."""
 
     def __init__(self) -> None:
         self.entries: list[Call] = []
@@ -52,7 +52,7 @@ class Journal:
         result: str,
         fault: str | None,
     ) -> None:
-        """Adds a call; the source is "bot" when the user agent says drbot, else "other"."""
+        """Add a call; its source is "bot" if the user agent says drbot, or else "other"."""
         self.entries.append(
             Call(
                 at=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -79,7 +79,7 @@ class Journal:
         ]
 
     def effects(self, *, source: str | None = None) -> list[Effect]:
-        """Changing calls that had their effect, counted, whether or not the caller learnt of it."""
+        """How often each changing call took effect, whether or not the caller learned of it."""
         done = Counter(
             (call["service"], call["operation"], call["region"])
             for call in self.calls(changing=True, source=source)
@@ -91,7 +91,7 @@ class Journal:
         ]
 
     def clear(self) -> None:
-        """Forgets everything: a new drill starts."""
+        """Forget everything, so that a new drill can start."""
         self.entries.clear()
 
 

@@ -1,4 +1,4 @@
-"""CloudWatch Logs: what the rehearsal's programs wrote, by group and stream, to filter and to page through."""
+"""CloudWatch Logs: what the rehearsal's programs wrote, by group and stream, with filters and pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEPT = 20_000  # events per group; the oldest are dropped, as a retention settin
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One line of a stream, with milliseconds since the epoch and an id that stays the same in every answer."""
+    """One line of a stream: milliseconds since the epoch, and an id that's the same in every answer."""
 
     number: int
     stream: str
@@ -38,11 +38,11 @@ class Logs:
         self._count = 0
 
     def create(self, region: str, group: str) -> None:
-        """An empty group, where there is none yet."""
+        """Create an empty group unless it exists."""
         self._groups.setdefault((region, group), [])
 
     def put(self, region: str, group: str, stream: str, message: str, at: datetime | None = None) -> None:
-        """Adds a line to a stream; both come into being with their first line."""
+        """Add a line to a stream; its first line creates the stream and the group."""
         moment = at or self.clock.now()
         self._count += 1
         event = Event(number=self._count, stream=stream, timestamp=int(moment.timestamp() * 1000), message=message.rstrip("\n"))
@@ -51,7 +51,7 @@ class Logs:
         del events[:-KEPT]
 
     def lines(self, region: str, group: str) -> list[str]:
-        """All messages of a group, oldest first: for drills and tests."""
+        """All messages of a group, oldest first."""
         return [event.message for event in self._groups.get((region, group), [])]
 
     def handlers(self) -> dict[str, Handler]:

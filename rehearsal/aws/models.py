@@ -1,4 +1,4 @@
-"""What botocore's service models know: operations, shapes, error codes, and what does not fit them."""
+"""What botocore's service models know: operations, shapes and error codes, and what doesn't fit them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from botocore.validate import ParamValidator
 # botocore files a few services under another name than the one requests are signed with.
 SERVICE_OF_SIGNING_NAME = {"monitoring": "cloudwatch", "email": "ses"}
 
-# Codes that any operation may answer with, beside those its own model lists.
+# Codes that any operation may answer with, in addition to those in its own model.
 COMMON_CODES = frozenset(
     """
     AccessDenied AccessDeniedException AuthFailure ExpiredToken IncompleteSignature InternalFailure InternalError
@@ -31,7 +31,7 @@ def _session() -> Any:
 
 @cache
 def model_of(service: str) -> Any:
-    """botocore's ServiceModel of a service by its boto3 name; raises UnknownServiceError where there is none."""
+    """botocore's ServiceModel of a service by its boto3 name; raises UnknownServiceError if there is none."""
     return _session().get_service_model(service)
 
 
@@ -41,13 +41,13 @@ def service_of(signing_name: str) -> str:
 
 
 def operation_model(service: str, operation: str) -> Any | None:
-    """The model of an operation, or None if the service has none of that name."""
+    """The model of an operation, or None if the service has no such operation."""
     model = model_of(service)
     return model.operation_model(operation) if operation in model.operation_names else None
 
 
 def misfits(value: Any, shape: Any) -> str:
-    """What of a value does not fit a shape of botocore's: missing, unknown or ill-typed members, unknown words."""
+    """What in a value doesn't fit a shape of botocore's: missing, unknown or wrongly typed members, unknown words."""
     problems = ParamValidator().validate(value, shape)
     if problems.has_errors():
         return " ".join(problems.generate_report().split())

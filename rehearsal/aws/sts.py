@@ -1,4 +1,4 @@
-"""Who is asking and what they may do: STS's caller identity and IAM's policy simulator."""
+"""Who is calling, and what are they allowed to do? STS's caller identity and IAM's policy simulator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sts_handlers() -> dict[str, Handler]:
 
 
 def iam_handlers(faults: Faults) -> dict[str, Handler]:
-    """For `Front.add("iam", ...)`: all is allowed but what an access_denied fault covers."""
+    """For `Front.add("iam", ...)`: everything is allowed except what an access_denied fault covers."""
 
     def simulate(region: str, params: dict[str, Any]) -> dict[str, Any]:
         source = params["PolicySourceArn"]

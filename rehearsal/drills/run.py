@@ -1,255 +1,147 @@
-"""Drills: put a fault in, ask for the recovery as one person, approve it as another, and let the witness judge."""
+"""Runs a drill: cause the fault, ask for the recovery as one person, approve it as another, and let the witness judge."""
 
 from __future__ import annotations
 
 import asyncio
 import html
 import json
-import re
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-from rehearsal import settings
-from rehearsal.world import PRIMARY, Options, World
+from rehearsal.aws.journal import Effect
+from rehearsal.drills.catalogue import ENDED_SESSIONS, Drill
+from rehearsal.drills.report import TARGETS, Report
+from rehearsal.people import UNDECIDED, NotAcknowledged, People, run_of
+from rehearsal.waiting import NotSeen, until
+from rehearsal.world import Options, Rehearsal
 
-TARGETS = {"rto_seconds": 30 * 60, "rpo_seconds": 5 * 60}
 ON_CALL = ("alice", "bob", "carol")
-ENDS = ("Done", "Failed", "Aborted", "Stopped", "Not started")
-Message = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drill:
-    """A fault and the command that a person would type against it, `pause` seconds after the outage is seen."""
-
-    name: str
-    title: str
-    fault: str
-    command: str
-    pause: float = 0.0
-
-
-DRILLS = {
-    drill.name: drill
-    for drill in (
-        Drill(
-            name="control-plane-down",
-            title="The control plane hangs; it is restarted.",
-            fault="control-plane-hangs",
-            command="control-plane restart",
-        ),
-        Drill(
-            name="bad-deploy",
-            title="A bad revision is shipped; the plan is to roll back, not to restart it.",
-            fault="bad-deploy",
-            command="control-plane restart",
-        ),
-        Drill(
-            name="database-failover",
-            title="The primary database hangs; its standby takes over.",
-            fault="database-hangs",
-            command="database failover",
-        ),
-        Drill(
-            name="too-many-connections",
-            title="A report takes every connection; its idle sessions are ended, and no failover is made.",
-            fault="too-many-connections",
-            command="database failover idle_for=2",
-            pause=2.5,
-        ),
-    )
-}
 
 
 class DrillFailed(Exception):
-    """The drill did not come to its end; the message says where."""
-
-
-@dataclass(kw_only=True)
-class Report:
-    """What `rehearse drill --json` prints. `outcome` is recovered, failed or withheld; `why` says it in a sentence."""
-
-    drill: Drill
-    options: Options
-    outcome: str = "withheld"
-    why: str = ""
-    requested_by: str = ""
-    approved_by: str = ""
-    witness: dict[str, Any] = field(default_factory=dict)
-    run: dict[str, Any] = field(default_factory=dict)
-    effects: list[dict[str, Any]] = field(default_factory=list)
-    timeline: list[dict[str, str]] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """The report with the names that outsiders rely on. Seconds are this machine's, as the witness measured them."""
-        steps = [{key: step[key] for key in ("title", "command", "outcome", "seconds")} for step in self.run.get("steps", [])]
-        return {
-            "drill": self.drill.name,
-            "scenario": self.run.get("scenario", ""),
-            "outcome": self.outcome,
-            "why": self.why,
-            "rto_seconds": round(self.witness.get("outage_seconds", 0.0), 3),
-            "rpo_seconds": self.witness.get("rpo_seconds"),
-            "rows_lost": self.witness.get("rows_lost"),
-            "targets": TARGETS,
-            "speed": self.options.speed,
-            "seed": self.options.seed,
-            "requested_by": self.requested_by,
-            "approved_by": self.approved_by,
-            "digest": self.run.get("digest", ""),
-            "steps": steps,
-            "effects": self.effects,
-            "timeline": self.timeline,
-            "findings": self.run.get("findings", []),
-        }
+    """The drill did not end as it should; the message says why."""
 
 
 async def carry_out(drill: Drill, options: Options) -> Report:
-    """Start a world of its own, break it, recover it through Slack, and report."""
+    """Start a rehearsal, break it, recover it through Slack, and report."""
     report = Report(drill=drill, options=options)
     try:
-        async with World(options) as world:
-            await Rehearsed(world, report).run()
+        async with Rehearsal(options) as world:
+            await DrillRun(world, report).run()
     except DrillFailed as error:
         report.outcome, report.why = "failed", str(error)
     return report
 
 
-class Rehearsed:
-    """One drill in one world. The procedure is `run`."""
+class DrillRun:
+    """One drill in one rehearsal. `run` is the procedure."""
 
-    def __init__(self, world: World, report: Report) -> None:
+    def __init__(self, world: Rehearsal, report: Report) -> None:
         self.world = world
         self.report = report
-        self.slack = world.workspace
+        self.drill = report.drill
         self.random = world.random
+        self.people = People(world.workspace)
+        self.cast: dict[str, str] = {}  # who has which role
 
     async def run(self) -> None:
-        """Fault, command, approval, end, judgement."""
+        """Break it, recover it, judge. The report has whatever happened, even if the drill fails."""
         await self.world.witness.healthy()
         await asyncio.sleep(self.random.uniform(0.1, 0.6))
-        await self.world.faults.put(self.report.drill.fault)
-        await self._until("the witness sees the outage", lambda: self.world.witness.report()["state"] == "down", 20)
-        await asyncio.sleep(self.report.drill.pause)
-        requester, approver = self.random.sample(ON_CALL, 2)
-        self.report.requested_by, self.report.approved_by = requester, approver
+        await self._break()
         try:
-            await self._ask(requester)
-            card = await self._until("the plan stands in the channel", self._plan_card, 60)
+            run = await self._plan()
             await asyncio.sleep(self.random.uniform(0.0, 0.4))
-            await self._approve(approver, card)
-            await self._until("the run is over", lambda: self._ended(card["ts"]), 120)
-            await self._told(card["ts"])
-            await self._judge(card["ts"])
+            await self._answer(run)
+            await until(lambda: self._is_over(run), 120, "the end of the run")
+            await self._thread_complete(run)
+            await self._judge(run)
+        except (NotSeen, NotAcknowledged) as error:
+            raise DrillFailed(f"{error} The bot's log ends with: {self._log_tail()}") from error
         finally:
             await self._collect()
 
-    async def _ask(self, person: str) -> None:
-        answer = await self.slack.command(person, "incident", self.report.drill.command)
-        if not answer["acked"]:
-            raise DrillFailed(f"The bot did not acknowledge /dr {self.report.drill.command}.")
+    async def _break(self) -> None:
+        await self.world.faults.put(self.drill.fault)
+        try:
+            await until(lambda: self.world.witness.sees_outage, 20, "an outage")
+        except NotSeen as error:
+            raise DrillFailed(
+                f"The fault {self.drill.fault} caused no outage: the witness still sees a healthy service."
+            ) from error
+        await asyncio.sleep(self.drill.pause)
 
-    async def _approve(self, person: str, card: Message) -> None:
-        answer = await self.slack.click(person, "incident", card["ts"], "dr_approve")
-        if not answer["acked"]:
-            raise DrillFailed("The bot did not acknowledge the approval.")
+    async def _plan(self) -> str:
+        """Ask for the recovery; returns the id of the plan once it can be approved."""
+        requester, approver = self.random.sample(ON_CALL, 2)
+        (colleague,) = set(ON_CALL) - {requester, approver}
+        self.cast = {"requester": requester, "approver": approver, "colleague": colleague}
+        self.report.requested_by, self.report.approved_by = requester, approver
+        to_requester = bool(await self.people.type(requester, self.drill.command))
+        return await until(lambda: self._open_plan(to_requester), 60, "a plan to approve")
 
-    async def _judge(self, ts: str) -> None:
-        """Recovered only if the run says done, the witness sees sustained health, and loss and outage are within the targets."""
-        said = self._title(ts)
+    async def _answer(self, run: str) -> None:
+        for answer in self.drill.answers:
+            await self.people.asked(answer, run, 60)
+            await self.people.give(answer, self.cast[answer.by], run)
+
+    async def _judge(self, run: str) -> None:
+        """It's recovered if the run ended well, the witness sees sustained health, and outage and loss are within the targets."""
+        title, text = self.people.title(run), self.people.card(run)["text"]
         try:
             await self.world.witness.healthy(timeout=20)
-        except TimeoutError as error:
-            raise DrillFailed(f"The run says {said}, and the witness still sees an outage.") from error
-        seen = self.report.witness = await self.world.witness.verify()
-        if said != "Done":
-            raise DrillFailed(f"The run ended as {said}: {self._card(ts)['text']}")
-        if seen["outage_seconds"] > TARGETS["rto_seconds"] or seen["rpo_seconds"] > TARGETS["rpo_seconds"] or seen["rows_lost"]:
-            raise DrillFailed(
-                f"Back, but outage {seen['outage_seconds']:.1f} s and {seen['rows_lost']} lost rows miss the targets."
-            )
+        except NotSeen as error:
+            raise DrillFailed(f"The witness still sees an outage, although the run ended: {text}") from error
+        measured = self.report.witness = await self.world.witness.verify()
+        if title != self.drill.end:
+            raise DrillFailed(f"The run did not end as {self.drill.end}: {text}")
+        outage, lost = measured["outage_seconds"], measured["rows_lost"]
+        if outage > TARGETS["rto_seconds"] or measured["rpo_seconds"] > TARGETS["rpo_seconds"] or lost:
+            raise DrillFailed(f"The targets were missed: {outage:.1f} s of outage and {lost} lost rows. The service is back.")
         self.report.outcome = "recovered"
-        self.report.why = f"The witness saw {seen['outage_seconds']:.1f} s of outage and no row lost."
+        self.report.why = f"The witness saw {outage:.1f} s of outage and no lost row."
 
-    async def _told(self, ts: str) -> None:
-        """Wait until the thread has stopped growing and holds the run's end."""
+    async def _thread_complete(self, run: str) -> None:
+        """Wait until the thread has stopped growing."""
         count = -1
-        while (now := len(self.slack.messages("incident", ts))) != count:
+        while (now := len(self.people.replies(run))) != count:
             count = now
             await asyncio.sleep(0.3)
 
     async def _collect(self) -> None:
-        card = self._latest_card()
-        if card is None:
+        if not self.people.ids():
             return
+        run = self.people.ids()[-1]
         if not self.report.witness:
             self.report.witness = self.world.witness.report()
-        self.report.run = await self._dr("show", card["run"], "--json") or {}
-        replies = self.slack.messages("incident", card["ts"])
-        self.report.timeline = [{"at": _iso(m["ts"]), "text": html.unescape(m["text"])} for m in replies if m["ts"] != card["ts"]]
-        self.report.effects = [dict(e) for e in self.world.journal.effects(source="bot")] + self._database_effects()
+        code, out, _ = await self.world.dr("show", run, "--json")
+        self.report.run = {} if code else json.loads(out)
+        self.report.timeline = [{"at": _iso(m["ts"]), "text": html.unescape(m["text"])} for m in self.people.replies(run)]
+        self.report.effects = [*self.world.journal.effects(source="bot"), *self._database_effects()]
 
-    def _database_effects(self) -> list[dict[str, Any]]:
-        ended = [line for line in self.world.database.statements() if "pg_terminate_backend" in line]
-        effect = {"service": "postgresql", "operation": "pg_terminate_backend", "region": PRIMARY, "count": len(ended)}
-        return [effect] if ended else []
+    def _database_effects(self) -> list[Effect]:
+        statements = [line for line in self.world.database.statements() if ENDED_SESSIONS["operation"] in line]
+        return [Effect({**ENDED_SESSIONS, "count": len(statements)})] if statements else []
 
-    async def _dr(self, *words: str) -> dict[str, Any] | None:
-        argv = settings.bot_command(self.world.config, *words)
-        process = await asyncio.create_subprocess_exec(*argv, env=self.world.bot_environment, stdout=asyncio.subprocess.PIPE)
-        out, _ = await process.communicate()
-        return json.loads(out) if process.returncode == 0 else None
-
-    # What stands in the channel ---------------------------------------------------------------------------------------
-
-    def _latest_card(self) -> Message | None:
-        cards = [m for m in self.slack.messages("incident") if _run_id(m)]
-        return {"ts": cards[-1]["ts"], "run": _run_id(cards[-1])} if cards else None
-
-    def _plan_card(self) -> Message | None:
-        for message in self.slack.messages("incident"):
-            if "dr_approve" in json.dumps(message.get("blocks", [])):
-                return message
-            if message["text"].startswith("Plan ") and "cannot be approved" in json.dumps(message.get("blocks", [])):
+    def _open_plan(self, messages_before: int) -> str | None:
+        """The plan that can be approved, or None if there's no plan yet. DrillFailed if it's forbidden or refused."""
+        for message in self.people.messages():
+            run = run_of(message)
+            if run in self.people.open_plans():
+                return run
+            if run:
                 raise DrillFailed(f"The plan cannot be approved: {message['text']}")
-        refusals = [
-            html.unescape(e["text"]) for e in self.slack.ephemerals(self.report.requested_by) if "Nothing was done" in e["text"]
-        ]
+        refusals = self.world.workspace.ephemerals(self.cast["requester"])[messages_before:]
         if refusals:
-            raise DrillFailed(f"The bot refused: {refusals[-1]}")
+            raise DrillFailed(f"The bot refused: {html.unescape(refusals[-1]['text'])}")
         return None
 
-    def _card(self, ts: str) -> Message:
-        return next(m for m in self.slack.messages("incident") if m["ts"] == ts)
-
-    def _title(self, ts: str) -> str:
-        return str(self._card(ts)["text"]).partition(":")[0]
-
-    def _ended(self, ts: str) -> bool:
-        if self._title(ts) == "Waiting for a person":
-            raise DrillFailed(f"The run waits for a person: {self._card(ts)['text']}")
-        return self._title(ts) in ENDS
-
-    async def _until(self, what: str, seen: Callable[[], Any], timeout: float) -> Any:
-        ends = time.monotonic() + timeout
-        while not (value := seen()):
-            if time.monotonic() > ends:
-                raise DrillFailed(f"Waited {timeout:g} s until {what}, in vain. The bot's log: {self._log_tail()}")
-            await asyncio.sleep(0.03)
-        return value
+    def _is_over(self, run: str) -> bool:
+        if UNDECIDED in self.people.buttons(run):
+            raise DrillFailed(f"The run waits for a decision: {self.people.card(run)['text']}")
+        return self.people.is_over(run)
 
     def _log_tail(self) -> str:
-        log: Path = self.world.room / "bot.log"
-        return log.read_text()[-1500:] if log.exists() else "none"
-
-
-def _run_id(message: Message) -> str | None:
-    found = re.search(r"(?:Plan|Run) `([a-z2-7]{8})`", json.dumps(message.get("blocks", [])))
-    return found[1] if found else None
+        return self.world.bot_log.read_text()[-1500:] if self.world.bot_log.exists() else "nothing"
 
 
 def _iso(ts: str) -> str:

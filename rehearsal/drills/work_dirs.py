@@ -1,4 +1,4 @@
-"""The rooms of drills: each world gets a folder of its own, which goes with it, and so does what a killed drill left."""
+"""The work folders of drills: each drill has its own, which is removed at the end, as is what a killed drill left."""
 
 import contextlib
 import os
@@ -7,27 +7,27 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rehearsal.postgres.binaries import stand_in
+from rehearsal.postgres.binaries import substitute
 
 
 @contextlib.contextmanager
-def drill_room(home: Path) -> Iterator[Path]:
-    """A new folder below `home`, removed at the end together with the rooms of drills whose process is gone."""
-    room = Path(tempfile.mkdtemp(prefix=f"drill-{os.getpid()}-", dir=home))
+def drill_work_dir(home: Path) -> Iterator[Path]:
+    """A new folder below `home`. At the end it's removed, together with the folders of drills whose process is gone."""
+    own = Path(tempfile.mkdtemp(prefix=f"drill-{os.getpid()}-", dir=home))
     try:
-        yield room
+        yield own
     finally:
         for old in home.glob("drill-*-*"):
-            if old == room or not _runs(old.name.split("-")[1]):
+            if old == own or not _is_running(old.name.split("-")[1]):
                 _remove(old)
 
 
-def _remove(room: Path) -> None:
-    for folder in (room, stand_in(room / "postgres")):
+def _remove(work_dir: Path) -> None:
+    for folder in (work_dir, substitute(work_dir / "postgres")):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _runs(pid: str) -> bool:
+def _is_running(pid: str) -> bool:
     try:
         os.kill(int(pid), 0)
     except (ProcessLookupError, ValueError):

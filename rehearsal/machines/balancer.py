@@ -1,7 +1,9 @@
-"""The public name: one fixed port that hands every connection to a running task of the control plane.
+"""The load balancer: one fixed port that hands every connection to a running task of the control plane.
 
-One request per connection. Without a target it answers 503, for a target that refuses or breaks off 502, for one that
-does not answer in time 504, each with a JSON body: the answers a load balancer gives.
+One request per connection. It answers as a load balancer does, with a JSON body: 503 without a target, 502 if the target
+refuses or breaks off, 504 if it doesn't answer in time.
+
+It forwards bytes, not requests: what a target sends before it breaks off or hangs must reach the client as it was sent.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ WORDS = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
 
 
 class Balancer:
-    """A proxy on a port of its own; `seconds` is how long a target may take to begin its answer."""
+    """A proxy on its own port. `seconds` is how long a target may take to begin its answer."""
 
     def __init__(self, *, port: int = 0, seconds: float = 2.0) -> None:
         self.port = port
@@ -31,17 +33,17 @@ class Balancer:
 
     @property
     def url(self) -> str:
-        """The address people use."""
+        """The public address of the control plane."""
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> str:
-        """Opens the port; returns the address."""
+        """Open the port; returns the address."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=HEAD_LIMIT)
         self.port = self._server.sockets[0].getsockname()[1]
         return self.url
 
     async def close(self) -> None:
-        """Closes the port and cuts what is open."""
+        """Close the port and cut what is open."""
         if self._server is not None:
             server, self._server = self._server, None
             await stop_accepting(server.sockets)
@@ -50,7 +52,7 @@ class Balancer:
             writer.transport.abort()
 
     def set_targets(self, ports: Sequence[int]) -> None:
-        """New connections go to these ports of this machine, in turn; to none if empty."""
+        """Send new connections to these ports of this machine in turn."""
         self.targets = list(ports)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,7 +63,7 @@ class Balancer:
             await self._forward(request, writer)
             await writer.drain()
         except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # the client left or does not speak HTTP
+            pass  # the client has left, or does not speak HTTP
         finally:
             self._open.discard(writer)
             writer.close()
@@ -74,7 +76,7 @@ class Balancer:
         for port in targets:
             try:
                 reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), self.seconds)
-            except OSError:  # a TimeoutError is one too
+            except OSError:  # which TimeoutError is, too
                 continue
             self._open.add(writer)
             try:

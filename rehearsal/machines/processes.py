@@ -1,4 +1,4 @@
-"""The child processes of a rehearsal: started here by name, and gone when the rehearsal ends, however it ends."""
+"""The child processes of a rehearsal: each has a name, and all of them are gone when the rehearsal ends, however it ends."""
 
 import asyncio
 import contextlib
@@ -8,23 +8,24 @@ import pwd
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from signal import SIGTERM, Signals
 from typing import Any
 
 from rehearsal.machines import reaper
+from rehearsal.waiting import until
 
 
 class ProcessError(Exception):
-    """A process could not be started, or did not end as it should."""
+    """A process did not start, or did not end as it should."""
 
 
 class Processes:
-    """Child processes by name; at the end, also after SIGKILL or a crash, none of them is left.
+    """Child processes by name. None is left at the end, not even after SIGKILL or a crash.
 
-    `record` is a file that remembers them, so that the next start can kill what a crash left behind. One rehearsal at a
-    time may use a record.
+    `record` is a file that lists them, so that the next start can kill what a crash left behind. Only one rehearsal at a
+    time may use it.
     """
 
     def __init__(self, record: Path) -> None:
@@ -44,7 +45,7 @@ class Processes:
         await self.close()
 
     async def open(self) -> list[int]:
-        """Kills what an earlier start left and starts the reaper; says who was killed. `start` sees to it as well."""
+        """Kill what an earlier start left and start the reaper; returns the ids that were killed. `start` does it if needed."""
         async with self._opening:
             if self._pipe is not None:
                 return []
@@ -71,17 +72,17 @@ class Processes:
         stdout: Path | int = subprocess.DEVNULL,
         cwd: Path | None = None,
     ) -> asyncio.subprocess.Process:
-        """The started process, in a session of its own. A path as `stdout` is appended to; stderr goes the same way.
+        """Start a process in a session of its own. A path as `stdout` is appended to; stderr goes there too.
 
-        `env` is the whole environment when given; `user` is an existing account and takes root. A name is free again
-        once its process has ended.
+        `env`, if given, is the whole environment. `user` is an existing account, and needs root. A name can be used
+        again once its process has ended.
         """
         await self.open()
         if (old := self._running.get(name)) and old.returncode is None:
-            raise ProcessError(f"{name} is running already, as process {old.pid}.")
+            raise ProcessError(f"{name} is already running, as process {old.pid}.")
         environment = {**(os.environ if env is None else env), reaper.MARK: self._mark}
         options: dict[str, Any] = {"env": environment, "cwd": cwd or "/", **_identity_of(user)}
-        with _opened(stdout) as out:
+        with _open(stdout) as out:
             process = await asyncio.create_subprocess_exec(
                 *map(str, argv),
                 stdin=subprocess.DEVNULL,
@@ -94,16 +95,16 @@ class Processes:
         return process
 
     async def run(self, name: str, argv: Sequence[str | Path], *, timeout: float = 60.0, **options: Any) -> None:
-        """Starts a program and waits for its end; ProcessError when it fails or is not done in `timeout` seconds."""
+        """Run a program to its end. ProcessError if it fails or takes longer than `timeout` seconds."""
         process = await self.start(name, argv, **options)
         try:
             code = await asyncio.wait_for(process.wait(), timeout)
         except TimeoutError as error:
-            raise ProcessError(f"{name} was not done after {timeout:g} s.") from error
+            raise ProcessError(f"{name} had not finished after {timeout:g} s.") from error
         finally:
             await self.kill(name)
         if code:
-            raise ProcessError(f"{name} ended with exit code {code}.")
+            raise ProcessError(f"{name} failed with exit code {code}.")
 
     def pid(self, name: str) -> int | None:
         """The process id of a running process, or None."""
@@ -112,26 +113,26 @@ class Processes:
 
     @property
     def reaper_pid(self) -> int | None:
-        """The process id of the reaper, while there is one."""
+        """The reaper's process id, or None if there is none."""
         return self._reaper.pid if self._reaper else None
 
     def pids(self) -> dict[str, int]:
-        """Name and process id of everything that runs."""
+        """The process id of everything that runs, by name."""
         return {name: process.pid for name, process in self._running.items() if process.returncode is None}
 
-    async def signal(self, name: str, number: Signals, *, everybody: bool = False) -> None:
-        """Sends a signal to the process, with `everybody` to its whole family as well."""
+    async def signal(self, name: str, number: Signals, *, family: bool = False) -> None:
+        """Send a signal to the process; with `family` to all its descendants too."""
         if (pid := self.pid(name)) is None:
             return
-        for member in await asyncio.to_thread(reaper.family, pid) if everybody else [pid]:
+        for member in await asyncio.to_thread(reaper.family, pid) if family else [pid]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(member, number)
 
     async def stop(self, name: str, *, grace: float = 2.0, number: Signals = SIGTERM) -> None:
-        """The process and its family are gone: asked to end with `number`, killed when still there after `grace` s."""
+        """End the process and its family: ask with the signal `number`, and kill what is still there after `grace` seconds."""
         process = self._running.get(name)
         if process and process.returncode is None and grace > 0:
-            family = await asyncio.to_thread(_identified_family, process.pid)
+            family = await asyncio.to_thread(_family_with_identities, process.pid)
             await self.signal(name, number)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), grace)
@@ -141,17 +142,17 @@ class Processes:
         await self.kill(name)
 
     async def kill(self, name: str, *, timeout: float = 10.0) -> None:
-        """The process and its family are gone by SIGKILL, whether they listen, hang or are stopped."""
+        """End the process and its family with SIGKILL, whether they respond, hang or are stopped."""
         if (process := self._running.pop(name, None)) is None:
             return
         if process.returncode is None:
             members = await asyncio.to_thread(reaper.kill_family, process.pid, self._identities.get(process.pid))
             await asyncio.wait_for(process.wait(), timeout)
-            await eventually(lambda: not any(map(reaper.identity, members)), timeout)
+            await until(lambda: not any(map(reaper.identity, members)), timeout, f"the end of {name}", every=0.005)
         self._forget(process.pid)
 
     async def close(self) -> None:
-        """Nothing that was started is left, the reaper neither, and the record is removed."""
+        """End everything that was started, the reaper too, and remove the record."""
         await asyncio.gather(*(self.stop(name) for name in reversed(list(self._running))))
         if self._pipe is not None:
             os.close(self._pipe)
@@ -163,7 +164,7 @@ class Processes:
 
     def _note(self, name: str, process: asyncio.subprocess.Process) -> None:
         self._running[name] = process
-        if known_as := reaper.identity(process.pid):  # None: it has ended already.
+        if known_as := reaper.identity(process.pid):  # None if it has already ended.
             self._identities[process.pid] = known_as
             self._tell(f"+{process.pid} {known_as}")
         self._remember()
@@ -178,8 +179,8 @@ class Processes:
             os.write(self._pipe, f"{line}\n".encode())
 
     def _remember(self) -> None:
-        mine = reaper.identity(os.getpid())
-        content = {"owner": [os.getpid(), mine], "mark": self._mark, "processes": list(self._identities.items())}
+        owner = [os.getpid(), reaper.identity(os.getpid())]
+        content = {"owner": owner, "mark": self._mark, "processes": list(self._identities.items())}
         self._record.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._record.with_suffix(f".{os.getpid()}")
         fresh.write_text(json.dumps(content))
@@ -187,9 +188,9 @@ class Processes:
 
 
 def kill_leftovers(record: Path) -> list[int]:
-    """Kills what a crashed start wrote into its record, never a process that only got the same number; says who.
+    """Kill what a crashed start listed in its record; returns the ids. A later process with the same id is left alone.
 
-    ProcessError when the rehearsal of that record is still running.
+    ProcessError if the rehearsal that wrote the record is still running.
     """
     try:
         content = json.loads(record.read_text())
@@ -197,19 +198,12 @@ def kill_leftovers(record: Path) -> list[int]:
     except (OSError, ValueError, KeyError, TypeError):
         return []
     if owner != os.getpid() and known_as and reaper.identity(owner) == known_as:
-        raise ProcessError(f"A rehearsal is running already, as process {owner} ({record}).")
+        raise ProcessError(f"A rehearsal is already running, as process {owner} ({record}).")
     killed = [member for pid, started in processes for member in reaper.kill_family(pid, started)]
     return killed + reaper.kill_marked(mark)
 
 
-async def eventually(condition: Callable[[], bool], timeout: float, every: float = 0.005) -> None:
-    """Returns once the condition holds; TimeoutError after `timeout` seconds."""
-    async with asyncio.timeout(timeout):
-        while not condition():  # noqa: ASYNC110 - nothing announces what other processes do, so it is looked for.
-            await asyncio.sleep(every)
-
-
-def _identified_family(pid: int) -> dict[int, str]:
+def _family_with_identities(pid: int) -> dict[int, str]:
     return {member: known for member in reaper.family(pid) if (known := reaper.identity(member))}
 
 
@@ -220,7 +214,7 @@ def _identity_of(user: str | None) -> dict[str, Any]:
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
-def _opened(stdout: Path | int) -> contextlib.AbstractContextManager[Any]:
+def _open(stdout: Path | int) -> contextlib.AbstractContextManager[Any]:
     if isinstance(stdout, int):
         return contextlib.nullcontext(stdout)
     stdout.parent.mkdir(parents=True, exist_ok=True)

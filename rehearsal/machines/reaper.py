@@ -1,8 +1,8 @@
-"""Kills what a rehearsal started once the rehearsal itself is gone, however it went.
+"""Kills what a rehearsal started once the rehearsal itself is gone, however it ended.
 
-Run as a program it holds the reading end of a pipe. Each line names a process, `+pid identity` or `-pid`. When the
-other end closes, even by SIGKILL, every process still named is killed with its whole family. Standard library only: it
-must start in a few milliseconds and outlive everything.
+Run as a program, it holds the reading end of a pipe. Each line adds or removes a process: `+pid identity` or `-pid`. When
+the other end closes, even by SIGKILL, every process still listed is killed with its whole family. It uses the standard
+library only: it must start in a few milliseconds and outlive everything.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ Table = dict[int, tuple[int, int, str]]
 
 
 def identity(pid: int) -> str | None:
-    """What tells this process from a later one with the same number: boot and start time; None when there is none."""
+    """Boot and start time, which tell a process from a later one with the same id; None if there is no such process."""
     if not PROC.joinpath("self/stat").exists():
         row = _ps().get(pid)
         return row[2] if row else None
@@ -27,7 +27,7 @@ def identity(pid: int) -> str | None:
 
 
 def family(pid: int) -> list[int]:
-    """The process, all its descendants and everybody in their process groups, the process itself first."""
+    """The process, all its descendants and everything in their process groups; the process itself comes first."""
     table = _table()
     found = [pid] if pid in table else []
     groups = {pid}
@@ -41,13 +41,13 @@ def family(pid: int) -> list[int]:
 
 
 def kill_family(pid: int, known_as: str | None = None) -> list[int]:
-    """Kills the process and its family with SIGKILL, which also ends stopped ones; says who was killed.
+    """Kill the process and its family with SIGKILL, which ends stopped processes too; returns their ids.
 
-    Nothing happens when `known_as` is given and the process of that number is another one by now.
+    Nothing happens if `known_as` is given and the id belongs to another process by now.
     """
     if known_as is not None and identity(pid) != known_as:
         return []
-    _signal(pid, signal.SIGSTOP)  # A stopped parent starts no children while we look for them.
+    _signal(pid, signal.SIGSTOP)  # A stopped parent starts no more children while we look for them.
     members = family(pid)
     for member in members:
         _signal(member, signal.SIGKILL)
@@ -55,7 +55,7 @@ def kill_family(pid: int, known_as: str | None = None) -> list[int]:
 
 
 def kill_marked(mark: str) -> list[int]:
-    """Kills every process that carries the mark in its environment (Linux): also those that left their family."""
+    """Kill every process with this mark in its environment (Linux), even if it has left its family; returns their ids."""
     needle = f"{MARK}={mark}".encode()
     killed = []
     for pid in [int(entry.name) for entry in PROC.glob("[0-9]*")]:
@@ -79,7 +79,7 @@ def _boot() -> str:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the state on: state, parent, group ... start time is number 19; no zombies."""
+    """The fields of /proc/PID/stat: state, parent, group and so on, 19 is the start time. None for zombies."""
     try:
         fields = PROC.joinpath(str(pid), "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
@@ -105,17 +105,17 @@ def _ps() -> Table:
 
 
 def main() -> None:
-    """Waits for the rehearsal's end, then kills what it left: the first argument is the mark of its processes."""
+    """Wait for the end of the rehearsal, then kill what it left. The first argument is the mark of its processes."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    named: dict[int, str] = {}
+    left: dict[int, str] = {}
     for line in sys.stdin:
         pid, _, known_as = line[1:].strip().partition(" ")
         if line.startswith("+"):
-            named[int(pid)] = known_as
+            left[int(pid)] = known_as
         else:
-            named.pop(int(pid), None)
-    for process, known_as in named.items():
+            left.pop(int(pid), None)
+    for process, known_as in left.items():
         kill_family(process, known_as)
     kill_marked(sys.argv[1])
 

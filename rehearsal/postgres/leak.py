@@ -1,7 +1,7 @@
-"""A job that forgets its sessions: opens them until the database has no slot left, and keeps them idle in a transaction.
+"""A job that leaks sessions: it opens them until the database has no slot left, and leaves them idle in a transaction.
 
-Run as a program with the connection string in LEAK_DSN. Prints `full N` once the slots are used up, goes on refilling for
-half a second so that nobody slips into a slot, then only holds what it has: an ended session is not opened again.
+Run as a program with the connection string in LEAK_DSN. It prints `full N` when all slots are used up, goes on taking any
+that become free for half a second, and then only holds what it has: it doesn't open a session again that somebody ended.
 """
 
 import os
@@ -14,7 +14,7 @@ REFILL_SECONDS = 0.5
 
 
 def main() -> None:
-    """Fills the slots, says so, and holds them until it is killed."""
+    """Fill the slots, say so, and hold them until killed."""
     dsn, held = os.environ["LEAK_DSN"], fill(os.environ["LEAK_DSN"])
     sys.stdout.write(f"full {len(held)}\n")
     sys.stdout.flush()
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def fill(dsn: str) -> list["psycopg.Connection[tuple[object, ...]]"]:
-    """The sessions it got, each idle in a transaction, until the database refused one."""
+    """Open sessions, each idle in a transaction, until the database refuses one; returns them."""
     held: list[psycopg.Connection[tuple[object, ...]]] = []
     while True:
         try:

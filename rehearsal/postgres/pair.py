@@ -1,4 +1,4 @@
-"""The Multi-AZ database of the rehearsal: a primary, a synchronous standby in another zone, one endpoint in front."""
+"""A Multi-AZ database: a primary and a synchronous standby in another zone, behind one endpoint."""
 
 import asyncio
 import contextlib
@@ -8,34 +8,35 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import psycopg
 from psycopg import conninfo, sql
 
-from rehearsal.machines.processes import ProcessError, Processes, eventually
-from rehearsal.postgres.binaries import room
+from rehearsal.machines.processes import ProcessError, Processes
+from rehearsal.postgres.binaries import reachable
 from rehearsal.postgres.proxy import Proxy
 from rehearsal.postgres.server import Server, ServerError
 from rehearsal.postgres.template import BOT, DATABASE, OWNER, SUPERUSER, Template, prepare, superuser
+from rehearsal.waiting import until
 
 STANDBY = "standby"
 LEAK = "nightly-report"
 log = logging.getLogger(__name__)
 
 
-class Database:
-    """Two servers that change roles behind an address that does not.
+class ServerPair:
+    """Two servers that swap roles behind an address that stays the same, as an async context.
 
-    `room` is this world's own folder, `cache` one that outlives it (the template lives there).
+    `folder` is for these servers alone. `cache` outlives them: the template is there.
     """
 
     def __init__(
         self,
         processes: Processes,
-        room: Path,
+        folder: Path,
         *,
         cache: Path,
         port: int = 0,
@@ -44,7 +45,7 @@ class Database:
         self.zone, self.other_zone = zones
         self.started_at = datetime.now(UTC)
         self._processes = processes
-        self._room = room
+        self._folder = folder
         self._cache = cache
         self._proxy = Proxy(port=port)
         self._passwords = {OWNER: secrets.token_urlsafe(12), BOT: secrets.token_urlsafe(12)}
@@ -55,10 +56,10 @@ class Database:
         self.primary: Server
         self.standby: Server | None = None
 
-    async def start(self) -> None:
-        """Both servers run, the standby is synchronous, and the endpoint takes connections."""
+    async def __aenter__(self) -> Self:
+        """Start both servers; returns once the standby is synchronous and the endpoint takes connections."""
         self._template = await prepare(self._processes, self._cache)
-        self._room = await asyncio.to_thread(room, self._room, self._template.binaries.account)
+        self._folder = await asyncio.to_thread(reachable, self._folder, self._template.binaries.account)
         await self._clear("*.log")
         self.primary, standby = self._server(self.zone), self._server(self.other_zone)
         await asyncio.gather(self._template.copy(self.primary.data), self._template.copy(standby.data))
@@ -67,9 +68,10 @@ class Database:
         await self._set_passwords()
         await self._attach(standby)
         await self._open()
+        return self
 
-    async def close(self) -> None:
-        """Everything is stopped and the data is gone; the logs stay in the folder."""
+    async def __aexit__(self, *_: object) -> None:
+        """Stop everything and remove the data; the logs stay in the folder."""
         if self._rebuild:
             self._rebuild.cancel()
             await asyncio.gather(self._rebuild, return_exceptions=True)
@@ -86,12 +88,12 @@ class Database:
 
     @property
     def port(self) -> int:
-        """The endpoint's port, the same before and after a failover."""
+        """The endpoint's port, which a failover doesn't change."""
         return self._proxy.port
 
     @property
     def standby_zone(self) -> str | None:
-        """The zone of the synchronous standby; None while there is none to fail over to."""
+        """The zone of the synchronous standby; None while there is no standby to fail over to."""
         return self.other_zone if self.standby else None
 
     @property
@@ -100,11 +102,11 @@ class Database:
         return self._template.binaries.version
 
     def dsn(self, role: str) -> str:
-        """A connection string to the endpoint for shielda, dr_bot, or postgres (the rehearsal's own superuser)."""
+        """A connection string to the endpoint, for the role shielda, dr_bot or postgres (the rehearsal's own superuser)."""
         return self._dsn(role, self.port)
 
     def url(self, role: str) -> str:
-        """The same as an address, for DATABASE_URL."""
+        """The same as a URL, for DATABASE_URL."""
         return f"postgresql://{role}:{self.password(role)}@{self.host}:{self.port}/{DATABASE}"
 
     def password(self, role: str) -> str:
@@ -112,16 +114,19 @@ class Database:
         return self._template.password if role == SUPERUSER else self._passwords[role]
 
     def statements(self, role: str = BOT) -> list[str]:
-        """The log lines of a role's statements on both servers, in order of time: the journal of what it did there."""
-        logs = [log.read_text(errors="replace") for log in self._room.glob("postgres-*.log")]
-        lines = "\n".join(logs).replace("\n\t", " ").splitlines()  # A tab begins the next line of a long statement.
-        said = re.compile(rf"^[^\[]+\[\d+\] {re.escape(role)}@.* LOG:  (statement|execute [^:]*):")
-        return sorted(line for line in lines if said.match(line))
+        """The log lines of a role's statements on both servers, oldest first: the record of what it did there."""
+        lines = self.log().replace("\n\t", " ").splitlines()  # A tab begins the next line of a long statement.
+        statement = re.compile(rf"^[^\[]+\[\d+\] {re.escape(role)}@.* LOG:  (statement|execute [^:]*):")
+        return sorted(line for line in lines if statement.match(line))
+
+    def log(self) -> str:
+        """The logs of both servers, one after the other."""
+        return "\n".join(log.read_text(errors="replace") for log in self._folder.glob("postgres-*.log"))
 
     async def failover(self) -> None:
-        """The standby is the primary now and the zones are swapped; a new standby is built in the background.
+        """Make the standby the primary, swap the zones, and build a new standby in the background.
 
-        Rows acknowledged before are all there. Clients are cut and refused meanwhile. ServerError without a standby.
+        No acknowledged row is lost. Clients are cut and refused meanwhile. ServerError if there is no standby.
         """
         await self.redundant()
         async with self._changing:
@@ -137,7 +142,7 @@ class Database:
             self._start_rebuild()
 
     async def restart(self) -> None:
-        """The primary is restarted where it is, as by a reboot without failover; clients are cut and refused meanwhile."""
+        """Restart the primary in its zone, as a reboot without failover does. Clients are cut and refused meanwhile."""
         async with self._changing:
             await self._proxy.refuse()
             await self.primary.stop()
@@ -145,40 +150,40 @@ class Database:
             await self._open()
 
     async def redundant(self, timeout: float = 30.0) -> None:
-        """Returns when a standby under construction is ready, at once when none is; ServerError after `timeout`."""
+        """Wait for a standby that's being built; ServerError if there is none after `timeout` seconds."""
         if self._rebuild:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._rebuild), timeout)
         if self.standby is None:
-            raise ServerError(f"There was no standby in {self.other_zone} after {timeout:g} s.")
+            raise ServerError(f"There is no standby in {self.other_zone} after {timeout:g} s.")
 
     async def hang_primary(self) -> None:
-        """Fault: every process of the primary stops. Connections are taken, and nothing is ever answered.
+        """Fault: freeze every process of the primary. It accepts connections and never answers.
 
-        A fault strikes a whole Multi-AZ database: a standby under construction is waited for first.
+        Waits for a standby that's being built: the fault is meant to hit a whole Multi-AZ database.
         """
         await self.redundant()
         await self.primary.hang()
 
     async def kill_primary(self) -> None:
-        """Fault: the primary dies as in a power cut; the endpoint refuses connections. Waits as `hang_primary`."""
+        """Fault: kill the primary, as a power cut would; the endpoint refuses connections. Waits as `hang_primary` does."""
         await self.redundant()
         await self._proxy.refuse()
         await self.primary.kill()
 
     async def fill_connections(self, timeout: float = 15.0) -> int:
-        """Fault: a nightly report takes every slot that is left to the application; returns how many it holds."""
-        words = self._room / "leak.txt"
-        words.unlink(missing_ok=True)
+        """Fault: a nightly report takes every slot that the application has left; returns how many it holds."""
+        output = self._folder / "leak.txt"
+        output.unlink(missing_ok=True)
         environment = {**os.environ, "LEAK_DSN": conninfo.make_conninfo(self.dsn(OWNER), application_name=LEAK)}
-        await self._processes.start(LEAK, [sys.executable, "-m", "rehearsal.postgres.leak"], env=environment, stdout=words)
-        await eventually(lambda: "full" in words.read_text() or self._processes.pid(LEAK) is None, timeout)
-        if not (said := words.read_text()).startswith("full"):
-            raise ServerError(f"The nightly report ended early: {said.strip()[-300:]}")
-        return int(said.split()[1])
+        await self._processes.start(LEAK, [sys.executable, "-m", "rehearsal.postgres.leak"], env=environment, stdout=output)
+        await until(lambda: "full" in output.read_text() or self._processes.pid(LEAK) is None, timeout, "every slot taken")
+        if not (text := output.read_text()).startswith("full"):
+            raise ServerError(f"The nightly report ended early: {text.strip()[-300:]}")
+        return int(text.split()[1])
 
     async def heal(self) -> None:
-        """Takes every fault back: the report is gone, the primary runs and answers, the endpoint takes connections."""
+        """Undo every fault: end the report, let the primary run and answer, and let the endpoint take connections."""
         await self._processes.kill(LEAK)
         async with self._changing:
             await self.primary.resume()
@@ -189,8 +194,8 @@ class Database:
     def _server(self, zone: str) -> Server:
         self._generation += 1
         name = f"postgres-{zone}"
-        data = self._room / f"{name}-{self._generation}"
-        return Server(self._processes, data.name, data, self._room / f"{name}.log", self._template.binaries)
+        data = self._folder / f"{name}-{self._generation}"
+        return Server(self._processes, data.name, data, self._folder / f"{name}.log", self._template.binaries)
 
     def _dsn(self, role: str, port: int) -> str:
         return conninfo.make_conninfo(host=self.host, port=port, user=role, password=self.password(role), dbname=DATABASE)
@@ -202,27 +207,30 @@ class Database:
                 await connection.execute(statement)
 
     async def _attach(self, standby: Server) -> None:
-        """The standby streams, and from then on a commit waits for it."""
+        """Start the standby and wait until it streams; from then on a commit waits for it."""
         source = conninfo.make_conninfo(
             host="127.0.0.1", port=self.primary.port, user=SUPERUSER, password=self._template.password,
             application_name=STANDBY,
         )  # fmt: skip
         standby.configure(standby=True, primary_conninfo=source)
         await standby.start()
-        await self._wait_for("streaming", "state")
+        await self._replication_is("streaming", "state")
         await self.primary.reload(synchronous_standby_names=STANDBY)
-        await self._wait_for("sync", "sync_state")
+        await self._replication_is("sync", "sync_state")
         self.standby = standby
 
-    async def _wait_for(self, wanted: str, column: str, timeout: float = 15.0) -> None:
+    async def _replication_is(self, wanted: str, column: str, timeout: float = 15.0) -> None:
         query = sql.SQL("SELECT {} FROM pg_stat_replication WHERE application_name = {}")
         statement = query.format(sql.Identifier(column), sql.Literal(STANDBY))
+
+        async def seen() -> bool:
+            return (wanted,) in await (await connection.execute(statement)).fetchall()
+
         async with asyncio.timeout(timeout), superuser(self.primary.port, self._template.password) as connection:
-            while (wanted,) not in await (await connection.execute(statement)).fetchall():  # noqa: ASYNC110 - the server announces nothing.
-                await asyncio.sleep(0.01)
+            await until(seen, timeout, f"a standby whose {column} is {wanted}", every=0.01)
 
     async def _promote(self, server: Server) -> None:
-        """The server leads and was started just now, as a standby of RDS is at its failover; commits wait for nobody."""
+        """Make the server a primary and restart it, as RDS does at a failover; no commit waits for a standby."""
         async with superuser(server.port, self._template.password) as connection:
             await connection.execute("SELECT pg_promote(true, 20)")
         await server.stop()
@@ -230,12 +238,12 @@ class Database:
         await server.start()
 
     async def _clear(self, logs: str | None = None, keep: Path | None = None) -> None:
-        """Removes the data of servers that are no more, about 30 MB each, and old logs if a pattern is given."""
-        for old in self._room.glob("postgres-*-[0-9]*"):
+        """Remove the data of servers that are gone, about 30 MB each, and the old logs that match a pattern."""
+        for old in self._folder.glob("postgres-*-[0-9]*"):
             if old != keep and old.is_dir():
                 await asyncio.to_thread(shutil.rmtree, old, ignore_errors=True)
-        for log in self._room.glob(logs) if logs else ():
-            log.unlink()
+        for old in self._folder.glob(logs) if logs else ():
+            old.unlink()
 
     async def _open(self) -> None:
         self._proxy.switch(self.primary.port)
@@ -245,7 +253,7 @@ class Database:
         self._rebuild = asyncio.create_task(self._rebuild_standby(), name="rebuild the standby")
 
     async def _rebuild_standby(self) -> None:
-        """Tries until there is a standby again: the primary may be hung or gone for a while."""
+        """Try until there is a standby again; the primary may hang or be gone for a while."""
         while True:
             standby = self._server(self.other_zone)
             try:
@@ -253,19 +261,10 @@ class Database:
             except (ServerError, ProcessError, TimeoutError, OSError, psycopg.Error) as error:
                 log.info("no standby in %s yet: %s", self.other_zone, error)
             await standby.kill()
-            await self.primary.reload(synchronous_standby_names="")  # No commit waits for a standby that is not there.
+            await self.primary.reload(synchronous_standby_names="")  # No commit waits for a standby that isn't there.
             await asyncio.sleep(0.2)
 
     async def _build(self, standby: Server) -> None:
         await self._clear(keep=self.primary.data)
         await standby.copy_from(self.primary.port, self._template.password, SUPERUSER)
         await self._attach(standby)
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator["Database"]:
-        """Starts, and closes at the end."""
-        await self.start()
-        try:
-            yield self
-        finally:
-            await self.close()

@@ -1,4 +1,4 @@
-"""A TCP proxy whose port never changes while the server behind it does: a database's endpoint."""
+"""A database's endpoint: a TCP proxy whose port stays the same while the server behind it changes."""
 
 import asyncio
 import socket
@@ -9,7 +9,7 @@ from rehearsal.listening import stop_accepting
 
 
 class Proxy:
-    """One stable address; connections go to whichever local port it points to at the moment."""
+    """One address that never changes; connections go to the local port that it points to at the moment."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.host = host
@@ -26,19 +26,19 @@ class Proxy:
         return sum(side.is_client for side in self._live)
 
     def switch(self, target_port: int) -> None:
-        """New connections go to `target_port`; every live one is cut, as when an address moves to another host."""
+        """Send new connections to `target_port` and cut every live one, as when an address moves to another host."""
         self._target = target_port
         self.abort()
 
     def abort(self) -> None:
-        """Cuts every live connection without a farewell, and those that are being made."""
+        """Cut every connection, live or being made, without closing it properly."""
         for task in self._connecting:
             task.cancel()
         for side in list(self._live):
             side.abort()
 
     async def accept(self) -> None:
-        """Clients can connect, at the port it had before if it had one."""
+        """Let clients connect, on the same port as before if there was one."""
         if self._server is not None:
             return
         self._release()
@@ -47,21 +47,21 @@ class Proxy:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def refuse(self) -> None:
-        """Clients get a real "connection refused"; nobody else can take the port meanwhile."""
+        """Give clients a real "connection refused". No other process can take the port meanwhile."""
         if self._server is None:
             return
         server, self._server = self._server, None
         await stop_accepting(server.sockets)
         server.close()
-        await asyncio.sleep(0)  # The listening socket is closed by the loop's next turn.
+        await asyncio.sleep(0)  # The event loop closes the listening socket in its next turn.
         self._hold()
 
     async def close(self) -> None:
-        """No listener and no connection is left."""
+        """Close the listener and every connection."""
         await self.refuse()
         self.abort()
         self._release()
-        while self._live or self._connecting:  # noqa: ASYNC110 - a transport closes its socket in one of the loop's next turns.
+        while self._live or self._connecting:  # noqa: ASYNC110 - a transport closes its socket in a later turn of the loop.
             await asyncio.sleep(0)
 
     def _client(self) -> asyncio.Protocol:
@@ -73,7 +73,7 @@ class Proxy:
         task.add_done_callback(self._connecting.discard)
 
     async def _join(self, client: "_Side", port: int) -> None:
-        """Connects a client to the server; port 0 stands for no server at all, for nobody can listen there."""
+        """Connect a client to the server. Port 0, on which nobody can listen, stands for no server at all."""
         try:
             _, server = await asyncio.get_running_loop().create_connection(lambda: _Side(self._live), "127.0.0.1", port)
         except OSError:
@@ -82,7 +82,7 @@ class Proxy:
             client.join(server)
 
     def _hold(self) -> None:
-        """Binds without listening: the port stays ours and refuses."""
+        """Bind without listening: the port stays ours and refuses connections."""
         self._holder = socket.socket()
         self._holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._holder.bind((self.host, self.port))
@@ -94,7 +94,7 @@ class Proxy:
 
 
 class _Side(asyncio.Protocol):
-    """One end of a connection: what arrives here is written to the other end, no faster than that end takes it."""
+    """One end of a connection: writes what arrives here to the other end, no faster than that end takes it."""
 
     def __init__(self, live: set["_Side"], connect: Callable[["_Side"], None] | None = None) -> None:
         self.is_client = connect is not None
@@ -102,10 +102,10 @@ class _Side(asyncio.Protocol):
         self._connect = connect
         self._other: _Side | None = None
         self._transport: asyncio.Transport | None = None
-        self._early: list[bytes] = []  # What arrives before the other end is there.
+        self._early: list[bytes] = []  # What arrives before there is another end.
 
     def join(self, other: "_Side") -> None:
-        """The other end is there; what arrived meanwhile goes on, and an end that has gone takes its other end along."""
+        """Join the other end and send it what has arrived meanwhile. If one end has gone, the other is cut too."""
         for here, there in ((self, other), (other, self)):
             here._other = there
             if here not in here._live:

@@ -1,4 +1,4 @@
-"""One PostgreSQL server of the rehearsal: its folder, its process, its own settings."""
+"""One PostgreSQL server: its folder, its process, its own settings."""
 
 import asyncio
 import contextlib
@@ -7,16 +7,17 @@ import signal
 import socket
 from pathlib import Path
 
-from rehearsal.machines.processes import Processes, eventually
+from rehearsal.machines.processes import Processes
 from rehearsal.postgres.binaries import Binaries, own
+from rehearsal.waiting import until
 
 
 class ServerError(Exception):
-    """A server did not come up; the message carries the last line of its log."""
+    """A server did not start; the message has the last line of its log."""
 
 
 class Server:
-    """A server on 127.0.0.1: configure, start, stop, kill. Its port is chosen anew at each start that needs one."""
+    """A server on 127.0.0.1: configure, start, stop, kill. A start chooses a new port if it needs one."""
 
     def __init__(self, processes: Processes, name: str, data: Path, log: Path, binaries: Binaries) -> None:
         self.name = name
@@ -30,11 +31,11 @@ class Server:
 
     @property
     def running(self) -> bool:
-        """Whether the postmaster exists, answering or not."""
+        """Whether the postmaster exists, whether or not it answers."""
         return self._processes.pid(self.name) is not None
 
     def configure(self, *, standby: bool = False, **settings: str) -> None:
-        """Replaces this server's own settings; they count from the next start or reload."""
+        """Replace this server's own settings, from the next start or reload on."""
         self._settings = settings
         marker = self.data / "standby.signal"
         if standby:
@@ -45,47 +46,47 @@ class Server:
         self._write()
 
     async def start(self, *, timeout: float = 20.0) -> None:
-        """Returns when the server takes connections; ServerError when it does not within `timeout` seconds."""
+        """Start, and return once the server takes connections; ServerError if it doesn't within `timeout` seconds."""
         for attempt in (1, 2, 3):
             try:
                 return await self._start(timeout)
             except ServerError:
                 await self._processes.kill(self.name)
-                self.port = 0  # Somebody may have taken the port since we last had it.
+                self.port = 0  # Another process may have taken the port meanwhile.
                 if attempt == 3:
                     raise
         return None
 
     async def stop(self, *, timeout: float = 10.0) -> None:
-        """A fast, clean shutdown: sessions are ended, nothing is lost. A hung server is killed, as it would not listen."""
+        """Shut down fast and cleanly: sessions are ended, nothing is lost. A hung server is killed, because it can't respond."""
         if self.hung:
             return await self.kill()
         await self._processes.stop(self.name, grace=timeout, number=signal.SIGINT)
         return None
 
     async def kill(self) -> None:
-        """As a power cut: every process of the server is gone at once, also when it hangs."""
+        """Kill every process of the server at once, as a power cut would, even if it hangs."""
         await self._processes.kill(self.name)
         self.hung = False
 
     async def hang(self) -> None:
-        """Every process of the server is stopped: connections stay open, or are taken, and nothing answers."""
+        """Freeze every process of the server: connections stay open, new ones are accepted, and nothing answers."""
         self.hung = True
-        await self._processes.signal(self.name, signal.SIGSTOP, everybody=True)
+        await self._processes.signal(self.name, signal.SIGSTOP, family=True)
 
     async def resume(self) -> None:
-        """The server goes on where it was hung."""
-        await self._processes.signal(self.name, signal.SIGCONT, everybody=True)
+        """Let a frozen server go on."""
+        await self._processes.signal(self.name, signal.SIGCONT, family=True)
         self.hung = False
 
     async def reload(self, **settings: str) -> None:
-        """Changes some of its own settings while it runs."""
+        """Change some of its own settings while it runs."""
         self._settings.update(settings)
         self._write()
         await self._processes.signal(self.name, signal.SIGHUP)
 
     async def copy_from(self, port: int, password: str, account: str) -> None:
-        """Replaces the data with a fresh base backup of the server at `port`; `configure` comes after it."""
+        """Replace the data with a fresh base backup of the server at `port`; call `configure` afterwards."""
         await asyncio.to_thread(shutil.rmtree, self.data, ignore_errors=True)
         self.data.mkdir(mode=0o700)
         own(self.data, self.binaries.account)
@@ -102,16 +103,16 @@ class Server:
         argv: list[str | Path] = [self.binaries.program("postgres"), "-D", self.data]
         process = await self._processes.start(self.name, argv, user=self.binaries.account, stdout=self.log)
 
-        def settled() -> bool:
-            return process.returncode is not None or self._status(process.pid) in ("ready", "standby")
+        def ready() -> bool:
+            return self._status(process.pid) in ("ready", "standby")
 
         with contextlib.suppress(TimeoutError):
-            await eventually(settled, timeout)
-        if self._status(process.pid) not in ("ready", "standby"):
-            raise ServerError(f"{self.name} did not start: {self._last_words()}")
+            await until(lambda: ready() or process.returncode is not None, timeout, every=0.005)
+        if not ready():
+            raise ServerError(f"{self.name} did not start: {self._last_log_line()}")
 
     def _status(self, pid: int) -> str:
-        """What the server wrote into its pid file: starting, ready, standby ... and empty for another process's file."""
+        """The status in the server's pid file, such as starting, ready or standby; empty if the file is another process's."""
         try:
             lines = self.data.joinpath("postmaster.pid").read_text().splitlines()
         except OSError:
@@ -126,12 +127,12 @@ class Server:
         path.chmod(0o600)
         own(path, self.binaries.account)
 
-    def _last_words(self) -> str:
+    def _last_log_line(self) -> str:
         try:
             lines = self.log.read_text(errors="replace").splitlines()
         except OSError:
             lines = []
-        return lines[-1] if lines else "it said nothing."
+        return lines[-1] if lines else "its log is empty."
 
 
 def _free_port() -> int:

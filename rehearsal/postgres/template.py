@@ -1,4 +1,4 @@
-"""A database as it is on the first day: built once per version, then copied, because a copy takes milliseconds."""
+"""The template: a database as it is on the first day, built once per version and then copied within milliseconds."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 
 from rehearsal.machines.processes import Processes
-from rehearsal.postgres.binaries import Binaries, find, own, room
+from rehearsal.postgres.binaries import Binaries, find, own, reachable
 from rehearsal.postgres.server import Server
 
 DATABASE = "shielda"
@@ -64,14 +64,14 @@ INSERT INTO organizations SELECT n, 'Organization ' || n, (ARRAY['free', 'team',
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """A stopped database to copy: its folder, the programs it was made with and the superuser's password."""
+    """A stopped database to copy: its folder, the programs that made it, and the superuser's password."""
 
     folder: Path
     binaries: Binaries
     password: str
 
     async def copy(self, target: Path) -> None:
-        """A cold copy of the whole folder; whatever was at `target` is gone."""
+        """Copy the whole folder, and replace whatever was at `target`."""
         await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
         process = await asyncio.create_subprocess_exec("cp", "-Rp", str(self.folder / "data"), str(target))
         if code := await process.wait():
@@ -79,15 +79,15 @@ class Template:
 
 
 def settings(binaries: Binaries) -> str:
-    """The server settings of every copy; a copy adds its own in node.conf."""
+    """The server settings that every copy has; each adds its own in node.conf."""
     reserved = "reserved_connections = 3\n" if binaries.major >= 16 else ""
     return f"{SETTINGS}{reserved}include_if_exists = 'node.conf'\n"
 
 
 def roles(binaries: Binaries) -> str:
-    """The application's and the bot's roles; passwords come when a world starts."""
+    """The roles of the application and of the bot; a rehearsal sets their passwords when it starts."""
     reserved = ", pg_use_reserved_connections" if binaries.major >= 16 else ""
-    # Before 16 no slot can be reserved for the bot, so the application gets a limit that has the same effect.
+    # Before 16 no slot can be reserved for the bot, so a limit for the application has the same effect.
     limit = "" if binaries.major >= 16 else " CONNECTION LIMIT 24"
     return f"""
 CREATE ROLE {OWNER} LOGIN{limit};
@@ -98,11 +98,11 @@ ALTER ROLE {BOT} SET log_statement = 'all';
 
 
 async def prepare(processes: Processes, cache: Path) -> Template:
-    """The template for the PostgreSQL found here, built below `cache` at the first time: about 2 s, then nothing."""
+    """The template for the PostgreSQL of this machine. The first time it's built below `cache`, in about 2 s."""
     binaries = await asyncio.to_thread(find, cache)
     content = settings(binaries) + roles(binaries) + SCHEMA + str(binaries.folder)
     key = f"template-{binaries.version}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
-    folder = room(cache, binaries.account) / key
+    folder = reachable(cache, binaries.account) / key
     if not folder.exists():
         await _build(processes, binaries, folder)
     password = folder.joinpath("password").read_text()
@@ -110,12 +110,12 @@ async def prepare(processes: Processes, cache: Path) -> Template:
 
 
 async def _build(processes: Processes, binaries: Binaries, folder: Path) -> None:
-    """Builds beside and renames, so that two starts at once, or a killed one, leave no half template."""
+    """Build it elsewhere and rename it, so that two starts at once, or one that's killed, leave no half-built template."""
     fresh, password = _fresh(folder, binaries)
     try:
         await _initialise(processes, binaries, fresh)
         await _fill(processes, binaries, fresh, password)
-        with contextlib.suppress(OSError):  # Somebody else was faster: theirs is as good.
+        with contextlib.suppress(OSError):  # Another start was faster; its template is as good.
             os.rename(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -161,7 +161,7 @@ async def _fill(processes: Processes, binaries: Binaries, fresh: Path, password:
 async def superuser(
     port: int, password: str, database: str = DATABASE
 ) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
-    """A short connection of the rehearsal itself, straight to a server and past the endpoint."""
+    """A short connection of the rehearsal itself, directly to a server and not through the endpoint."""
     connection = await psycopg.AsyncConnection.connect(
         host="127.0.0.1", port=port, user=SUPERUSER, password=password, dbname=database,
         autocommit=True, connect_timeout=5, application_name="rehearsal",

@@ -1,18 +1,18 @@
-"""Serve the workspace alone, for trying it in a browser: `python -m rehearsal.slack --port 8044`."""
+"""Serve the workspace alone, to try it in a browser: `python -m rehearsal.slack --port 8044`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import logging
+import socket
 from pathlib import Path
 from typing import Any
 
 import yaml
-from aiohttp import web
 
-from rehearsal.slack.members import DEFAULT_PERSONS
-from rehearsal.slack.server import application
+from rehearsal.slack.members import PEOPLE
+from rehearsal.slack.server import serve
 from rehearsal.slack.workspace import Workspace
 
 LOG = logging.getLogger("rehearsal.slack")
@@ -23,17 +23,12 @@ BARE_MANIFEST: dict[str, Any] = {
 }
 
 
-async def serve(port: int, manifest: dict[str, Any]) -> None:
+async def run(port: int, manifest: dict[str, Any]) -> None:
     """Serve on this port of the loopback address until interrupted."""
-    workspace = Workspace(manifest=manifest, persons=DEFAULT_PERSONS, channels=("incident", "general"))
-    runner = web.AppRunner(application(workspace), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    LOG.info("The workspace is at http://127.0.0.1:%d/ and its Web API at http://127.0.0.1:%d/api/.", port, port)
-    try:
+    workspace = Workspace(manifest=manifest, people=PEOPLE, channels=("incident", "general"))
+    async with serve(workspace, socket.create_server(("127.0.0.1", port))) as url:
+        LOG.info("The workspace is at %s/ and its Web API at %s/api/.", url, url)
         await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
 
 
 def main() -> None:
@@ -45,7 +40,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     manifest = yaml.safe_load(options.manifest.read_text()) if options.manifest else BARE_MANIFEST
     try:
-        asyncio.run(serve(options.port, manifest))
+        asyncio.run(run(options.port, manifest))
     except KeyboardInterrupt:
         LOG.info("The workspace is closed.")
 

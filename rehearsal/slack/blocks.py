@@ -1,7 +1,7 @@
-"""Block Kit as Slack checks it: every limit that was found, with Slack's way of saying what is wrong and where.
+"""Block Kit as Slack checks it: every limit that was found, with Slack's own words for what's wrong and where.
 
-Limits come from Slack's Block Kit reference; the ceiling on a whole message is undocumented and was seen at
-about 13,200 characters of blocks.
+The limits are from Slack's Block Kit reference. The limit for a whole message isn't documented; it was seen at about
+13,200 characters of blocks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ALERT_LEVELS = frozenset({"default", "info", "warning", "error", "success"})
 
 
 def problems(blocks: Any, *, surface: str = "message") -> list[str]:
-    """Everything Slack would refuse in these blocks, each with its JSON pointer; empty when they are fine."""
+    """Everything that Slack would refuse in these blocks, each with its JSON pointer; empty if they're fine."""
     if not isinstance(blocks, list):
         return ["[ERROR] must be an array [json-pointer:/blocks]"]
     check = Checker()
@@ -34,11 +34,11 @@ def problems(blocks: Any, *, surface: str = "message") -> list[str]:
     for number, block in enumerate(blocks):
         _block(check, block, f"/blocks/{number}")
     _whole(check, blocks)
-    return check.said
+    return check.complaints
 
 
 def too_long(blocks: Sequence[Json]) -> bool:
-    """Whether the blocks together are past the ceiling that Slack answers with msg_blocks_too_long."""
+    """Whether the blocks together exceed the limit, which Slack answers with msg_blocks_too_long."""
     return len(json.dumps(blocks, ensure_ascii=False, separators=(",", ":"))) > MOST_CHARACTERS
 
 
@@ -120,7 +120,7 @@ def _markdown(check: Checker, block: Json, at: str) -> None:
 
 
 def _divider(check: Checker, block: Json, at: str) -> None:
-    """A divider has nothing that could be wrong."""
+    """Nothing can be wrong with a divider."""
 
 
 def _rich_text(check: Checker, block: Json, at: str) -> None:
@@ -180,7 +180,7 @@ BLOCKS: dict[str, tuple[str, Rule]] = {
 
 
 def view_problems(view: Any) -> list[str]:
-    """Everything Slack would refuse in this modal or home view; empty when it is fine."""
+    """Everything that Slack would refuse in this modal or home view; empty if it's fine."""
     if not isinstance(view, dict) or view.get("type") not in ("modal", "home"):
         return ["[ERROR] type must be modal or home [json-pointer:/view/type]"]
     check = Checker()
@@ -189,8 +189,8 @@ def view_problems(view: Any) -> list[str]:
     check.short(view, "external_id", 255, "/view")
     if view["type"] == "modal":
         _modal(check, view)
-    said = problems(view.get("blocks"), surface=view["type"])
-    return check.said + [line.replace(":/blocks", ":/view/blocks", 1) for line in said]
+    complaints = problems(view.get("blocks"), surface=view["type"])
+    return check.complaints + [line.replace(":/blocks", ":/view/blocks", 1) for line in complaints]
 
 
 def _modal(check: Checker, view: Json) -> None:

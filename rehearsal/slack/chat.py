@@ -9,7 +9,7 @@ from typing import Any
 from rehearsal.slack.blocks import problems, too_long
 from rehearsal.slack.errors import RefusedError
 from rehearsal.slack.members import BOT_USER
-from rehearsal.slack.store import Channel, told
+from rehearsal.slack.store import Channel, api_message
 from rehearsal.slack.workspace import Workspace
 
 Json = dict[str, Any]
@@ -24,7 +24,7 @@ def truth(value: Any) -> bool:
 
 
 def _contents(workspace: Workspace, arguments: Json) -> tuple[str, list[Json]]:
-    """The text and the blocks of a message to be written, refused as Slack refuses them."""
+    """The text and the blocks of a message to write, refused as Slack refuses them."""
     text, blocks = str(arguments.get("text") or ""), arguments.get("blocks") or []
     if not isinstance(blocks, list):
         raise RefusedError("invalid_blocks_format")
@@ -33,9 +33,9 @@ def _contents(workspace: Workspace, arguments: Json) -> tuple[str, list[Json]]:
     if len(text) > TEXT_CHARACTERS:
         raise RefusedError("msg_too_long")
     if workspace.strict:
-        said = problems(blocks)
-        if said:
-            raise RefusedError("invalid_blocks", errors=said, response_metadata={"messages": said})
+        complaints = problems(blocks)
+        if complaints:
+            raise RefusedError("invalid_blocks", errors=complaints, response_metadata={"messages": complaints})
         if too_long(blocks):
             raise RefusedError("msg_blocks_too_long")
     return text, blocks
@@ -54,14 +54,14 @@ def _metadata(arguments: Json) -> Json | None:
 
 def _channel(workspace: Workspace, arguments: Json) -> Channel:
     name = str(arguments.get("channel") or arguments.get("channel_id") or "")
-    if name in workspace.persons:
+    if name in workspace.people:
         return workspace.store.direct(name)
     return workspace.store.channel(name)
 
 
-def _told(workspace: Workspace, channel: Channel, message: Json) -> Json:
+def _changed_message(workspace: Workspace, channel: Channel, message: Json) -> Json:
     workspace.journal.changed("message", channel=channel.id, ts=message["ts"])
-    return {"channel": channel.id, "ts": message["ts"], "message": told(message, channel)}
+    return {"channel": channel.id, "ts": message["ts"], "message": api_message(message, channel)}
 
 
 def post_message(workspace: Workspace, arguments: Json) -> Json:
@@ -72,11 +72,11 @@ def post_message(workspace: Workspace, arguments: Json) -> Json:
     if thread_ts and not any(m["ts"] == thread_ts for m in channel.messages):
         raise RefusedError("cannot_reply_to_message")
     message = workspace.store.bot_message(channel, text, blocks, metadata=_metadata(arguments), thread_ts=thread_ts)
-    return _told(workspace, channel, message)
+    return _changed_message(workspace, channel, message)
 
 
 def update(workspace: Workspace, arguments: Json) -> Json:
-    """chat.update: new contents for a message of the bot; text without blocks takes the blocks away."""
+    """chat.update: new contents for a message of the bot; text without blocks removes its blocks."""
     channel = _channel(workspace, arguments)
     message = channel.find(str(arguments.get("ts")))
     if message["user"] != BOT_USER:
@@ -88,11 +88,11 @@ def update(workspace: Workspace, arguments: Json) -> Json:
     metadata = _metadata(arguments)
     if metadata is not None:
         message["metadata"] = metadata
-    return _told(workspace, channel, message) | {"text": text}
+    return _changed_message(workspace, channel, message) | {"text": text}
 
 
 def delete(workspace: Workspace, arguments: Json) -> Json:
-    """chat.delete: take a message of the bot away."""
+    """chat.delete: delete a message of the bot."""
     channel = _channel(workspace, arguments)
     message = channel.find(str(arguments.get("ts")))
     if message["user"] != BOT_USER:
@@ -106,7 +106,7 @@ def post_ephemeral(workspace: Workspace, arguments: Json) -> Json:
     """chat.postEphemeral: a message that only one person sees."""
     channel = _channel(workspace, arguments)
     person = str(arguments.get("user") or "")
-    if person not in workspace.persons:
+    if person not in workspace.people:
         raise RefusedError("user_not_in_channel")
     text, blocks = _contents(workspace, arguments)
     message = workspace.store.ephemeral(person, channel, text, blocks)
@@ -122,7 +122,7 @@ def _pinnable(workspace: Workspace, arguments: Json) -> tuple[Channel, Json]:
 
 
 def pins_add(workspace: Workspace, arguments: Json) -> Json:
-    """pins.add: pin a message to its channel; already_pinned if it is."""
+    """pins.add: pin a message to its channel; already_pinned if it is already."""
     channel, message = _pinnable(workspace, arguments)
     if message["pinned"]:
         raise RefusedError("already_pinned")
@@ -134,7 +134,7 @@ def pins_add(workspace: Workspace, arguments: Json) -> Json:
 
 
 def pins_remove(workspace: Workspace, arguments: Json) -> Json:
-    """pins.remove: take the pin off; no_pin if there is none."""
+    """pins.remove: unpin a message; no_pin if it isn't pinned."""
     channel, message = _pinnable(workspace, arguments)
     if not message["pinned"]:
         raise RefusedError("no_pin")
@@ -153,7 +153,7 @@ def pins_list(workspace: Workspace, arguments: Json) -> Json:
                 "channel": channel.id,
                 "created": int(time.time()),
                 "created_by": BOT_USER,
-                "message": told(message, channel),
+                "message": api_message(message, channel),
             }
             for message in workspace.store.pins(channel)
         ]

@@ -1,4 +1,4 @@
-"""The control API: what the page, drills and tests use to act as persons and to put faults in; loopback only."""
+"""The control API: the page and scripts use it to act as people and to cause faults. Loopback only."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Control:
 
 
 async def _next(queue: asyncio.Queue[Json | None]) -> bytes | None:
-    """The next line of the event stream, a comment when nothing happens for long; None at the end."""
+    """The next line of the event stream, or a comment if nothing happens for a while; None at the end."""
     try:
         async with asyncio.timeout(KEEP_ALIVE_SECONDS):
             change = await queue.get()
@@ -107,7 +107,7 @@ async def _next(queue: asyncio.Queue[Json | None]) -> bytes | None:
 
 
 def _json(doing: Doing) -> Handler:
-    """A handler that takes and gives JSON; what the caller got wrong is told as `{"error": sentence}`."""
+    """A handler that takes and returns JSON; what the caller got wrong is returned as `{"error": sentence}`."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.content_type != "application/json":
@@ -123,7 +123,7 @@ def _json(doing: Doing) -> Handler:
 
 
 def _guarded(handler: Handler) -> Handler:
-    """The same handler, for callers on this machine and for our own page only."""
+    """The same handler, only for callers on this machine and our own page."""
 
     async def guard(request: web.Request) -> web.StreamResponse:
         origin = request.headers.get("Origin")

@@ -1,4 +1,4 @@
-"""The interactive elements and text objects inside blocks, and the checker that collects what is wrong."""
+"""The interactive elements and text objects in blocks, and the checker that collects what's wrong with them."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ class Checker:
     """Collects complaints in Slack's form: `[ERROR] must be … [json-pointer:/blocks/0/text]`."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.complaints: list[str] = []
 
     def say(self, at: str, what: str) -> None:
-        """One complaint about the value at this JSON pointer."""
-        self.said.append(f"[ERROR] {what} [json-pointer:{at}]")
+        """Add a complaint about the value at this JSON pointer."""
+        self.complaints.append(f"[ERROR] {what} [json-pointer:{at}]")
 
     def need(self, value: Json, name: str, at: str) -> None:
-        """The field must be there and not empty."""
+        """The field must exist and not be empty."""
         if value.get(name) in (None, ""):
             self.say(at, f"missing required field: {name}")
 
     def only(self, value: Json, names: str, at: str) -> None:
-        """No other fields than these (a line of names) may be there."""
+        """There may be no other fields than these (names separated by spaces)."""
         for name in value.keys() - set(names.split()):
             self.say(at, f"invalid additional property: {name}")
 
     def short(self, value: Json, name: str, most: int, at: str) -> None:
-        """The field, if it is there, must be a string of at most this length."""
+        """The field, if it exists, must be a string of at most this length."""
         given = value.get(name)
         if given is None:
             return
@@ -41,12 +41,12 @@ class Checker:
             self.say(f"{at}/{name}", f"must be less than {most + 1} characters")
 
     def one_of(self, value: Json, name: str, allowed: Collection[str], at: str) -> None:
-        """The field, if it is there, must be one of these."""
+        """The field, if it exists, must be one of these."""
         if name in value and value[name] not in allowed:
             self.say(f"{at}/{name}", f"must be one of: {', '.join(sorted(allowed))}")
 
     def items(self, value: Json, name: str, most: int, at: str) -> list[Any]:
-        """The list in this field, which must have between one and `most` items; empty when it is no list."""
+        """The list in this field, which must have between one and `most` items; empty if it isn't a list."""
         given = value.get(name)
         if not isinstance(given, list):
             self.say(at, f"missing required field: {name}")
@@ -71,7 +71,7 @@ class Checker:
         self.short(value, "text", most, at)
 
     def element(self, value: Any, allowed: Collection[str], at: str) -> None:
-        """The value must be an element of one of the allowed types, and right in itself."""
+        """The value must be a valid element of one of the allowed types."""
         kind = value.get("type") if isinstance(value, dict) else None
         if kind is None or kind not in allowed:
             self.say(f"{at}/type", f"unsupported type: {kind}")

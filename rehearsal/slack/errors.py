@@ -2,7 +2,7 @@
 
 SlackError
 |- RefusedError    the Web API's answer: an error code and what Slack says beside it
-'- UnknownError    a person, channel, message or view that the caller named is not there
+'- UnknownError    the caller named a person, channel, message or view that doesn't exist
 """
 
 from __future__ import annotations
@@ -30,4 +30,4 @@ class RefusedError(SlackError):
 
 
 class UnknownError(SlackError):
-    """The caller named something that is not in this workspace; the text is a sentence for people."""
+    """The caller named something that doesn't exist in this workspace; the text is a sentence for people."""

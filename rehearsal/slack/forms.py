@@ -1,4 +1,4 @@
-"""What a person does to a form: the state values of a modal, and the action of a click."""
+"""How people use forms and buttons: the state values of a modal, and the action of a click."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def inputs(view: Json) -> Iterator[tuple[Json, Json]]:
 def state_values(view: Json, given: Json) -> Json:
     """The `view.state.values` of a submission: `{block_id: {action_id: {type, value…}}}`.
 
-    `given` may have that form, or for short `{block_id or action_id: "what was typed or chosen"}`; what is not
-    given keeps its initial value.
+    `given` may have that form, or in short `{block_id or action_id: "what was typed or chosen"}`. Whatever isn't given
+    keeps its initial value.
     """
     values: Json = {}
     for block, element in inputs(view):
@@ -57,18 +57,18 @@ def _option(element: Json, value: Any) -> Json:
 
 
 def incomplete(view: Json, values: Json) -> dict[str, str]:
-    """What Slack itself complains about before it sends a submission: `{block_id: sentence}`."""
-    said: dict[str, str] = {}
+    """What Slack itself refuses before it sends a submission: `{block_id: sentence}`."""
+    complaints: dict[str, str] = {}
     for block, element in inputs(view):
         state = values[block["block_id"]][element.get("action_id", "")]
         answer = next((v for name, v in state.items() if name != "type"), None)
         if not answer and not block.get("optional"):
-            said[block["block_id"]] = "Please complete this required field."
+            complaints[block["block_id"]] = "Please complete this required field."
         elif isinstance(answer, str) and len(answer) > element.get("max_length", 3000):
-            said[block["block_id"]] = f"Please use at most {element.get('max_length', 3000)} characters."
+            complaints[block["block_id"]] = f"Please use at most {element.get('max_length', 3000)} characters."
         elif isinstance(answer, str) and len(answer) < element.get("min_length", 0):
-            said[block["block_id"]] = f"Please use at least {element['min_length']} characters."
-    return said
+            complaints[block["block_id"]] = f"Please use at least {element['min_length']} characters."
+    return complaints
 
 
 def elements(message: Json) -> Iterator[tuple[str, Json]]:
@@ -84,7 +84,7 @@ def elements(message: Json) -> Iterator[tuple[str, Json]]:
 
 
 def action(message: Json, action_id: str, value: str | None, *, action_ts: str) -> Json:
-    """The `actions[0]` of a click on this element. A value no element has is sent as it is: a forged click."""
+    """The `actions[0]` of a click on this element. A value that no element has is sent as it is: a forged click."""
     mine = [(block_id, e) for block_id, e in elements(message) if e.get("action_id") == action_id]
     if not mine:
         raise UnknownError(f"The message {message['ts']} has no button {action_id}.")

@@ -1,4 +1,4 @@
-"""The journal: every Web API call and every envelope, in order, and a bell for those who watch."""
+"""The journal: every Web API call and every envelope in order, and a signal for those who watch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SUMMARY_LENGTH = 120
 
 
 class Journal:
-    """Keeps what happened (`entries`) and wakes the watchers at each change."""
+    """Records what happened (`entries`), and wakes the watchers at each change."""
 
     def __init__(self) -> None:
         self.entries: list[Json] = []
@@ -39,13 +39,13 @@ class Journal:
         self._watchers.discard(queue)
 
     def close(self) -> None:
-        """Let every watcher go home."""
+        """Release every watcher."""
         for watcher in self._watchers:
             watcher.put_nowait(None)
 
 
 def summary(arguments: Json) -> Json:
-    """The arguments of a call, short enough to read: long texts are cut, blocks are counted, tokens left out."""
+    """The arguments of a call in short: long texts are cut, blocks are counted, tokens are left out."""
     short: Json = {}
     for name, value in arguments.items():
         if name == "token":

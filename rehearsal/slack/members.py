@@ -1,4 +1,4 @@
-"""Who is in the rehearsal's Slack: persons, the bot user and the user groups they are in."""
+"""The members of the rehearsal's Slack: people, the bot user, and their user groups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BOT = "B0DRBOT"
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """One member of the workspace, as `users.info` tells it."""
+    """One member of the workspace, as `users.info` describes them."""
 
     id: str
     name: str
@@ -26,7 +26,7 @@ class Person:
     groups: tuple[str, ...] = ()
 
     def profile(self) -> dict[str, Any]:
-        """The user object of the Web API; a deactivated member has lost the fields about his standing."""
+        """The user object of the Web API; a deactivated member has no fields about their membership."""
         user: dict[str, Any] = {
             "id": self.id,
             "team_id": TEAM,
@@ -42,9 +42,9 @@ class Person:
                 "team": TEAM,
             },
         }
-        return user if self.deleted else user | self._standing()
+        return user if self.deleted else user | self._membership()
 
-    def _standing(self) -> dict[str, Any]:
+    def _membership(self) -> dict[str, Any]:
         return {
             "real_name": self.real_name,
             "tz": "Etc/UTC",
@@ -60,7 +60,7 @@ class Person:
 
 GROUPS = {"S0ONCALL": "oncall", "S0APPROVE": "dr-approvers"}
 BOT_PERSON = Person(id=BOT_USER, name="dr", real_name="DR bot", bot=True)
-DEFAULT_PERSONS = (
+PEOPLE = (
     Person(id="U0ALICE", name="alice", real_name="Alice Ng", title="on-call", groups=("S0ONCALL", "S0APPROVE")),
     Person(id="U0BOB", name="bob", real_name="Bob Okafor", title="on-call", groups=("S0ONCALL", "S0APPROVE")),
     Person(id="U0CAROL", name="carol", real_name="Carol Lindqvist", title="database lead", groups=("S0APPROVE",)),

@@ -1,4 +1,4 @@
-"""Modals and home views: trigger ids that live three seconds and are good once, and the views they opened."""
+"""Modals and home views: trigger ids that work once within three seconds, and the views they opened."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rehearsal.slack.members import APP, BOT, TEAM
 from rehearsal.slack.store import Store
 
 Json = dict[str, Any]
-GIVEN = ("callback_id", "private_metadata", "external_id")
+FIELDS = ("callback_id", "private_metadata", "external_id")
 SWITCHES = ("clear_on_close", "notify_on_close")
 
 
@@ -47,7 +47,7 @@ class Modals:
         return trigger_id
 
     def exchange(self, trigger_id: str) -> str:
-        """The person this trigger stands for; it is used up. Refused when unknown, expired or used before."""
+        """Use up a trigger; returns its person. Refused if it's unknown, expired or used before."""
         trigger = self._triggers.get(trigger_id)
         if trigger is None:
             raise RefusedError("invalid_trigger_id")
@@ -59,22 +59,22 @@ class Modals:
         return trigger.person
 
     def check(self, view: Any, kind: str) -> Json:
-        """The view, if Slack would take it as a `modal` or `home`; refused with invalid_arguments."""
-        said = view_problems(view) if self._strict else []
+        """The view, if Slack would accept it as a `modal` or `home`; refused with invalid_arguments."""
+        complaints = view_problems(view) if self._strict else []
         if self._strict and isinstance(view, dict) and view.get("type") not in (kind, None):
-            said.append(f"[ERROR] must be one of: {kind} [json-pointer:/view/type]")
-        if said or not isinstance(view, dict):
-            raise RefusedError("invalid_arguments", response_metadata={"messages": said})
+            complaints.append(f"[ERROR] must be one of: {kind} [json-pointer:/view/type]")
+        if complaints or not isinstance(view, dict):
+            raise RefusedError("invalid_arguments", response_metadata={"messages": complaints})
         return view
 
     def open(self, person_id: str, given: Json, *, push: bool = False) -> Json:
-        """Open a modal for this person; `push` lays it on the ones already open, otherwise it replaces them."""
+        """Open a modal for this person, on top of those that are open with `push`, or else in their place."""
         stack = self.stacks.setdefault(person_id, [])
         if push and len(stack) >= 3:
             raise RefusedError("push_limit_reached")
         if not push:
             stack.clear()
-        view = self._made(given)
+        view = self._make(given)
         view["previous_view_id"] = stack[-1]["id"] if stack else None
         view["root_view_id"] = stack[0]["id"] if stack else view["id"]
         stack.append(view)
@@ -82,12 +82,12 @@ class Modals:
 
     def publish(self, person_id: str, given: Json) -> Json:
         """Set the app's home view for this person."""
-        self.homes[person_id] = self._made(given)
+        self.homes[person_id] = self._make(given)
         return self.homes[person_id]
 
     def update(self, view: Json, given: Json) -> None:
-        """Put new contents into an open view; its id stays and its hash changes."""
-        fresh = self._made(given)
+        """Replace the contents of an open view; its id stays and its hash changes."""
+        fresh = self._make(given)
         for name in ("id", "root_view_id", "previous_view_id"):
             fresh[name] = view[name]
         view.clear()
@@ -113,7 +113,7 @@ class Modals:
         stack = self.stacks.get(person_id, [])
         self.stacks[person_id] = [] if whole else [v for v in stack if v is not view]
 
-    def _made(self, given: Json) -> Json:
+    def _make(self, given: Json) -> Json:
         view_id = f"V{next(self._ids):08d}"
         return {
             "id": view_id,
@@ -126,7 +126,7 @@ class Modals:
             "submit": copy.deepcopy(given.get("submit")),
             "close": copy.deepcopy(given.get("close")),
             "blocks": self._store.with_block_ids(given.get("blocks", [])),
-            **{name: given.get(name, "") for name in GIVEN},
+            **{name: given.get(name, "") for name in FIELDS},
             **{name: bool(given.get(name)) for name in SWITCHES},
             "state": {"values": {}},
             "hash": f"{int(time.time())}.{secrets.token_hex(4)}",

@@ -1,4 +1,4 @@
-"""The payloads that Slack sends to an app, field by field as the real ones."""
+"""The payloads that Slack sends to an app, with all fields of the real ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from rehearsal.slack.members import APP, TEAM, TEAM_DOMAIN, Person
-from rehearsal.slack.store import Channel, told
+from rehearsal.slack.store import Channel, api_message
 
 Json = dict[str, Any]
 VERIFICATION = "rehearsal-verification"  # the deprecated field `token`, which Slack still sends.
@@ -63,7 +63,7 @@ def block_actions(person: Person, channel: Channel, message: Json, action: Json,
         "response_url": response_url,
         "actions": [action],
     }
-    return payload if ephemeral else payload | {"message": told(message, channel)}
+    return payload if ephemeral else payload | {"message": api_message(message, channel)}
 
 
 def view_submission(person: Person, view: Json, values: Json, *, trigger_id: str) -> Json:
@@ -79,7 +79,7 @@ def view_submission(person: Person, view: Json, values: Json, *, trigger_id: str
 
 
 def view_closed(person: Person, view: Json) -> Json:
-    """The payload of a modal that the person closed, sent when it asked for that."""
+    """The payload of a modal that a person closed, sent if the view asked for it."""
     return {"type": "view_closed", **_who(person), "view": copy.deepcopy(view), "is_cleared": False}
 
 

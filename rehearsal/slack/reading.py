@@ -1,4 +1,4 @@
-"""Web API methods that only look: conversations.*, users.*, usergroups.*."""
+"""Web API methods that only read: conversations.*, users.*, usergroups.*."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from rehearsal.slack.chat import truth
 from rehearsal.slack.errors import RefusedError
 from rehearsal.slack.members import BOT_USER, GROUPS, TEAM
-from rehearsal.slack.store import Channel, told
+from rehearsal.slack.store import Channel, api_message
 from rehearsal.slack.workspace import Workspace
 
 Json = dict[str, Any]
@@ -60,7 +60,7 @@ def _listing(channel: Channel, messages: list[Json], arguments: Json, default: i
     page, cursor = _page([m for m in messages if _between(m, arguments)], arguments, default)
     metadata = truth(arguments.get("include_all_metadata"))
     return {
-        "messages": [told(message, channel, metadata=metadata) for message in page],
+        "messages": [api_message(message, channel, metadata=metadata) for message in page],
         "has_more": bool(cursor),
         "response_metadata": {"next_cursor": cursor},
     }
@@ -124,9 +124,9 @@ def channels(workspace: Workspace, arguments: Json) -> Json:
 
 
 def members(workspace: Workspace, arguments: Json) -> Json:
-    """conversations.members: everybody who is not deactivated is in every channel."""
+    """conversations.members: everybody is in every channel, except deactivated people."""
     channel = workspace.store.channel(str(arguments.get("channel")))
-    inside = [p.id for p in workspace.persons.values() if not p.deleted]
+    inside = [p.id for p in workspace.people.values() if not p.deleted]
     if channel.person:
         inside = [channel.person, BOT_USER]
     return {"members": inside, "response_metadata": {"next_cursor": ""}}
@@ -135,14 +135,14 @@ def members(workspace: Workspace, arguments: Json) -> Json:
 def open_direct(workspace: Workspace, arguments: Json) -> Json:
     """conversations.open: the bot's direct conversation with one person."""
     person = str(arguments.get("users") or "")
-    if person not in workspace.persons:
+    if person not in workspace.people:
         raise RefusedError("user_not_found")
     return {"channel": {"id": workspace.store.direct(person).id}}
 
 
 def user(workspace: Workspace, arguments: Json) -> Json:
     """users.info: one person."""
-    person = workspace.persons.get(str(arguments.get("user")))
+    person = workspace.people.get(str(arguments.get("user")))
     if person is None:
         raise RefusedError("user_not_found")
     return {"user": person.profile()}
@@ -150,12 +150,12 @@ def user(workspace: Workspace, arguments: Json) -> Json:
 
 def users(workspace: Workspace, arguments: Json) -> Json:
     """users.list: every person, the bot too."""
-    page, cursor = _page([p.profile() for p in workspace.persons.values()], arguments, 200)
+    page, cursor = _page([p.profile() for p in workspace.people.values()], arguments, 200)
     return {"members": page, "response_metadata": {"next_cursor": cursor}}
 
 
 def _group_members(workspace: Workspace, group: str, *, disabled: bool = False) -> list[str]:
-    return [p.id for p in workspace.persons.values() if group in p.groups and (disabled or not p.deleted)]
+    return [p.id for p in workspace.people.values() if group in p.groups and (disabled or not p.deleted)]
 
 
 def groups(workspace: Workspace, arguments: Json) -> Json:

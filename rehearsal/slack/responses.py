@@ -1,4 +1,4 @@
-"""Response URLs: where an app answers an interaction; good for five answers within half an hour."""
+"""Response URLs: where an app answers an interaction, up to five times within half an hour."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Responses:
         self.answer(url.person, url.channel, body, url.message)
 
     def answer(self, person: str, channel: Channel, body: Json, message: Json | None = None) -> None:
-        """Show an answer: to the person alone, to the channel, or in place of the message (or deleting it)."""
+        """Show an answer to the person alone or to the channel, or replace or delete the message with it."""
         text, blocks = str(body.get("text") or ""), body.get("blocks") or []
-        said = problems(blocks) if self._strict else []
-        if said:
-            raise RefusedError("invalid_blocks", response_metadata={"messages": said})
+        complaints = problems(blocks) if self._strict else []
+        if complaints:
+            raise RefusedError("invalid_blocks", response_metadata={"messages": complaints})
         if message is not None and body.get("delete_original"):
             self._store.drop(message)
         elif not text and not blocks:

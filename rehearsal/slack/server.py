@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from rehearsal.listening import stop_accepting
 from rehearsal.slack.calls import answer
 from rehearsal.slack.control import Control
 from rehearsal.slack.errors import RefusedError
@@ -40,7 +44,7 @@ def routes(workspace: Workspace) -> list[web.RouteDef]:
 
 
 def application(workspace: Workspace) -> web.Application:
-    """An application with nothing but the workspace; it closes the workspace when it shuts down."""
+    """An application that has only the workspace, and closes it when it shuts down."""
 
     async def close(_: web.Application) -> None:
         await workspace.close()
@@ -49,6 +53,27 @@ def application(workspace: Workspace) -> web.Application:
     app.add_routes(routes(workspace))
     app.on_shutdown.append(close)
     return app
+
+
+@asynccontextmanager
+async def serve(
+    workspace: Workspace, listener: socket.socket | None = None, more: Iterable[web.RouteDef] = ()
+) -> AsyncIterator[str]:
+    """Serve the workspace, and `more` routes beside it, while the context lasts; gives its address.
+
+    Without a listener it takes any free port of the loopback address.
+    """
+    app = application(workspace)
+    app.add_routes(more)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    listener = listener or socket.create_server(("127.0.0.1", 0))
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        await stop_accepting([listener])
+        await runner.cleanup()
 
 
 async def page(request: web.Request) -> web.Response:
@@ -61,7 +86,7 @@ async def page(request: web.Request) -> web.Response:
 
 
 class SlackServer:
-    """What an app meets: it knows nothing of the page and of the control API."""
+    """What an app uses. It knows nothing about the page and the control API."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -108,14 +133,14 @@ class SlackServer:
 
 
 def _drop(request: web.Request) -> web.StreamResponse:
-    """Drop the connection; the answer returned here reaches nobody."""
+    """Drop the connection; nobody gets the answer that's returned here."""
     if request.transport:
         request.transport.abort()
     return web.Response(status=503)
 
 
 async def _arguments(request: web.Request) -> Json:
-    """The arguments of a call from query, form or JSON; parts that are JSON in a form are decoded."""
+    """The arguments of a call from query, form or JSON; JSON inside a form is decoded."""
     given: Json = dict(request.query)
     if request.content_type == "application/json":
         body = await request.text()
@@ -139,7 +164,7 @@ STRUCTURED = ("blocks", "view", "metadata", "message", "attachments")
 
 
 def _part(value: Any) -> Any:
-    """A structured argument, decoded when it came as a string of JSON; anything else stays as it is."""
+    """A structured argument, decoded if it came as a string of JSON; anything else stays as it is."""
     if not isinstance(value, str) or value[:1] not in ("[", "{"):
         return value
     try:

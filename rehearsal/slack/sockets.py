@@ -1,4 +1,4 @@
-"""Socket Mode: the bot's connections, and envelopes that go to one of them and come back acknowledged."""
+"""Socket Mode: the bot's connections, and envelopes that go to one of them and wait to be acknowledged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TICKET_SECONDS = 30.0
 
 @dataclass(eq=False, kw_only=True)
 class Connection:
-    """One Socket Mode connection of the bot; `base` is the address under which the bot reached us."""
+    """One Socket Mode connection of the bot; `base` is the address at which the bot reached us."""
 
     number: int
     base: str
@@ -35,22 +35,22 @@ class Connection:
         return not self.socket.closed and not (self.transport and self.transport.is_closing())
 
     def reset(self) -> None:
-        """Drop it without a goodbye."""
+        """Drop it without closing it properly."""
         if self.transport:
             self.transport.abort()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ack:
-    """What came back for an envelope: acked or not, after how long, with which payload, or which error instead."""
+    """What came back for an envelope: whether and how fast it was acked, and the payload or the error."""
 
     acked: bool
     ack_ms: float
     response: Json | None = None
     error: str | None = None
 
-    def told(self) -> Json:
-        """The same as a JSON object."""
+    def to_json(self) -> Json:
+        """The same as JSON."""
         return {"acked": self.acked, "ack_ms": self.ack_ms, "response": self.response, "error": self.error}
 
 
@@ -142,7 +142,7 @@ class Sockets:
             future.set_result(answer.get("payload"))
 
     async def deliver(self, kind: str, payload: Json, *, accepts_response: bool = True, **about: Any) -> Ack:
-        """Send one envelope to one connection and wait for its ack until the deadline (3 s in Slack)."""
+        """Send an envelope to one connection, and wait for its ack until the deadline (3 s in Slack)."""
         envelope_id = f"{secrets.token_hex(4)}-{secrets.token_hex(6)}"
         entry = self._journal.note("envelope", type=kind, envelope_id=envelope_id, acked=False, ack_ms=None, acks=0, **about)
         if not self.open:
@@ -172,7 +172,7 @@ class Sockets:
             try:
                 await connection.socket.send_json(envelope)
             except ConnectionError:
-                continue  # sent into a socket that was just lost: Slack does not notice either.
+                continue  # the socket was lost just now: Slack wouldn't notice either.
 
     async def _await_ack(self, future: asyncio.Future[Json | None], entry: Json) -> Ack:
         try:
@@ -185,16 +185,16 @@ class Sockets:
         return Ack(acked=True, ack_ms=float(entry["ack_ms"]), response=response or None)
 
     def reset(self) -> None:
-        """Drop every connection without a goodbye."""
+        """Drop every connection without closing it properly."""
         for connection in list(self._connections):
             connection.reset()
 
     async def refresh(self) -> None:
-        """Ask every connection to come back, as Slack does every hour or so (`refresh_requested`)."""
+        """Ask for a new connection in place of each, as Slack does every hour or so (`refresh_requested`)."""
         for connection in self.open:
             await connection.socket.send_json({"type": "disconnect", "reason": "refresh_requested", "debug_info": {}})
 
     async def close(self) -> None:
-        """Close every connection in an orderly way."""
+        """Close every connection properly."""
         for connection in list(self._connections):
             await connection.socket.close()

@@ -1,4 +1,4 @@
-"""What the workspace keeps: channels, their messages, pins and what only one person sees."""
+"""What the workspace stores: channels, their messages, pins, and what only one person sees."""
 
 from __future__ import annotations
 
@@ -66,23 +66,23 @@ class Store:
         raise RefusedError("channel_not_found")
 
     def direct(self, person_id: str) -> Channel:
-        """The bot's direct conversation with one person; begun when it is first asked for."""
+        """The bot's direct conversation with one person, created when it's first asked for."""
         channel_id = "D" + person_id.removeprefix("U")
         return self.channels.get(channel_id) or self._add(Channel(id=channel_id, name=f"dm-{person_id}", person=person_id))
 
     def with_block_ids(self, blocks: list[Json]) -> list[Json]:
-        """A copy of the blocks in which each has a block_id, as Slack hands them back."""
+        """A copy of the blocks in which each has a block_id, as Slack returns them."""
         named = copy.deepcopy(blocks)
         for block in named:
             block.setdefault("block_id", f"b{next(self._block_ids):05d}")
         return named
 
     def bot_message(self, channel: Channel, text: str, blocks: list[Json], **more: Any) -> Json:
-        """A message of the bot in this channel, stored; returns it as stored."""
+        """Store a message of the bot in this channel; returns it as stored."""
         return self._put(channel, BOT_USER, text, blocks, bot_id=BOT, app_id=APP, **more)
 
     def person_message(self, channel: Channel, person_id: str, text: str, **more: Any) -> Json:
-        """A message that a person wrote, stored; returns it as stored."""
+        """Store a message that a person wrote; returns it as stored."""
         return self._put(channel, person_id, text, [], **more)
 
     def _put(self, channel: Channel, user: str, text: str, blocks: list[Json], **more: Any) -> Json:
@@ -101,7 +101,7 @@ class Store:
         return message
 
     def ephemeral(self, person_id: str, channel: Channel, text: str, blocks: list[Json]) -> Json:
-        """A message that only this person sees, in this channel; returns it as kept."""
+        """Store a message that only this person sees, in this channel; returns it as stored."""
         message: Json = {
             "type": "message",
             "user": BOT_USER,
@@ -116,7 +116,7 @@ class Store:
         return message
 
     def drop(self, message: Json) -> None:
-        """Take a message away, wherever it is kept; a pin on it goes with it."""
+        """Delete a message and its pin, wherever it's stored."""
         self.channels[message["channel"]].messages = [m for m in self.channels[message["channel"]].messages if m is not message]
         for person, kept in self.ephemerals.items():
             self.ephemerals[person] = [m for m in kept if m is not message]
@@ -126,8 +126,8 @@ class Store:
         return (message for message in channel.messages if message["pinned"])
 
 
-def told(message: Json, channel: Channel, *, metadata: bool = True) -> Json:
-    """The message as the Web API tells it: without our own marks, with reply counts on the parent of a thread."""
+def api_message(message: Json, channel: Channel, *, metadata: bool = True) -> Json:
+    """The message as the Web API returns it: without our own marks, with reply counts on a thread's parent."""
     public = {name: value for name, value in message.items() if name not in OURS_ONLY}
     if not public["blocks"]:
         del public["blocks"]

@@ -12,7 +12,7 @@ from rehearsal.slack.workspace import Workspace
 Json = dict[str, Any]
 
 
-def _opened(workspace: Workspace, arguments: Json, *, push: bool) -> Json:
+def _open(workspace: Workspace, arguments: Json, *, push: bool) -> Json:
     view = workspace.modals.check(arguments.get("view"), "modal")
     person = workspace.modals.exchange(str(arguments.get("trigger_id") or ""))
     opened = workspace.modals.open(person, view, push=push)
@@ -22,12 +22,12 @@ def _opened(workspace: Workspace, arguments: Json, *, push: bool) -> Json:
 
 def views_open(workspace: Workspace, arguments: Json) -> Json:
     """views.open: a modal for the person of the trigger."""
-    return _opened(workspace, arguments, push=False)
+    return _open(workspace, arguments, push=False)
 
 
 def views_push(workspace: Workspace, arguments: Json) -> Json:
     """views.push: a modal on top of those the person has open."""
-    return _opened(workspace, arguments, push=True)
+    return _open(workspace, arguments, push=True)
 
 
 def views_update(workspace: Workspace, arguments: Json) -> Json:
@@ -44,7 +44,7 @@ def views_update(workspace: Workspace, arguments: Json) -> Json:
 def views_publish(workspace: Workspace, arguments: Json) -> Json:
     """views.publish: the app's home for one person."""
     person = str(arguments.get("user_id") or "")
-    if person not in workspace.persons:
+    if person not in workspace.people:
         raise RefusedError("user_not_found")
     published = workspace.modals.publish(person, workspace.modals.check(arguments.get("view"), "home"))
     workspace.journal.changed("home", person=person)
@@ -52,17 +52,17 @@ def views_publish(workspace: Workspace, arguments: Json) -> Json:
 
 
 def blocks_validate(workspace: Workspace, arguments: Json) -> Json:
-    """blocks.validate: whether blocks, a message or a view would be taken; asks for no token."""
+    """blocks.validate: would Slack accept these blocks, this message or this view? Needs no token."""
     message = arguments.get("message")
     blocks = message.get("blocks") if isinstance(message, dict) else arguments.get("blocks")
     if arguments.get("view"):
-        said = view_problems(arguments["view"])
+        complaints = view_problems(arguments["view"])
     elif blocks is None:
         raise RefusedError("invalid_arguments")
     else:
-        said = problems(blocks)
-        if not said and too_long(blocks):
+        complaints = problems(blocks)
+        if not complaints and too_long(blocks):
             raise RefusedError("msg_blocks_too_long")
-    if said:
-        raise RefusedError("invalid_blocks", errors=said, response_metadata={"messages": said})
+    if complaints:
+        raise RefusedError("invalid_blocks", errors=complaints, response_metadata={"messages": complaints})
     return {}

@@ -1,4 +1,4 @@
-"""A Slack workspace of the rehearsal: persons act in it, the bot is told by Socket Mode and answers by the Web API."""
+"""A Slack workspace: people act in it, the bot hears of it by Socket Mode and answers by the Web API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rehearsal.slack.members import BOT_PERSON, Person
 from rehearsal.slack.modals import Modals
 from rehearsal.slack.responses import Responses
 from rehearsal.slack.sockets import Ack, Sockets
-from rehearsal.slack.store import Channel, Store, told
+from rehearsal.slack.store import Channel, Store, api_message
 
 Json = dict[str, Any]
 MENTION = re.compile(r"(?<!\S)([@#])([\w.-]+)")
@@ -26,16 +26,16 @@ MENTION = re.compile(r"(?<!\S)([@#])([\w.-]+)")
 class Workspace:
     """State and behaviour of the workspace, all in one asyncio loop.
 
-    `strict` refuses what Slack would refuse: faulty blocks and views, missing scopes, commands that the manifest
-    does not have. `ack_seconds` and `trigger_seconds` are Slack's three seconds. `limits_speed` is how many times
-    Slack's own rate limits are allowed.
+    If `strict`, it refuses what Slack would refuse: faulty blocks and views, missing scopes, commands that aren't in the
+    manifest. `ack_seconds` and `trigger_seconds` are Slack's three seconds. `limits_speed` is how many times Slack's own
+    rate limits it allows.
     """
 
     def __init__(
         self,
         *,
         manifest: Json,
-        persons: Sequence[Person],
+        people: Sequence[Person],
         channels: Sequence[str],
         strict: bool = True,
         bot_token: str = "xoxb-rehearsal",
@@ -48,7 +48,7 @@ class Workspace:
         self.strict = strict
         self.bot_token = bot_token
         self.app_token = app_token
-        self.persons = {person.id: person for person in (*persons, BOT_PERSON)}
+        self.people = {person.id: person for person in (*people, BOT_PERSON)}
         self.journal = Journal()
         self.sockets = Sockets(self.journal, ack_deadline=ack_seconds)
         self.faults = Faults(self.journal, self.sockets)
@@ -57,37 +57,37 @@ class Workspace:
         self.modals = Modals(self.store, trigger_seconds=trigger_seconds, strict=strict)
         self.responses = Responses(self.store, strict=strict)
 
-    # What a person does.
+    # What people do.
 
     async def command(self, person: str, channel: str, text: str, *, command: str = "/dr") -> Json:
         """Type a slash command: `{"acked", "ack_ms", "response", "error"}`; a text in the ack becomes a message."""
-        who, where = self.person(person), self.room(channel)
+        who, where = self.person(person), self.channel(channel)
         if self.strict and command not in self.commands():
-            return self._nothing(who, where, f"{command} is not a valid command.", "invalid_command")
+            return self._not_sent(who, where, f"{command} is not a valid command.", "invalid_command")
         if self.faults.away:
-            return self._nothing(who, where, "Slack is away: the command was not sent.", "slack_away")
+            return self._not_sent(who, where, "Slack is away: the command was not sent.", "slack_away")
         payload = payloads.slash_command(
             who,
             where,
             command,
-            self._escaped(command, text.strip()),
+            self._escape(command, text.strip()),
             trigger_id=self.modals.trigger(who.id),
             response_url=self.responses.create(self.sockets.base, who.id, where),
         )
         ack = await self.sockets.deliver("slash_commands", payload, person=who.name, says=f"{command} {text}")
         if not ack.acked:
-            self._ephemeral(who, where, f"{command} failed because the app did not respond")
+            self._slackbot(who, where, f"{command} failed because the app did not respond")
         elif ack.response:
-            self._answer(who, where, command, ack.response)
-        return ack.told()
+            self._show_answer(who, where, command, ack.response)
+        return ack.to_json()
 
     async def click(self, person: str, channel: str, ts: str, action_id: str, *, value: str | None = None) -> Json:
-        """Press a button (or choose in a menu) of a message; `value` chooses among buttons of one id, or forges."""
-        who, where = self.person(person), self.room(channel)
-        message = self._seen(who, where, ts)
+        """Press a button of a message, or choose in a menu. `value` chooses among buttons with one id, or is forged."""
+        who, where = self.person(person), self.channel(channel)
+        message = self._visible_message(who, where, ts)
         action = forms.action(message, action_id, value, action_ts=self.store.next_ts())
         if self.faults.away:
-            return Ack(acked=False, ack_ms=0.0, error="slack_away").told()
+            return Ack(acked=False, ack_ms=0.0, error="slack_away").to_json()
         payload = payloads.block_actions(
             who,
             where,
@@ -99,10 +99,10 @@ class Workspace:
         ack = await self.sockets.deliver(
             "interactive", payload, accepts_response=False, person=who.name, says=f"click {action_id}"
         )
-        return ack.told()
+        return ack.to_json()
 
     async def submit(self, person: str, view_id: str, state_values: Json) -> Json:
-        """Submit a modal: the ack payload (`response_action`, `errors`…) with `acked`, `ack_ms`, `error` beside it."""
+        """Submit a modal: the ack payload (`response_action`, `errors`…) together with `acked`, `ack_ms`, `error`."""
         who = self.person(person)
         view = self.modals.of(who.id, view_id)
         values = forms.state_values(view, state_values)
@@ -110,12 +110,12 @@ class Workspace:
         if errors:
             return {"acked": False, "ack_ms": 0.0, "response": None, "error": "incomplete", "errors": errors}
         if self.faults.away:
-            return Ack(acked=False, ack_ms=0.0, error="slack_away").told()
+            return Ack(acked=False, ack_ms=0.0, error="slack_away").to_json()
         payload = payloads.view_submission(who, view, values, trigger_id=self.modals.trigger(who.id))
         ack = await self.sockets.deliver("interactive", payload, person=who.name, says=f"submit {view['callback_id']}")
         error = self._after_submit(who, view, ack.response or {}) if ack.acked else ack.error
         self.journal.changed("view", person=who.id)
-        return {**(ack.response or {}), **ack.told(), "error": error}
+        return {**(ack.response or {}), **ack.to_json(), "error": error}
 
     async def close_view(self, person: str, view_id: str) -> Json:
         """Close a modal without submitting it; the app is told if the view asked for that."""
@@ -126,7 +126,7 @@ class Workspace:
         if not view["notify_on_close"]:
             return {"acked": False, "ack_ms": 0.0, "response": None, "error": None}
         payload = payloads.view_closed(who, view)
-        return (await self.sockets.deliver("interactive", payload, person=who.name, says="close view")).told()
+        return (await self.sockets.deliver("interactive", payload, person=who.name, says="close view")).to_json()
 
     async def open_home(self, person: str) -> Json:
         """Open the app's home; the app is told (`app_home_opened`) if the manifest subscribes to it."""
@@ -136,20 +136,20 @@ class Workspace:
         body = {"user": who.id, "tab": "home", "channel": self.store.direct(who.id).id, "event_ts": self.store.next_ts()}
         payload = payloads.event("app_home_opened", body, event_id=f"Ev{secrets.token_hex(5).upper()}", now=int(time.time()))
         ack = await self.sockets.deliver("events_api", payload, accepts_response=False, person=who.name, says="app_home_opened")
-        return ack.told()
+        return ack.to_json()
 
     async def post(self, person: str, channel: str, text: str, thread_ts: str | None = None) -> Json:
         """A person writes a message; returns it as stored."""
-        who, where = self.person(person), self.room(channel)
+        who, where = self.person(person), self.channel(channel)
         message = self.store.person_message(where, who.id, text, thread_ts=thread_ts)
         self.journal.changed("message", channel=where.id, ts=message["ts"])
         return message
 
-    # What a person sees.
+    # What people see.
 
     def messages(self, channel: str, thread_ts: str | None = None) -> list[Json]:
         """The messages of a channel outside threads, or one thread with its parent; as stored, oldest first."""
-        where = self.room(channel)
+        where = self.channel(channel)
         if thread_ts is not None:
             return where.thread(thread_ts)
         return [m for m in where.messages if m.get("thread_ts") in (None, m["ts"])]
@@ -164,17 +164,17 @@ class Workspace:
 
     @property
     def log(self) -> list[Json]:
-        """Every call, envelope, connection and fault, oldest first; `kind` tells which."""
+        """Every call, envelope, connection and fault, oldest first; `kind` says which."""
         return self.journal.entries
 
     def person(self, name_or_id: str) -> Person:
         """The person by name or id."""
-        for person in self.persons.values():
+        for person in self.people.values():
             if name_or_id in (person.id, person.name):
                 return person
         raise UnknownError(f"There is no person {name_or_id!r} in this workspace.")
 
-    def room(self, name_or_id: str) -> Channel:
+    def channel(self, name_or_id: str) -> Channel:
         """The channel by name or id."""
         try:
             return self.store.channel(name_or_id)
@@ -190,7 +190,7 @@ class Workspace:
         return list(self.manifest.get("oauth_config", {}).get("scopes", {}).get("bot", []))
 
     async def close(self) -> None:
-        """Close the bot's connections and let every watcher go."""
+        """Close the bot's connections and release every watcher."""
         self.journal.close()
         await self.sockets.close()
 
@@ -202,40 +202,40 @@ class Workspace:
     def _settings(self, name: str) -> Json:
         return dict((self.manifest.get("settings") or {}).get(name) or {})
 
-    def _seen(self, who: Person, where: Channel, ts: str) -> Json:
+    def _visible_message(self, who: Person, where: Channel, ts: str) -> Json:
         mine = [m for m in self.ephemerals(who.id) if m["channel"] == where.id]
         for message in [*where.messages, *mine]:
             if message["ts"] == ts:
                 return message
         raise UnknownError(f"{who.name} sees no message {ts} in {where.name}.")
 
-    def _escaped(self, command: str, text: str) -> str:
-        """With `should_escape`, names of persons and channels reach the app as ids."""
+    def _escape(self, command: str, text: str) -> str:
+        """With `should_escape`, the app gets the names of people and channels as ids."""
         ours: Json = next((c for c in self._features().get("slash_commands", []) if c["command"] == command), {})
         return MENTION.sub(self._mention, text) if ours.get("should_escape") else text
 
     def _mention(self, match: re.Match[str]) -> str:
         sign, name = match.groups()
-        named = self.persons if sign == "@" else self.store.channels
+        named = self.people if sign == "@" else self.store.channels
         for item in named.values():
             if item.name == name:
                 return f"<{sign}{item.id}|{name}>"
         return match.group()
 
-    def _nothing(self, who: Person, where: Channel, text: str, error: str) -> Json:
-        self._ephemeral(who, where, text)
-        return Ack(acked=False, ack_ms=0.0, error=error).told()
+    def _not_sent(self, who: Person, where: Channel, text: str, error: str) -> Json:
+        self._slackbot(who, where, text)
+        return Ack(acked=False, ack_ms=0.0, error=error).to_json()
 
-    def _ephemeral(self, who: Person, where: Channel, text: str) -> None:
+    def _slackbot(self, who: Person, where: Channel, text: str) -> None:
         self.store.ephemeral(who.id, where, text, [])["user"] = "USLACKBOT"
         self.journal.changed("ephemeral", person=who.id)
 
-    def _answer(self, who: Person, where: Channel, command: str, response: Json) -> None:
+    def _show_answer(self, who: Person, where: Channel, command: str, response: Json) -> None:
         try:
             self.responses.answer(who.id, where, response)
         except RefusedError as error:
             self.journal.note("bad_ack", error=error.error, **error.more)
-            self._ephemeral(who, where, f'{command} failed with the error "{error.error}"')
+            self._slackbot(who, where, f'{command} failed with the error "{error.error}"')
         self.journal.changed("message", channel=where.id, person=who.id)
 
     def _after_submit(self, who: Person, view: Json, response: Json) -> str | None:
@@ -259,10 +259,10 @@ class Workspace:
         return None
 
     def state(self, person: str | None = None) -> Json:
-        """All that the page shows; ephemerals, views, home and direct messages only for the person given."""
+        """Everything the page shows; ephemerals, views, home and direct messages only for the given person."""
         who = self.person(person).id if person else None
         return {
-            "persons": [p.profile() | {"title": p.title} for p in self.persons.values()],
+            "people": [p.profile() | {"title": p.title} for p in self.people.values()],
             "channels": [{"id": c.id, "name": c.name} for c in self._visible(who)],
             "commands": self.commands(),
             "connected": len(self.sockets.open),
@@ -278,4 +278,7 @@ class Workspace:
 
     def _with_replies(self, channel: Channel, message: Json) -> Json:
         replies = [m for m in channel.thread(message["ts"]) if m is not message]
-        return told(message, channel) | {"pinned": message["pinned"], "replies": [told(r, channel) for r in replies]}
+        return api_message(message, channel) | {
+            "pinned": message["pinned"],
+            "replies": [api_message(r, channel) for r in replies],
+        }

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rehearsal.slack.workspace import Workspace
+from rehearsal.waiting import until
 from tests.bench.figures import Figure, percentile
-from tests.bench.subjects import Room, room, start, until
+from tests.bench.subjects import Place, place, start
 from tests.story.conftest import tries
 
 COMMAND, REFUSAL = "stop nosuchrn", "There is no run 'nosuchrn' to stop"
@@ -29,16 +30,16 @@ class Acks:
 
 async def measure(folder: Path) -> list[Figure]:
     """Passes of the bare Bolt app and of the bot in turn, each connected to a workspace of its own."""
-    async with room(folder / "bare") as bare_room, room(folder / "bot") as bot_room:
-        bare, bot = await start(bare_room, bare=True), await start(bot_room, bare=False)
+    async with place(folder / "bare") as bare_place, place(folder / "bot") as bot_place:
+        bare, bot = await start(bare_place, bare=True), await start(bot_place, bare=False)
         try:
             await asyncio.sleep(3.0)  # the engine and the clients of AWS are loaded after the connection
             of_bare, of_bot = Acks(), Acks()
             for number in range(PASSES + 1):
                 warm_up = number == 0
-                await one_pass(bare_room.workspace, Acks() if warm_up else of_bare, warm_up)
-                await one_pass(bot_room.workspace, Acks() if warm_up else of_bot, warm_up)
-                await quiet(bot_room)
+                await one_pass(bare_place.workspace, Acks() if warm_up else of_bare, warm_up)
+                await one_pass(bot_place.workspace, Acks() if warm_up else of_bot, warm_up)
+                await quiet(bot_place)
         finally:
             await asyncio.gather(bare.kill(), bot.kill())
     return list(figures(of_bot, of_bare))
@@ -60,14 +61,14 @@ async def one(workspace: Workspace, text: str = COMMAND) -> float:
     return float(answer["ack_ms"])
 
 
-async def quiet(where: Room) -> None:
+async def quiet(at: Place) -> None:
     """Wait until the bot has refused all that it was asked, so that the next pass of the other is undisturbed."""
-    sent = sum(1 for entry in where.workspace.log if entry.get("type") == "slash_commands")
+    sent = sum(1 for entry in at.workspace.log if entry.get("type") == "slash_commands")
 
     def all_told() -> bool:
-        return sum(tries(e) for e in where.workspace.ephemerals("alice") if e["text"].startswith(REFUSAL)) >= sent
+        return sum(tries(e) for e in at.workspace.ephemerals("alice") if e["text"].startswith(REFUSAL)) >= sent
 
-    await until(all_told, "every refusal has been told", timeout=60)
+    await until(all_told, 60, "every refusal")
 
 
 def figures(bot: Acks, bare: Acks) -> Iterator[Figure]:

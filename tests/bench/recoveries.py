@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 import sys
 import time
@@ -13,11 +12,13 @@ from statistics import median
 from typing import Any
 
 from rehearsal.aws.ecs.api import ecs_handlers
+from rehearsal.people import People
 from rehearsal.settings import inherited
-from rehearsal.world import PRIMARY, Options, World
+from rehearsal.waiting import until
+from rehearsal.world import PRIMARY, Options, Rehearsal
 from tests.bench.acks import one
 from tests.bench.figures import Figure, memory_mb
-from tests.bench.subjects import ROOT, made, until
+from tests.bench.subjects import LOOK_SECONDS, ROOT, made
 
 COMMAND = "control-plane restart anyway=yes"
 RUNS, KILLS = 10, 5
@@ -27,7 +28,7 @@ Message = dict[str, Any]
 async def measure(folder: Path) -> list[Figure]:
     """Runs and restarts of the bare script in turn, then kills, all in one world."""
     made(folder)
-    async with World(Options(room=folder / "room", cache=folder / "cache", port=0)) as world:
+    async with Rehearsal(Options(work_dir=folder / "work", cache=folder / "cache", port=0)) as world:
         await world.witness.healthy()
         recoveries = Recoveries(world)
         script = await bare_script(world.endpoints[PRIMARY])
@@ -42,8 +43,9 @@ async def measure(folder: Path) -> list[Figure]:
 class Recoveries:
     """Acts as Alice, who asks, and Bob, who approves; notes when a change arrives at AWS."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Rehearsal) -> None:
         self.world = world
+        self.people = People(world.workspace)
         self.arrived = asyncio.get_running_loop().create_future()
         self.planning_acks: list[float] = []
         changes = ecs_handlers([world.ecs])["UpdateService"]
@@ -88,7 +90,7 @@ class Recoveries:
             before = self.records()
             started = time.monotonic()
             await self.world.start_bot()
-            await until(lambda known=before: self.records() > known, "the run has moved on", timeout=30)
+            await until(lambda known=before: self.records() > known, 30, "a run that moves on", every=LOOK_SECONDS)
             since_kill.append(time.monotonic() - killed)
             since_start.append(time.monotonic() - started)
             await self.settled()
@@ -102,15 +104,10 @@ class Recoveries:
         slack = self.world.workspace
         self.arrived = asyncio.get_running_loop().create_future()
         self.planning_acks.append(await one(slack, COMMAND))
-        await until(self.open_plan, "the plan stands in the channel")
-        plan = self.open_plan()
-        assert plan is not None
+        (plan,) = await until(self.people.open_plans, 30, "a plan to approve", every=LOOK_SECONDS)
         await asyncio.sleep(0.3)  # a person reads; the outbox has nothing left to tell
         clicked = time.monotonic()
-        answer, arrived = await asyncio.gather(
-            slack.click("bob", "incident", plan["ts"], "dr_approve"), asyncio.wait_for(self.arrived, 30)
-        )
-        assert answer["acked"], answer
+        _, arrived = await asyncio.gather(self.people.click("bob", plan, "dr_approve"), asyncio.wait_for(self.arrived, 30))
         return float(arrived) - clicked
 
     async def by_script(self, script: asyncio.subprocess.Process) -> float:
@@ -127,23 +124,17 @@ class Recoveries:
     async def settled(self) -> None:
         """Wait until every run is over and told, and the deployment is complete."""
         scheduler = self.world.ecs.scheduler
-        await until(lambda: scheduler.primary.rollout == "COMPLETED", "the deployment is complete", timeout=60)
-        await until(self.over, "the run is over", timeout=60)
+        await until(lambda: scheduler.primary.rollout == "COMPLETED", 60, "a complete deployment")
+        await until(self.over, 60, "the end of the run")
         await asyncio.sleep(0.5)
 
     def over(self) -> bool:
         """Whether every card says that its run is done."""
-        cards = [m for m in self.world.workspace.messages("incident") if m.get("blocks")]
-        return all(m["text"].startswith("Done") for m in cards)
-
-    def open_plan(self) -> Message | None:
-        """The card that asks for an approval."""
-        cards = self.world.workspace.messages("incident")
-        return next((m for m in cards if "dr_approve" in json.dumps(m.get("blocks", []))), None)
+        return all(self.people.title(run) == "Done" for run in self.people.ids())
 
     def records(self) -> int:
         """How many steps the engine has recorded, and lines the timeline has."""
-        address = f"file:{self.world.room / 'state.sqlite'}?mode=ro"
+        address = f"file:{self.world.work_dir / 'state.sqlite'}?mode=ro"
         with closing(sqlite3.connect(address, uri=True)) as state:
             query = "SELECT (SELECT count(*) FROM operation_outputs) + (SELECT count(*) FROM dr_timeline)"
             return int(state.execute(query).fetchone()[0])

@@ -11,7 +11,7 @@ from statistics import median
 
 from rehearsal.settings import inherited
 from tests.bench.figures import Figure, memory_mb
-from tests.bench.subjects import Room, made, room, start
+from tests.bench.subjects import Place, made, place, start
 
 STARTS = 7
 SETTLED_SECONDS = 3.0  # the engine and the clients of AWS are loaded after the connection
@@ -22,11 +22,11 @@ async def measure(folder: Path) -> list[Figure]:
     """Starts of both in turn, the bot's each with a new state; memory some seconds after the connection."""
     seconds: dict[bool, list[float]] = {True: [], False: []}
     memory: dict[bool, list[float]] = {True: [], False: []}
-    async with room(folder / "bare") as bare_room, room(folder / "bot") as bot_room:
+    async with place(folder / "bare") as bare_place, place(folder / "bot") as bot_place:
         for number in range(STARTS):
-            for bare, where in ((True, bare_room), (False, bot_room)):
-                forget_state(where)
-                subject = await start(where, bare=bare)
+            for bare, at in ((True, bare_place), (False, bot_place)):
+                forget_state(at)
+                subject = await start(at, bare=bare)
                 seconds[bare].append(subject.seconds)
                 if number >= STARTS - 2:
                     await asyncio.sleep(SETTLED_SECONDS)
@@ -63,7 +63,7 @@ async def ready(folder: Path) -> float:
     return seconds
 
 
-def forget_state(where: Room) -> None:
+def forget_state(at: Place) -> None:
     """Remove what an earlier start left."""
-    for path in where.folder.glob("state.sqlite*"):
+    for path in at.folder.glob("state.sqlite*"):
         path.unlink()

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from aiohttp import web
 
 from rehearsal import settings
-from rehearsal.slack.members import DEFAULT_PERSONS
-from rehearsal.slack.server import application
+from rehearsal.slack.members import PEOPLE
+from rehearsal.slack.server import serve
 from rehearsal.slack.workspace import Workspace
+from rehearsal.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
 NOWHERE = "http://127.0.0.1:1"
@@ -25,7 +25,7 @@ LOOK_SECONDS = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
+class Place:
     """A workspace that is served, and the folder of the program that connects to it."""
 
     workspace: Workspace
@@ -34,20 +34,13 @@ class Room:
 
 
 @asynccontextmanager
-async def room(folder: Path) -> AsyncIterator[Room]:
+async def place(folder: Path) -> AsyncIterator[Place]:
     """A Slack workspace of its own, in this process."""
     made(folder)
     manifest = yaml.safe_load((ROOT / "manifest.yml").read_text())
-    workspace = Workspace(
-        manifest=manifest, persons=DEFAULT_PERSONS, channels=["incident", "general"], limits_speed=settings.SLACK_SPEED
-    )
-    runner = web.AppRunner(application(workspace), access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield Room(workspace=workspace, url=f"http://127.0.0.1:{runner.addresses[0][1]}", folder=folder)
-    finally:
-        await runner.cleanup()
+    workspace = Workspace(manifest=manifest, people=PEOPLE, channels=["incident", "general"], limits_speed=settings.SLACK_SPEED)
+    async with serve(workspace) as url:
+        yield Place(workspace=workspace, url=url, folder=folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,19 +56,15 @@ class Subject:
         await self.process.wait()
 
 
-async def start(where: Room, *, bare: bool) -> Subject:
+async def start(at: Place, *, bare: bool) -> Subject:
     """Start `dr serve` with a state of its own, or the bare Bolt app, and wait until it is connected."""
-    argv = (
-        [sys.executable, "-m", "tests.bench.bare_bolt"]
-        if bare
-        else settings.bot_command(config(where.folder, where.url), "serve")
-    )
-    env = {**settings.inherited(), **settings.environment(DATABASE), "SLACK_API_URL": f"{where.url}/api/"}
-    await until(lambda: not where.workspace.sockets.open, "the one before has gone")
-    with (where.folder / "log").open("ab") as out:
+    argv = [sys.executable, "-m", "tests.bench.bare_bolt"] if bare else settings.bot_command(config(at.folder, at.url), "serve")
+    env = {**settings.inherited(), **settings.environment(DATABASE), "SLACK_API_URL": f"{at.url}/api/"}
+    await until(lambda: not at.workspace.sockets.open, 30, "the end of the one before", every=LOOK_SECONDS)
+    with (at.folder / "log").open("ab") as out:
         began = time.monotonic()
         process = await asyncio.create_subprocess_exec(*argv, env=env, stdout=out, stderr=out, cwd=ROOT)
-        await until(lambda: bool(where.workspace.sockets.open), f"the program is connected ({where.folder / 'log'})")
+        await until(lambda: at.workspace.sockets.open, 30, f"a connection (see {at.folder / 'log'})", every=LOOK_SECONDS)
     return Subject(process=process, seconds=time.monotonic() - began)
 
 
@@ -104,12 +93,3 @@ def config(folder: Path, url: str) -> Path:
     )
     path.write_text(text)
     return path
-
-
-async def until(seen: Callable[[], object], what: str, timeout: float = 30.0) -> None:
-    """Look every millisecond until it is so. Raises `TimeoutError` with what was waited for."""
-    ends = time.monotonic() + timeout
-    while not seen():
-        if time.monotonic() > ends:
-            raise TimeoutError(f"Waited {timeout:g} s until {what}, in vain.")
-        await asyncio.sleep(LOOK_SECONDS)

@@ -2,12 +2,12 @@
 
     python -m tests.story.storm [--incidents 20] [--seed 1]
 
-A seed chooses what strikes and when; what it meets is up to the machine, so a storm is no test of CI. It prints a line for each
-incident and ends with exit code 1 where something did not hold:
+A seed chooses what strikes and when. What it hits depends on the machine, so the storm isn't part of CI. It prints a line for
+each incident, and ends with exit code 1 if something did not hold:
 
-- no effect is there more often than a run began it, and a run that is done has its effects;
-- the thread of a run is its timeline, whole, in order and once, and the run has one card;
-- every run comes to an end that the card names, once the storm is over and a person decides what is left;
+- no effect is there more often than a run began it, and a run that's done has its effects;
+- the thread of a run is its whole timeline, in order and once, and the run has one card;
+- once the storm is over and people have decided what's left, every run is over and its card says how;
 - the bot logs no error of its own.
 """
 
@@ -25,10 +25,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from rehearsal.aws.ecs.scheduler import Rules
-from rehearsal.drills.run import DRILLS, Drill
-from rehearsal.world import Options, World
-from tests.story.conftest import ENDS, SPEED, Incident, logged_errors, until
+from rehearsal.drills.catalogue import DRILLS, Drill
+from rehearsal.people import ENDS, NotAcknowledged
+from rehearsal.slack.errors import SlackError
+from rehearsal.world import Options, Rehearsal
+from tests.story.conftest import SPEED, Incident, logged_errors
 
 AWS = ("throttle", "error500", "hang", "drop", "after_drop", "after_500", "access_denied", "slow")
 OPERATIONS = (
@@ -43,37 +44,37 @@ SLACK = ("outage", "rate_limit", "lose_answer", "slow", "duplicate_next_envelope
 STRIKES = ("aws",) * 6 + ("slack",) * 4 + ("kill",)
 PAUSES = (0.05, 1.5)  # seconds between two strikes
 PLANNED = ("offered", "rejected", "expired", "superseded")  # the states of a plan that is no run
-OPEN = ("dr_approve", "dr_retry", "dr_abort")  # where a card has one of these buttons, a person decides
+OPEN = ("dr_approve", "dr_retry", "dr_abort")  # if a card has one of these buttons, a person decides
 FOREIGN = ("slack_bolt", "slack_sdk")  # what these log while Slack is away is theirs
-LASTS = 120.0  # seconds a storm may last; then the weather is fair and the runs must end
+LASTS = 120.0  # seconds a storm may last; after it nothing fails any more and the runs must end
 
 
 class Storm:
-    """What strikes a world, as long as the context lasts."""
+    """What strikes a rehearsal while the context lasts."""
 
-    def __init__(self, world: World, chance: random.Random) -> None:
+    def __init__(self, world: Rehearsal, chance: random.Random) -> None:
         self.world = world
         self.chance = chance
         self.struck: list[str] = []
 
     @contextlib.asynccontextmanager
-    async def blowing(self) -> AsyncIterator[None]:
-        """Faults, until the block ends; after it nothing is wrong any more and a bot lives."""
-        blowing = asyncio.create_task(self._blow())
+    async def rage(self) -> AsyncIterator[None]:
+        """Faults until the block ends; after it there are none, and a bot is running."""
+        striking = asyncio.create_task(self._strike())
         try:
             yield
         finally:
-            blowing.cancel()
-            await asyncio.gather(blowing, return_exceptions=True)
+            striking.cancel()
+            await asyncio.gather(striking, return_exceptions=True)
             self.world.aws_faults.clear()
             self.world.workspace.faults.recover()
-            await self._bot_lives()
+            await self._keep_bot()
 
-    async def _blow(self) -> None:
+    async def _strike(self) -> None:
         strikes: dict[str, Callable[[], Any]] = {"aws": self._aws, "slack": self._slack, "kill": self._kill}
         while True:
             await asyncio.sleep(self.chance.uniform(*PAUSES))
-            await self._bot_lives()
+            await self._keep_bot()
             await strikes[self.chance.choice(STRIKES)]()
 
     async def _aws(self) -> None:
@@ -98,14 +99,14 @@ class Storm:
         await asyncio.sleep(self.chance.choice((0.0, 0.5)))
         await self.world.start_bot()
 
-    async def _bot_lives(self) -> None:
-        """What a service manager does."""
+    async def _keep_bot(self) -> None:
+        """Start the bot if it's dead, as a service manager does."""
         if self.world.processes.pid("bot") is None:
             await self.world.start_bot()
 
 
-class People:
-    """What two persons on call do in a storm: type again, click again, decide; two may ask for the same."""
+class OnCall:
+    """What people on call do in a storm: type again, click again, decide. Two may ask for the same."""
 
     def __init__(self, incident: Incident, drill: Drill, chance: random.Random) -> None:
         self.incident = incident
@@ -118,7 +119,7 @@ class People:
         return list(dict.fromkeys(run for run in self.incident.ids() if run not in self.known))
 
     async def recover(self) -> None:
-        """Ask until there is a plan, then press what is to be pressed until all is over."""
+        """Ask until there is a plan, then press whatever there is to press until it's over."""
         ends = time.monotonic() + LASTS
         while time.monotonic() < ends and not self._over():
             await self._ask()
@@ -127,7 +128,7 @@ class People:
                 await self._press(("dr_retry",) * 4 + ("dr_abort",))
 
     async def settle(self) -> None:
-        """In fair weather: what is still asked is answered, and every run ends."""
+        """After the storm: answer what's still asked, until every run is over."""
         ends = time.monotonic() + 90
         while not all(is_over(self.incident, run) for run in self.runs()):
             if time.monotonic() > ends:
@@ -138,13 +139,14 @@ class People:
         await self.incident.quiet()
 
     def _over(self) -> bool:
-        return any(self.incident.title(run) in ENDS for run in self.runs())
+        return any(self.incident.is_over(run) for run in self.runs())
 
     async def _ask(self) -> None:
         if any(button in self.incident.buttons(run) for run in self.runs() for button in (*OPEN, "dr_stop")):
             return
         for person in ("alice", "carol")[: self.chance.choice((1, 1, 2))]:
-            await self.incident.slack.command(person, "incident", self.drill.command)
+            with contextlib.suppress(NotAcknowledged):
+                await self.incident.type(person, self.drill.command)
 
     async def _press(self, decisions: tuple[str, ...], *, reject: bool = False) -> None:
         for run in self.runs():
@@ -157,19 +159,19 @@ class People:
                 await self._click("carol", run, "dr_stop")
 
     async def _click(self, person: str, run: str, action: str) -> None:
-        with contextlib.suppress(LookupError, ValueError):  # the card has changed since somebody looked
-            await self.incident.slack.click(person, "incident", self.incident.card(run)["ts"], action)
+        with contextlib.suppress(NotAcknowledged, SlackError, LookupError):  # the card has changed since somebody looked
+            await self.incident.click(person, run, action)
         await asyncio.sleep(self.chance.uniform(0.2, 1.5))
 
 
 def is_over(incident: Incident, run: str) -> bool:
-    """Whether the card of a run names its end, or that of a plan takes no approval any more."""
+    """Whether the card says how a run ended, or a plan can't be approved any more."""
     title = incident.title(run)
     return title in ENDS or (title.startswith("Plan ") and "dr_approve" not in incident.buttons(run))
 
 
-async def wrong_with(incident: Incident, people: People, effects_before: int, log: str) -> list[str]:
-    """Everything that does not hold after an incident, as sentences."""
+async def wrong_with(incident: Incident, people: OnCall, effects_before: int, log: str) -> list[str]:
+    """Everything that doesn't hold after an incident, as sentences."""
     wrong, begun, done = [], 0, 0
     for run in people.runs():
         story = await incident.story(run)
@@ -188,7 +190,7 @@ async def wrong_with(incident: Incident, people: People, effects_before: int, lo
             wrong.append(f"{run} is done with {outcomes}")
     effects = effects_of(incident) - effects_before
     if not done <= effects <= begun:
-        wrong.append(f"{effects} effects where {begun} runs began their step and {done} did it")
+        wrong.append(f"{effects} effects, although {begun} runs began their step and {done} did it")
     return [*wrong, *errors_in(log)]
 
 
@@ -199,27 +201,26 @@ def effects_of(incident: Incident) -> int:
 
 
 def errors_in(log: str) -> list[str]:
-    """What the bot logged as an error of its own; a traceback that is no log line as well."""
+    """The errors of its own that the bot logged, and any traceback outside the log."""
     if "Traceback" in "".join(line for line in log.splitlines() if not line.startswith("{")):
         return [f"the bot printed a traceback: {log[-2000:]}"]
     own = [line for line in logged_errors(log) if not line["logger"].startswith(FOREIGN)]
     return [f"logged as an error: {json.dumps(line)[:1500]}" for line in own]
 
 
-async def weather(world: World, seed: int) -> bool:
+async def one_incident(world: Rehearsal, seed: int) -> bool:
     """One incident in a storm; prints how it went, and returns whether everything held."""
     chance, began = random.Random(seed), time.monotonic()
     incident, drill = Incident(world), chance.choice(list(DRILLS.values()))
-    people, storm = People(incident, drill, chance), Storm(world, chance)
-    bot_log = world.room / "bot.log"
-    logged, effects = bot_log.stat().st_size, effects_of(incident)
-    async with storm.blowing():
+    people, storm = OnCall(incident, drill, chance), Storm(world, chance)
+    logged, effects = world.bot_log.stat().st_size, effects_of(incident)
+    async with storm.rage():
         await world.faults.put(drill.fault)
         await asyncio.sleep(drill.pause)
         await people.recover()
-    await until(lambda: incident.slack.state()["connected"], 20)
+    await incident.connected()
     await people.settle()
-    wrong = await wrong_with(incident, people, effects, bot_log.read_bytes()[logged:].decode())
+    wrong = await wrong_with(incident, people, effects, world.bot_log.read_bytes()[logged:].decode())
     titles = ", ".join(incident.title(run) for run in people.runs()) or "no plan"
     print(f"{seed:6} {drill.name:22} {time.monotonic() - began:5.0f} s  {len(storm.struck):3} strikes  {titles}", flush=True)
     for sentence in wrong:
@@ -229,30 +230,23 @@ async def weather(world: World, seed: int) -> bool:
     return not wrong
 
 
-async def calm_down(world: World) -> None:
-    """As before the incident."""
-    world.ecs.scheduler.rules = Rules()
-    world.ecs.scheduler.deploy(world.ecs.revisions[7])  # a task that hangs counts as healthy: a new one takes its place
-    await Incident(world).calm_down()
-    await world.witness.healthy(30)
-
-
-async def main(first: int, incidents: int, room: Path) -> int:
-    """Incident after incident, in one world as long as it can be calmed down."""
+async def main(first: int, incidents: int, folder: Path) -> int:
+    """Incident after incident, in one rehearsal as long as it can be restored."""
     seeds = iter(range(first, first + incidents))
     failed, worlds = 0, 0
     seed = next(seeds, None)
     while seed is not None:
         worlds += 1
-        async with World(Options(room=room / str(worlds), cache=room / "cache", port=0, speed=SPEED)) as world:
+        options = Options(work_dir=folder / str(worlds), cache=folder / "cache", port=0, speed=SPEED)
+        async with Rehearsal(options) as world:
             await world.witness.healthy()
             while seed is not None:
-                failed += not await weather(world, seed)
+                failed += not await one_incident(world, seed)
                 seed = next(seeds, None)
                 try:
-                    await asyncio.wait_for(calm_down(world), 120)
-                except (TimeoutError, AssertionError) as error:
-                    print(f"       a new world, because this one does not calm down: {error!r}"[:300], flush=True)
+                    await asyncio.wait_for(Incident(world).calm_down(), 120)
+                except (TimeoutError, NotAcknowledged) as error:
+                    print(f"       a new rehearsal, because this one does not recover: {error!r}"[:300], flush=True)
                     break
     print(f"{incidents} incidents, {failed} in which something did not hold.")
     return 1 if failed else 0

@@ -47,4 +47,4 @@ async def strange_input_is_answered(incident: Incident) -> None:
     assert accepted["acked"]
     assert await incident.ended(run) == "Done"
     assert any("because: It answers again." in line for line in incident.thread(run))
-    assert logged_errors((incident.world.room / "bot.log").read_text()) == []
+    assert logged_errors(incident.world.bot_log.read_text()) == []

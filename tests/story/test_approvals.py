@@ -21,9 +21,9 @@ ONCE = [("UpdateService", 1)]
 @pytest.fixture
 def carol_has_left(incident: Incident) -> Iterator[None]:
     """Carol is deactivated in Slack; the list of approvers still has her."""
-    carol = incident.slack.persons["U0CAROL"]
+    carol = incident.slack.people["U0CAROL"]
     yield
-    incident.slack.persons["U0CAROL"] = carol
+    incident.slack.people["U0CAROL"] = carol
 
 
 def nothing_was_done(incident: Incident, run: str) -> bool:
@@ -143,7 +143,7 @@ async def test_a_deactivated_person_may_not_approve_even_a_moment_after_she_coul
     run = await incident.plan("carol")  # Slack has just told the bot that she is a member
     await incident.click("carol", run, "dr_reject")
     await until(lambda: "rejected" in incident.says(run))
-    incident.slack.persons["U0CAROL"] = replace(incident.slack.persons["U0CAROL"], deleted=True)
+    incident.slack.people["U0CAROL"] = replace(incident.slack.people["U0CAROL"], deleted=True)
     run = await incident.plan("alice")
     assert "<@U0CAROL> is deactivated in Slack" in await incident.refused("carol", run, "dr_approve")
     assert nothing_was_done(incident, run)
@@ -225,7 +225,7 @@ async def test_a_run_that_did_not_begin_before_the_bot_was_away_for_long_needs_a
     await until(lambda: any("approved plan" in line for line in incident.thread(run)))
     await incident.world.kill_bot()
     incident.world.aws_faults.clear()
-    with contextlib.closing(sqlite3.connect(incident.world.room / "state.sqlite")) as state, state:  # hours go by
+    with contextlib.closing(sqlite3.connect(incident.world.work_dir / "state.sqlite")) as state, state:  # hours go by
         state.execute("UPDATE dr_plans SET expires = expires - 4 * 3600 WHERE id = ?", [run])
     await incident.world.start_bot()
     assert await incident.ended(run) == "Not started"
@@ -262,7 +262,7 @@ async def hours_after_a_crash_in_the_change(incident: Incident, fault: str) -> s
     await until(lambda: rule.times == 0)
     await incident.world.kill_bot()
     await asyncio.sleep(1.0 if fault == "slow" else 0)
-    with contextlib.closing(sqlite3.connect(incident.world.room / "state.sqlite")) as state, state:
+    with contextlib.closing(sqlite3.connect(incident.world.work_dir / "state.sqlite")) as state, state:
         state.execute("UPDATE dr_timeline SET at = at - 4 * 3600 WHERE key = ?", [f"{run}/1.1#1:begin"])
     await incident.world.start_bot()
     return run

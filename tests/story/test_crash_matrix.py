@@ -1,7 +1,7 @@
-"""The bot is killed with SIGKILL around its records and effects and started again: no effect twice, none missing, all told.
+"""The bot is killed with SIGKILL around its records and effects and started again: no effect twice, none missing, all said.
 
 `make test` kills it at a seeded sample of the points of each drill, and of those around what people decide about a run;
-`make crash-matrix` at every one.
+`make crash-matrix` at every one. `--drill NAME` takes only one drill or decision.
 """
 
 from __future__ import annotations
@@ -10,78 +10,99 @@ import asyncio
 import logging
 import random
 import re
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.story.crash_world import COURSES, Lane, Passage
+from tests.story.crash_courses import COURSES, Course
+from tests.story.crash_judge import Judge
+from tests.story.crash_world import Lane, Recovery, Trial
 
-pytestmark = [
-    pytest.mark.crash,
-    pytest.mark.timeout(7200),
-]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(7200)]
 DRILLS = [name for name, course in COURSES.items() if not course.since]
 DECISIONS = [name for name, course in COURSES.items() if course.since]
-LANES = 3  # worlds side by side: most of a passage is waiting
+LANES = 3  # rehearsals side by side: most of a trial is waiting
 MORE = 1  # how many other points a sample has beside those around the effect
-MOST_MISSED = 0.2  # of the points: where two tasks race, a later run may pass them under other names
 AROUND = re.compile(r"(before|after) effect: |after record: dr_intents |before record: operation_outputs\(\S+ act\) ")
 HANDED_OVER = re.compile(r"after record: .*dr_(decisions|plans)")  # it is on disk, and what follows from it is not
-LATER_STEP_BEGINS = re.compile(r"Step \d+\.(?!1:)\d+: ")  # told in the transaction in which the first step of its stage begins
+LATER_STEP_BEGINS = re.compile(r"Step \d+\.(?!1:)\d+: ")  # said in the transaction in which the first step of its stage begins
 log = logging.getLogger(__name__)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test for every drill or every decision, or those that `--drill` names."""
+    chosen = metafunc.config.getoption("--drill")
+    if unknown := set(chosen) - COURSES.keys():
+        raise pytest.UsageError(f"--drill does not know {', '.join(sorted(unknown))}; it knows {', '.join(COURSES)}.")
+    for argument, names in (("drill", DRILLS), ("decision", DECISIONS)):
+        if argument in metafunc.fixturenames:
+            metafunc.parametrize(argument, [name for name in names if name in (chosen or COURSES)])
+
+
 class Matrix:
-    """Points to pass through, spread over the lanes; the uncrashed courses come first and are the measure."""
+    """Trials, spread over the lanes. Those without a kill come first; the others are compared with them."""
 
     def __init__(self, lanes: list[Lane]) -> None:
         self._lanes = lanes
-        self.uncrashed: dict[str, Passage] = {}
+        self.without_kill: dict[str, Trial] = {}
 
-    async def measure(self) -> None:
-        """Go through each course without a crash."""
-        passages = await self._all([(name, "", None) for name in COURSES])
-        self.uncrashed = {passage.course: passage for passage in passages}
+    async def measure(self, names: list[str]) -> None:
+        """Go through each course without a kill."""
+        trials = await self._all([(name, "", None) for name in names])
+        self.without_kill = {trial.course: trial for trial in trials}
 
-    async def crash_at(self, name: str, points: list[str]) -> list[Passage]:
+    async def kill_at(self, name: str, points: list[str]) -> list[Trial]:
         """Go through a course once for each of the points."""
-        return await self._all([(name, point, self.uncrashed[name].told) for point in points])
+        return await self._all([(name, point, self.without_kill[name].thread) for point in points])
 
-    async def _all(self, wanted: list[tuple[str, str, list[str] | None]]) -> list[Passage]:
-        waiting, passages = list(reversed(wanted)), []
+    async def _all(self, wanted: list[tuple[str, str, list[str] | None]]) -> list[Trial]:
+        waiting, trials = list(reversed(wanted)), []
 
         async def work(lane: Lane) -> None:
             while waiting:
                 name, point, expected = waiting.pop()
-                passage = await lane.pass_through(COURSES[name], point, expected)
-                log.info("%s", passage)
-                passages.append(passage)
+                trial = await try_once(lane, COURSES[name], point, expected)
+                log.info("%s", trial)
+                trials.append(trial)
 
         async with asyncio.TaskGroup() as group:
             for lane in self._lanes:
                 group.create_task(work(lane))
-        return passages
+        return trials
 
 
-@pytest.fixture(scope="module")
-def room() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="crash-matrix-"))
-    path.chmod(0o755)  # the account of the database servers must get in
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-async def matrix(room: Path) -> AsyncIterator[Matrix]:
-    lanes = [Lane(room / f"lane-{number}", room / "cache") for number in range(LANES)]
-    made = Matrix(lanes)
+async def try_once(lane: Lane, course: Course, point: str, expected: list[str] | None) -> Trial:
+    """Go through a course and kill the bot at the point; without an `expected` thread, only to see what is normal."""
+    trial, began = Trial(course=course.drill.name, point=point), time.monotonic()
+    world = await lane.world()
+    recovery = Recovery(world, course, trial)
     try:
-        await lanes[0].world()  # makes the database's template for the others
-        await made.measure()
-        yield made
+        await recovery.go()
+        trial.wrong += await Judge(recovery).judge(expected)
+    except Exception as error:  # whatever it is belongs to this point, and the next point gets a new rehearsal
+        lines = recovery.people.thread(recovery.run) if recovery.run else []
+        trial.wrong.append(f"{error!r} | the thread: {lines} | the bot's log: {recovery.log()}")
+    finally:
+        await recovery.end_bot()
+    trial.seconds = time.monotonic() - began
+    try:
+        await (lane.close() if trial.wrong else lane.restore(world))
+    except Exception as error:
+        trial.repeats.append(f"the rehearsal is replaced: {error!r}")
+        await lane.close()
+    return trial
+
+
+@pytest.fixture(scope="module")
+async def matrix(work_dirs: Path, cache: Path, request: pytest.FixtureRequest) -> AsyncIterator[Matrix]:
+    lanes = [Lane(work_dirs / f"lane-{number}", cache) for number in range(LANES)]
+    matrix = Matrix(lanes)
+    try:
+        await lanes[0].world()  # builds the template of the databases for the others
+        await matrix.measure(request.config.getoption("--drill") or list(COURSES))
+        yield matrix
     finally:
         await asyncio.gather(*(lane.close() for lane in lanes))
 
@@ -93,45 +114,40 @@ def sample(name: str, points: list[str], around: re.Pattern[str]) -> list[str]:
     return chosen + random.Random(f"crash {name}").sample(others, MORE)
 
 
-@pytest.mark.parametrize("name", DRILLS)
-async def test_a_drill_passes_points_of_every_kind(matrix: Matrix, name: str) -> None:
-    passage = matrix.uncrashed[name]
-    assert not passage.wrong, str(passage)
-    assert sum(" effect: " in point for point in passage.passed) == 2
-    assert sum("operation_outputs" in point for point in passage.passed) >= 14
-    together = [line for line in passage.told if LATER_STEP_BEGINS.search(line)]
-    assert sum("dr_timeline" in point for point in passage.passed) == 2 * (len(passage.told) - len(together))
+async def test_a_drill_passes_points_of_every_kind(matrix: Matrix, drill: str) -> None:
+    trial = matrix.without_kill[drill]
+    assert not trial.wrong, str(trial)
+    assert sum(" effect: " in point for point in trial.points) == 2
+    assert sum("operation_outputs" in point for point in trial.points) >= 14
+    together = [line for line in trial.thread if LATER_STEP_BEGINS.search(line)]
+    assert sum("dr_timeline" in point for point in trial.points) == 2 * (len(trial.thread) - len(together))
 
 
-@pytest.mark.parametrize("name", DRILLS)
-async def test_a_bot_killed_around_a_record_or_an_effect_repeats_nothing_and_forgets_nothing(
-    matrix: Matrix, name: str, request: pytest.FixtureRequest
+async def test_a_bot_killed_in_a_drill_repeats_and_forgets_nothing(
+    matrix: Matrix, drill: str, request: pytest.FixtureRequest
 ) -> None:
-    points = matrix.uncrashed[name].passed
+    points = matrix.without_kill[drill].points
     every = request.config.getoption("--every-point")
-    await kill_at(matrix, name, points if every else sample(name, points, AROUND))
+    await kill_at(matrix, drill, points if every else sample(drill, points, AROUND))
 
 
-@pytest.mark.parametrize("name", DECISIONS)
 async def test_a_bot_killed_around_a_decision_carries_it_out_once(
-    matrix: Matrix, name: str, request: pytest.FixtureRequest
+    matrix: Matrix, decision: str, request: pytest.FixtureRequest
 ) -> None:
-    passage = matrix.uncrashed[name]
-    assert not passage.wrong, str(passage)
-    since = next(number for number, point in enumerate(passage.passed) if re.match(COURSES[name].since, point))
-    points = passage.passed[since:]
+    trial = matrix.without_kill[decision]
+    assert not trial.wrong, str(trial)
+    since = next(number for number, point in enumerate(trial.points) if re.match(COURSES[decision].since, point))
+    points = trial.points[since:]
     every = request.config.getoption("--every-point")
-    await kill_at(matrix, name, points if every else sample(name, points, HANDED_OVER))
+    await kill_at(matrix, decision, points if every else sample(decision, points, HANDED_OVER))
 
 
 async def kill_at(matrix: Matrix, name: str, points: list[str]) -> None:
-    """Kill the bot at each of the points; fails with a line for everything that was not right."""
-    assert points, f"Without a crash the course passed no point: {matrix.uncrashed[name]}"
-    passages = await matrix.crash_at(name, points)
-    missed = [passage.point for passage in passages if not passage.reached]
-    log.info(
-        "%s: %d points, %d reached, %d wrong", name, len(points), len(points) - len(missed), sum(bool(p.wrong) for p in passages)
-    )
-    wrong = [str(passage) for passage in passages if passage.wrong]
+    """Kill the bot at each of the points; fails with a line for everything that was wrong and every kill that was missed."""
+    assert points, f"Without a kill the course passed no point: {matrix.without_kill[name]}"
+    trials = await matrix.kill_at(name, points)
+    missed = [trial.point for trial in trials if not trial.killed]
+    wrong = [str(trial) for trial in trials if trial.wrong]
+    log.info("%s: %d points, %d killed, %d wrong", name, len(points), len(points) - len(missed), len(wrong))
     assert not wrong, "\n".join(wrong)
-    assert len(missed) <= MOST_MISSED * len(points), missed
+    assert not missed, missed

@@ -256,7 +256,7 @@ BROKEN: list[dict[str, Any]] = [
 
 async def test_clicks_that_slack_would_not_send_change_nothing_and_the_bot_lives_on(incident: Incident) -> None:
     run = await incident.plan("alice")
-    who, where = incident.slack.person("bob"), incident.slack.room("incident")
+    who, where = incident.slack.person("bob"), incident.slack.channel("incident")
     pressed = {"action_id": "dr_approve", "type": "button", "value": f"{run}:plan:x", "action_ts": "1.1", "block_id": "b"}
     card, url = incident.card(run), "http://127.0.0.1:1/"
     body = payloads.block_actions(who, where, card, pressed, trigger_id="1.2", response_url=url)

@@ -35,10 +35,10 @@ Drilled = dict[tuple[str, int, int], asyncio.Task[tuple[int, dict[str, Any]]]]
 
 
 @pytest.fixture(scope="module")
-async def drilled(rooms: Path) -> AsyncIterator[Drilled]:
+async def drilled(work_dirs: Path) -> AsyncIterator[Drilled]:
     """All drills, two of them at a time; each is a program of its own with a world of its own."""
     turns = asyncio.Semaphore(AT_ONCE)
-    home = rooms / "drills"
+    home = work_dirs / "drills"
     home.mkdir(mode=0o755)
     tasks = {case: asyncio.create_task(_drill(turns, home, *case)) for case in CASES}
     yield tasks
@@ -77,9 +77,9 @@ async def test_a_drill_ends_recovered_with_each_planned_effect_once_and_its_whol
     _told_in_order(report)
 
 
-async def test_ended_drills_leave_no_folder_behind(drilled: Drilled, rooms: Path) -> None:
+async def test_ended_drills_leave_no_folder_behind(drilled: Drilled, work_dirs: Path) -> None:
     await asyncio.gather(*drilled.values())
-    assert _folders_of_drills(rooms / "drills") == []
+    assert _folders_of_drills(work_dirs / "drills") == []
 
 
 def _folders_of_drills(home: Path) -> list[Path]:

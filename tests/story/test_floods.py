@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from rehearsal.world import Options, World
-from tests.story.conftest import ENDS, SPEED, Incident, tries, until
+from rehearsal.world import Options, Rehearsal
+from tests.story.conftest import SPEED, Incident, tries, until
 
 CLICKS = 40
 SLACK_SPEED = 4.0
@@ -25,10 +25,10 @@ ONE_BY_ONE = CLICKS / SLACK_SPEED  # seconds that forty messages take at the pac
 
 
 @pytest.fixture(scope="module")
-async def world(rooms: Path, cache: Path) -> AsyncIterator[World]:
+async def world(work_dirs: Path, cache: Path) -> AsyncIterator[Rehearsal]:
     """A rehearsal whose Slack takes four posts a second."""
-    options = Options(room=rooms / "floods", cache=cache, port=0, speed=SPEED, slack_speed=SLACK_SPEED)
-    async with World(options) as world:
+    options = Options(work_dir=work_dirs / "floods", cache=cache, port=0, speed=SPEED, slack_speed=SLACK_SPEED)
+    async with Rehearsal(options) as world:
         await world.witness.healthy()
         yield world
 
@@ -48,7 +48,7 @@ async def told_after_approval(incident: Incident, run: str) -> tuple[float, floa
     """Bob approves; the seconds until the first line in the thread, and until the card names the end."""
     began = time.time()
     await incident.click("bob", run, "dr_approve")
-    await until(lambda: incident.title(run) in ENDS, 60)
+    await until(lambda: incident.is_over(run), 60)
     assert incident.title(run) == "Done"
     ts = incident.card(run)["ts"]
     done = [e for e in calls(incident, "chat.update", ts=ts) if e["args"]["text"].startswith("Done")]
@@ -86,10 +86,10 @@ async def test_forty_clicks_of_a_stranger_are_few_answers_and_all_on_record(inci
     first, *later = [m["text"] for m in incident.slack.ephemerals("dave")[before:]]
     assert "may not approve" in first
     assert 1 <= len(later) <= 3
-    log = [json.loads(line) for line in (incident.world.room / "bot.log").read_text().splitlines() if line.startswith("{")]
+    log = [json.loads(line) for line in incident.world.bot_log.read_text().splitlines() if line.startswith("{")]
     refused = [line for line in log if line["event"] == "refused" and line["person"] == "U0DAVE" and "may not" in line["says"]]
     assert len({line["item"] for line in refused}) == CLICKS
-    with contextlib.closing(sqlite3.connect(incident.world.room / "state.sqlite", timeout=5)) as state:
+    with contextlib.closing(sqlite3.connect(incident.world.work_dir / "state.sqlite", timeout=5)) as state:
         query = "SELECT count(*) FROM dr_inbox WHERE person = 'U0DAVE' AND handled AND payload LIKE ?"
         assert state.execute(query, [f"%{run}%"]).fetchone()[0] == CLICKS
     await incident.click("bob", run, "dr_reject")

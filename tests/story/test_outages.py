@@ -10,7 +10,7 @@ import pytest
 
 from rehearsal.slack.chat import MOST_PINS, delete, pins_add, pins_remove
 from rehearsal.slack.errors import UnknownError
-from rehearsal.world import Options, World
+from rehearsal.world import Options, Rehearsal
 from tests.story.conftest import SPEED, Incident, until
 
 ONCE = [("UpdateService", 1)]
@@ -28,16 +28,16 @@ async def told_whole_and_once(incident: Incident, run: str) -> list[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def minute(rooms: Path, cache: Path) -> AsyncIterator[asyncio.Task[None]]:
+async def minute(work_dirs: Path, cache: Path) -> AsyncIterator[asyncio.Task[None]]:
     """The story of a whole minute without Slack: in a world of its own, while the other stories of this module go on."""
-    task = asyncio.create_task(a_minute_without_slack(Options(room=rooms / "minute", cache=cache, port=0, speed=SPEED)))
+    task = asyncio.create_task(a_minute_without_slack(Options(work_dir=work_dirs / "minute", cache=cache, port=0, speed=SPEED)))
     yield task
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
 async def a_minute_without_slack(options: Options) -> None:
-    async with World(options) as world:
+    async with Rehearsal(options) as world:
         await world.witness.healthy()
         incident = Incident(world)
         run = await incident.plan("alice")

@@ -17,9 +17,9 @@ from tests.story.conftest import until
 
 
 @pytest.fixture
-def home(rooms: Path, request: pytest.FixtureRequest) -> Path:
+def home(work_dirs: Path, request: pytest.FixtureRequest) -> Path:
     """A folder to start in."""
-    path = rooms / f"home-{abs(hash(request.node.name))}"
+    path = work_dirs / f"home-{abs(hash(request.node.name))}"
     path.mkdir(mode=0o755)
     return path
 

@@ -93,7 +93,7 @@ async def every_post(incident: Incident) -> AsyncIterator[list[str]]:
 
     async def look() -> None:
         while await queue.get():
-            posts.append(json.dumps([incident.slack.state(person.name) for person in incident.slack.persons.values()]))
+            posts.append(json.dumps([incident.slack.state(person.name) for person in incident.slack.people.values()]))
 
     task = asyncio.create_task(look())
     try:
@@ -168,7 +168,7 @@ async def restart_bot(incident: Incident, **environment: str) -> None:
     await world.processes.stop("bot", grace=10)
     argv = settings.bot_command(world.config, "serve")
     env = world.bot_environment | environment
-    await world.processes.start("bot", argv, env=env, stdout=world.room / "bot.log", cwd=world.room)
+    await world.processes.start("bot", argv, env=env, stdout=world.work_dir / "bot.log", cwd=world.work_dir)
     await until(lambda: incident.slack.state()["connected"], 20)
 
 
@@ -244,7 +244,7 @@ async def programs(incident: Incident, runs: list[str], environment: dict[str, s
         argv, pipe = settings.bot_command(incident.world.config, *words), asyncio.subprocess.PIPE
         async with turns:
             process = await asyncio.create_subprocess_exec(
-                *argv, env=env, stdout=pipe, stderr=asyncio.subprocess.STDOUT, cwd=incident.world.room
+                *argv, env=env, stdout=pipe, stderr=asyncio.subprocess.STDOUT, cwd=incident.world.work_dir
             )
             return (await process.communicate())[0].decode()
 
@@ -277,8 +277,8 @@ async def test_none_of_thirty_secrets_is_in_slack_the_state_a_log_or_an_output(i
     said_by_bot = [entry for entry in incident.slack.log if entry["kind"] != "envelope"]  # an envelope holds what a person typed
     places = {f"output {number}": text for number, text in enumerate(outputs)}
     places |= {f"post {number}": text for number, text in enumerate(posts)}
-    places |= {path.name: path.read_bytes().decode(errors="replace") for path in world.room.glob("state.sqlite*")}
-    places |= {"log": (world.room / "bot.log").read_text(), "calls": json.dumps(said_by_bot)}
+    places |= {path.name: path.read_bytes().decode(errors="replace") for path in world.work_dir.glob("state.sqlite*")}
+    places |= {"log": world.bot_log.read_text(), "calls": json.dumps(said_by_bot)}
     assert len(planted.secrets) >= 30
     assert {name: found for name, text in places.items() if (found := planted.found_in(text))} == {}
     everything = html.unescape("".join(places.values()).replace('\\\\"', '"').replace('\\"', '"'))

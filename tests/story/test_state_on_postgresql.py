@@ -9,8 +9,8 @@ import pytest
 
 from rehearsal import settings
 from rehearsal.machines.processes import Processes
-from rehearsal.postgres.pair import Database
-from rehearsal.world import Options, World
+from rehearsal.postgres.pair import ServerPair
+from rehearsal.world import Options, Rehearsal
 from tests.story.conftest import SPEED, Incident, until
 from tests.story.strange import strange_input_is_answered
 
@@ -18,30 +18,30 @@ ONCE = [("UpdateService", 1)]
 
 
 @pytest.fixture(scope="module")
-async def world(rooms: Path, cache: Path) -> AsyncIterator[World]:
+async def world(work_dirs: Path, cache: Path) -> AsyncIterator[Rehearsal]:
     """A rehearsal whose bot keeps its state on a PostgreSQL server of its own."""
-    async with Processes(rooms / "state.json") as processes:
-        database = Database(processes, rooms / "state", cache=cache, zones=("state-a", "state-b"))
-        async with database.running():
-            room = rooms / "on-postgresql"
-            options = Options(room=room, cache=cache, port=0, speed=SPEED, state_url=database.url("postgres"))
-            async with World(options) as world:
-                await world.witness.healthy()
-                yield world
+    async with (
+        Processes(work_dirs / "state.json") as processes,
+        ServerPair(processes, work_dirs / "state", cache=cache, zones=("state-a", "state-b")) as database,
+    ):
+        work_dir = work_dirs / "on-postgresql"
+        options = Options(work_dir=work_dir, cache=cache, port=0, speed=SPEED, state_url=database.url("postgres"))
+        async with Rehearsal(options) as world:
+            await world.witness.healthy()
+            yield world
 
 
-async def start_standby(world: World) -> Path:
+async def start_standby(world: Rehearsal) -> Path:
     """A second bot on the same state; returns its log once it says that it waits."""
-    log = world.room / "standby.log"
+    log = world.work_dir / "standby.log"
     argv = settings.bot_command(world.config, "serve")
-    await world.processes.start("standby", argv, env=world.bot_environment, stdout=log, cwd=world.room)
+    await world.processes.start("standby", argv, env=world.bot_environment, stdout=log, cwd=world.work_dir)
     await until(lambda: log.exists() and "standing_by" in log.read_text(), 20)
     return log
 
 
 def told_once(incident: Incident, run: str) -> bool:
-    ts = incident.card(run)["ts"]
-    keys = [m["metadata"]["event_payload"]["key"] for m in incident.slack.messages("incident", ts)]
+    keys = [m["metadata"]["event_payload"]["key"] for m in incident.replies(run)]
     return len(set(keys)) == len(keys)
 
 
@@ -50,7 +50,7 @@ async def test_a_run_on_postgresql_is_done_once(incident: Incident) -> None:
     assert await incident.ended(run) == "Done"
     assert incident.effects() == ONCE
     assert [line["text"] for line in (await incident.story(run))["timeline"]] == incident.thread(run)
-    assert not list(incident.world.room.glob("state.sqlite*"))
+    assert not list(incident.world.work_dir.glob("state.sqlite*"))
 
 
 async def test_a_bot_that_is_killed_after_the_effect_goes_on_where_it_was(incident: Incident) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,24 +18,16 @@ from actions.site import Aws, ControlPlane, Database, Site
 from actions.world import World
 from commands.plan import Plan
 from commands.scenario import SCENARIOS
-from rehearsal.world import Options
-from rehearsal.world import World as Rehearsal
+from rehearsal.waiting import until
+from rehearsal.world import Options, Rehearsal
 
 SPEED = 200.0
 WEST = "us-west-2"
 
 
 @pytest.fixture(scope="module")
-def room() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="actions-test-"))
-    path.chmod(0o755)  # the account of the database servers must get in
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture(scope="module")
-async def shared(room: Path) -> AsyncIterator[Rehearsal]:
-    options = Options(room=room / "room", cache=room / "cache", port=0, speed=SPEED, with_bot=False)
+async def shared(work_dirs: Path, cache: Path) -> AsyncIterator[Rehearsal]:
+    options = Options(work_dir=work_dirs / "actions", cache=cache, port=0, speed=SPEED, with_bot=False)
     async with Rehearsal(options) as rehearsal:
         yield rehearsal
 
@@ -45,14 +35,9 @@ async def shared(room: Path) -> AsyncIterator[Rehearsal]:
 @pytest.fixture
 async def rehearsal(shared: Rehearsal) -> AsyncIterator[Rehearsal]:
     """The one rehearsal of these tests, healthy before and after."""
-    await healthy(shared)
     shared.journal.clear()
     yield shared
-    shared.aws_faults.clear()
-    shared.rds.heal()
-    await shared.rds.settled()
-    await shared.database.heal()
-    await shared.database.redundant()
+    await shared.restore()
 
 
 @pytest.fixture
@@ -75,21 +60,6 @@ def site_of(rehearsal: Rehearsal) -> Site:
         ),
         database=Database(instance="shielda-prod", alarm="shielda-rds-cpu-high"),
     )
-
-
-async def healthy(rehearsal: Rehearsal) -> None:
-    """Back to control-plane:7, complete and answering."""
-    scheduler = rehearsal.ecs.scheduler
-    if scheduler.primary.revision.number != 7 or any(task.health != "HEALTHY" for task in scheduler.tasks):
-        scheduler.deploy(rehearsal.ecs.revisions[7])
-    await until(lambda: scheduler.primary.rollout == "COMPLETED")
-
-
-async def until(seen: Callable[[], bool]) -> None:
-    """Returns when it is so; fails after 20 s."""
-    async with asyncio.timeout(20):
-        while not seen():  # noqa: ASYNC110 (the rehearsal's state has no event to wait for)
-            await asyncio.sleep(0.05)
 
 
 async def plan(world: World, name: str, **arguments: str) -> Plan:

@@ -10,8 +10,6 @@ import asyncio
 import contextlib
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -33,10 +31,8 @@ from bot.tables import open_engine
 from rehearsal.aws.faults import Faults
 from rehearsal.aws.garbled import PAGES
 from rehearsal.aws.rds.api import Rds
-from rehearsal.machines.processes import Processes
-from rehearsal.postgres.pair import Database
-from tests.world.aws_world import EAST, WEST, until
-from tests.world.aws_world import World as Rehearsal
+from rehearsal.postgres.pair import ServerPair
+from tests.world.aws_world import EAST, WEST, LocalAws, until
 
 assert commands.control_plane  # importing the scenarios registers their steps
 SPEED = 5000.0
@@ -118,7 +114,7 @@ class ReadyTask:
 class Zones:
     """The database whose failover takes no time: the zones change places, and the server stays the same."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: ServerPair) -> None:
         self._database = database
         self.zone, self.other_zone = database.zone, database.other_zone
 
@@ -132,7 +128,7 @@ class Zones:
 class Sweep:
     """One rehearsal of AWS and one step runner for all cases, healthy before each."""
 
-    def __init__(self, rehearsal: Rehearsal, rds: Rds, runner: Conduct) -> None:
+    def __init__(self, rehearsal: LocalAws, rds: Rds, runner: Conduct) -> None:
         self.rehearsal = rehearsal
         self.rds = rds
         self.runner = runner
@@ -170,41 +166,27 @@ async def _soon(value: bool) -> bool:
 
 
 @pytest.fixture(scope="module")
-def room() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="sweep-test-"))
-    path.chmod(0o755)  # the account of the database server must get in
-    yield path
-    shutil.rmtree(path)
+def database(servers: ServerPair) -> Iterator[ServerPair]:
+    """The database servers of this session, as the bot's DATABASE_URL."""
+    os.environ["DATABASE_URL"] = servers.url("dr_bot")
+    yield servers
+    del os.environ["DATABASE_URL"]
 
 
 @pytest.fixture(scope="module")
-async def database(room: Path) -> AsyncIterator[Database]:
-    async with (
-        Processes(room / "processes.json") as processes,
-        Database(processes, room / "world", cache=room / "cache").running() as running,
-    ):
-        os.environ["DATABASE_URL"] = running.url("dr_bot")
-        yield running
-        del os.environ["DATABASE_URL"]
+async def shared(work_dirs: Path, database: ServerPair) -> AsyncIterator[Sweep]:
+    rehearsal = LocalAws(SPEED, spawn=ReadyTask.spawn)
+    rds = rehearsal.add_database(Zones(database))  # type: ignore[arg-type]
+    async with rehearsal:
+        await rehearsal.ecs.start(7)
+        world = World(site_of(rehearsal))
+        store = Store(open_engine(f"sqlite:///{work_dirs / 'sweep.sqlite'}"))
+        yield Sweep(rehearsal, rds, Conduct(store, world))
+        store.close()
+        await world.close()
 
 
-@pytest.fixture(scope="module")
-async def shared(room: Path, database: Database) -> AsyncIterator[Sweep]:
-    rehearsal = Rehearsal(SPEED, spawn=ReadyTask.spawn)
-    rds = Rds(Zones(database), rehearsal.clock)  # type: ignore[arg-type]
-    rehearsal.front.add("rds", rds.handlers)
-    await rehearsal.start()
-    await rehearsal.ecs.start(7)
-    world = World(site_of(rehearsal))
-    store = Store(open_engine(f"sqlite:///{room / 'state.sqlite'}"))
-    yield Sweep(rehearsal, rds, Conduct(store, world))
-    store.close()
-    await world.close()
-    await rds.close()
-    await rehearsal.close()
-
-
-def site_of(rehearsal: Rehearsal) -> Site:
+def site_of(rehearsal: LocalAws) -> Site:
     return Site(
         aws=Aws(region=WEST, dr_region=EAST, endpoints=rehearsal.endpoints, speed=SPEED),
         control_plane=ControlPlane(

@@ -11,7 +11,7 @@ import pytest
 
 from rehearsal.machines.balancer import Balancer
 from rehearsal.postgres.proxy import Proxy
-from tests.world.aws_world import WEST, World
+from tests.world.aws_world import WEST, LocalAws
 
 TURNS = range(6)  # of the loop between coming in and the end
 Place = tuple[int, Callable[[], Awaitable[None]]]
@@ -20,10 +20,8 @@ Place = tuple[int, Callable[[], Awaitable[None]]]
 @asynccontextmanager
 async def region() -> AsyncIterator[Place]:
     """A region of AWS, and its end."""
-    world = World()
-    await world.start()
-    yield int(world.endpoints[WEST].rpartition(":")[2]), lambda: world.front.region_down(WEST)
-    await world.close()
+    async with LocalAws() as aws:
+        yield int(aws.endpoints[WEST].rpartition(":")[2]), lambda: aws.front.region_down(WEST)
 
 
 @asynccontextmanager

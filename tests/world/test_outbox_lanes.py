@@ -20,7 +20,7 @@ from bot.app import slack_client
 from bot.outbox import Outbox
 from bot.store import Store
 from bot.tables import open_engine, outbox
-from rehearsal.slack.members import DEFAULT_PERSONS
+from rehearsal.slack.members import PEOPLE
 from rehearsal.slack.server import application
 from rehearsal.slack.workspace import Workspace
 from tests.story.conftest import tries, until
@@ -60,7 +60,7 @@ class Told:
     async def card(self, run: str, channel: str = INCIDENT, **values: Any) -> None:
         """A plan whose card is in the channel, up to date."""
         await offer(self.store, run)
-        ts = self.workspace.store.bot_message(self.workspace.room(channel), f"The card of {run}", [])["ts"]
+        ts = self.workspace.store.bot_message(self.workspace.channel(channel), f"The card of {run}", [])["ts"]
         await self.change(run, **{"channel": channel, "ts": ts, "sent_rev": 1, **values})
 
     async def change(self, key: str, **values: Any) -> None:
@@ -88,7 +88,7 @@ class Told:
 
     def thread(self, run: str, channel: str = INCIDENT) -> list[str]:
         """The keys of the lines of a run, as they are in the channel."""
-        messages = [m for m in self.workspace.room(channel).messages if m.get("thread_ts")]
+        messages = [m for m in self.workspace.channel(channel).messages if m.get("thread_ts")]
         keys = [m["metadata"]["event_payload"]["key"] for m in messages]
         return [key for key in keys if key.startswith(f"{run}/")]
 
@@ -105,7 +105,7 @@ class Told:
 async def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Told]:
     workspace = Workspace(
         manifest={"oauth_config": {"scopes": {"bot": SCOPES}}},
-        persons=DEFAULT_PERSONS,
+        people=PEOPLE,
         channels=("incident", "general"),
         limits_speed=SPEED,
     )
@@ -166,7 +166,7 @@ async def test_an_answer_to_one_person_that_slack_holds_back_delays_no_line(told
 
 async def test_a_refused_edit_holds_up_no_line_of_its_run(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.outbox.REFUSED_SECONDS", 60)
-    message = told.workspace.store.person_message(told.workspace.room(INCIDENT), "U0BOB", "not the bot's to edit")
+    message = told.workspace.store.person_message(told.workspace.channel(INCIDENT), "U0BOB", "not the bot's to edit")
     await told.card("run", ts=message["ts"], sent_rev=0)
     async with told.telling():
         await until(lambda: "cant_update_message" in told.errors(), 5)

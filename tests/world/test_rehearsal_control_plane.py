@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -13,31 +11,14 @@ import psycopg
 import pytest
 
 from rehearsal.aws.clock import Clock
-from rehearsal.aws.ecs.api import Ecs
+from rehearsal.aws.ecs.service import Ecs
 from rehearsal.aws.logs import Logs
 from rehearsal.machines.balancer import Balancer
 from rehearsal.machines.processes import Processes
-from rehearsal.postgres.pair import Database
-from tests.world.aws_world import until
+from rehearsal.postgres.pair import ServerPair
+from rehearsal.waiting import until
 
 GROUP = "/ecs/shielda-control-plane"
-
-
-@pytest.fixture(scope="module")
-def room() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="rehearsal-test-"))
-    path.chmod(0o755)  # The account of the servers must get in.
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture(scope="module")
-async def database(room: Path) -> AsyncIterator[Database]:
-    async with (
-        Processes(room / "processes.json") as processes,
-        Database(processes, room / "world", cache=room / "cache").running() as database,
-    ):
-        yield database
 
 
 @pytest.fixture
@@ -46,7 +27,7 @@ async def logs() -> Logs:
 
 
 @pytest.fixture
-async def client(database: Database, logs: Logs, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def client(database: ServerPair, logs: Logs, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the public name, with a control plane deployed behind it as a child of `Processes`."""
     balancer = Balancer(seconds=3)
     await balancer.start()
@@ -65,7 +46,7 @@ async def client(database: Database, logs: Logs, tmp_path: Path) -> AsyncIterato
     await balancer.close()
 
 
-async def test_what_is_acknowledged_is_in_the_database(client: httpx.AsyncClient, database: Database) -> None:
+async def test_what_is_acknowledged_is_in_the_database(client: httpx.AsyncClient, database: ServerPair) -> None:
     assert (await client.get("/api/health")).json()["database"] == "ok"
     assert (await client.get("/api/organizations/count")).json() == {"count": 40}
     for _ in range(2):  # a writer that asks again makes no second record
@@ -80,7 +61,7 @@ async def test_what_is_acknowledged_is_in_the_database(client: httpx.AsyncClient
 
 
 async def test_no_statement_leaves_a_lock_behind_where_the_program_is_frozen_after_it(
-    client: httpx.AsyncClient, database: Database
+    client: httpx.AsyncClient, database: ServerPair
 ) -> None:
     """A frozen task that keeps its health probe's row locked would let no other become healthy in its place."""
     async with await psycopg.AsyncConnection.connect(database.dsn("postgres"), autocommit=True) as connection:
@@ -93,7 +74,7 @@ async def test_no_statement_leaves_a_lock_behind_where_the_program_is_frozen_aft
 
 
 async def test_health_fails_with_a_sentence_and_comes_back_by_itself(
-    client: httpx.AsyncClient, database: Database, logs: Logs
+    client: httpx.AsyncClient, database: ServerPair, logs: Logs
 ) -> None:
     await database.hang_primary()
     answer = await client.get("/api/health")
@@ -104,5 +85,5 @@ async def test_health_fails_with_a_sentence_and_comes_back_by_itself(
     async def healthy() -> bool:
         return (await client.get("/api/health")).status_code == 200
 
-    await until(healthy)
+    await until(healthy, every=0.05)
     assert any("the health check failed" in line for line in logs.lines("us-west-2", GROUP))

@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.world.aws_world import SERVICE, World, code_of, until
+from tests.world.aws_world import SERVICE, LocalAws, code_of, until
 
 
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    """The front alone: no service is deployed."""
-    made = World()
-    await made.start()
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def deployed(world: World) -> World:
-    """The front with control-plane:7 running."""
-    await world.ecs.start(7)
-    return world
-
-
-async def test_a_forced_deployment_really_replaces_the_process(deployed: World) -> None:
+async def test_a_forced_deployment_really_replaces_the_process(deployed: LocalAws) -> None:
     old = deployed.ecs.scheduler.tasks[0].process
     assert old is not None
     answer = await deployed.call("ecs", "update_service", **SERVICE, forceNewDeployment=True)
@@ -45,13 +28,13 @@ async def test_a_forced_deployment_really_replaces_the_process(deployed: World) 
     assert record["serviceDeployments"][0]["status"] == "SUCCESSFUL"
 
 
-async def test_updating_to_the_same_revision_makes_no_new_deployment(deployed: World) -> None:
+async def test_updating_to_the_same_revision_makes_no_new_deployment(deployed: LocalAws) -> None:
     before = (await deployed.service())["deployments"][0]["id"]
     answer = await deployed.call("ecs", "update_service", **SERVICE, taskDefinition="control-plane:7")
     assert [one["id"] for one in answer["service"]["deployments"]] == [before]
 
 
-async def test_the_service_is_never_without_a_task_during_a_forced_deployment(deployed: World) -> None:
+async def test_the_service_is_never_without_a_task_during_a_forced_deployment(deployed: LocalAws) -> None:
     answer = await deployed.call("ecs", "update_service", **SERVICE, forceNewDeployment=True)
     finished = asyncio.create_task(deployed.settled(answer["service"]["deployments"][0]["id"]))
     while not finished.done():
@@ -59,7 +42,7 @@ async def test_the_service_is_never_without_a_task_during_a_forced_deployment(de
     await finished
 
 
-async def test_a_bad_deploy_keeps_failing_and_the_previous_revision_recovers(deployed: World) -> None:
+async def test_a_bad_deploy_keeps_failing_and_the_previous_revision_recovers(deployed: LocalAws) -> None:
     await deployed.ecs.deploy_badly()
 
     async def failing() -> dict[str, Any] | None:
@@ -80,7 +63,7 @@ async def test_a_bad_deploy_keeps_failing_and_the_previous_revision_recovers(dep
     assert (await deployed.get()).status_code == 200
 
 
-async def test_stopping_a_bad_deployment_rolls_back_to_the_last_completed_revision(deployed: World) -> None:
+async def test_stopping_a_bad_deployment_rolls_back_to_the_last_completed_revision(deployed: LocalAws) -> None:
     await deployed.ecs.deploy_badly()
     arn = (await deployed.service())["currentServiceDeployment"]
     await deployed.call("ecs", "stop_service_deployment", serviceDeploymentArn=arn, stopType="ROLLBACK")
@@ -96,7 +79,7 @@ async def test_stopping_a_bad_deployment_rolls_back_to_the_last_completed_revisi
     assert code_of(error) == "ConflictException"
 
 
-async def test_the_circuit_breaker_fails_the_deployment_and_rolls_back(deployed: World) -> None:
+async def test_the_circuit_breaker_fails_the_deployment_and_rolls_back(deployed: LocalAws) -> None:
     breaker = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
     answer = await deployed.call(
         "ecs", "update_service", **SERVICE, taskDefinition="control-plane:8", deploymentConfiguration=breaker
@@ -111,7 +94,7 @@ async def test_the_circuit_breaker_fails_the_deployment_and_rolls_back(deployed:
     assert (await deployed.get()).status_code == 200
 
 
-async def test_a_hung_task_is_counted_running_and_cured_by_a_forced_deployment(deployed: World) -> None:
+async def test_a_hung_task_is_counted_running_and_cured_by_a_forced_deployment(deployed: LocalAws) -> None:
     frozen = await deployed.ecs.hang()
     answer = await deployed.get()
     assert answer.status_code == 504
@@ -124,7 +107,7 @@ async def test_a_hung_task_is_counted_running_and_cured_by_a_forced_deployment(d
         os.kill(frozen[0], 0)
 
 
-async def test_a_task_that_dies_is_started_again(deployed: World) -> None:
+async def test_a_task_that_dies_is_started_again(deployed: LocalAws) -> None:
     first = deployed.ecs.scheduler.tasks[0]
     assert first.process is not None
     first.process.kill()
@@ -137,7 +120,7 @@ async def test_a_task_that_dies_is_started_again(deployed: World) -> None:
     assert (await deployed.get()).status_code == 200
 
 
-async def test_scaling_to_nothing_and_back(deployed: World) -> None:
+async def test_scaling_to_nothing_and_back(deployed: LocalAws) -> None:
     await deployed.call("ecs", "update_service", **SERVICE, desiredCount=0)
 
     async def empty() -> bool:
@@ -165,13 +148,13 @@ async def test_scaling_to_nothing_and_back(deployed: World) -> None:
         ("stop_service_deployment", {"serviceDeploymentArn": "arn:none"}, "ServiceDeploymentNotFoundException"),
     ],
 )
-async def test_ecs_refuses_with_the_right_codes(deployed: World, method: str, params: dict[str, Any], code: str) -> None:
+async def test_ecs_refuses_with_the_right_codes(deployed: LocalAws, method: str, params: dict[str, Any], code: str) -> None:
     with pytest.raises(ClientError) as error:
         await deployed.call("ecs", method, **params)
     assert code_of(error) == code
 
 
-async def test_the_history_names_the_previous_revision_and_its_image(deployed: World) -> None:
+async def test_the_history_names_the_previous_revision_and_its_image(deployed: LocalAws) -> None:
     listed = await deployed.call("ecs", "list_service_deployments", **SERVICE)
     assert [one["status"] for one in listed["serviceDeployments"]] == ["SUCCESSFUL", "SUCCESSFUL"]
     newest = await deployed.call("ecs", "list_task_definitions", familyPrefix="control-plane", sort="DESC")

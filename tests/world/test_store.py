@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,7 @@ from bot.settings import BadSettings
 from bot.store import Item, Refusal, Store
 from bot.tables import open_engine
 from commands.plan import Plan
-from rehearsal.machines.processes import Processes
-from rehearsal.postgres.pair import Database
+from rehearsal.postgres.pair import ServerPair
 
 STEP = ForceNewDeployment(cluster="shielda", service="control-plane", region="us-west-2")
 PLAN = Plan(
@@ -35,26 +32,10 @@ PLAN = Plan(
 )
 
 
-@pytest.fixture(scope="module")
-def room() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="store-test-"))
-    path.chmod(0o755)  # the account of the database servers must get in
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture(scope="module")
-async def server(room: Path) -> AsyncIterator[Database]:
-    async with Processes(room / "processes.json") as processes:
-        database = Database(processes, room / "postgres", cache=room / "cache")
-        async with database.running():
-            yield database
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def store(request: pytest.FixtureRequest, room: Path, server: Database) -> AsyncIterator[Store]:
+async def store(request: pytest.FixtureRequest, work_dirs: Path, database: ServerPair) -> AsyncIterator[Store]:
     """A store on either kind of database."""
-    urls = {"sqlite": f"sqlite:///{room / 'state.sqlite'}", "postgresql": server.url("postgres")}
+    urls = {"sqlite": f"sqlite:///{work_dirs / 'state.sqlite'}", "postgresql": database.url("postgres")}
     store = Store(await asyncio.to_thread(open_engine, urls[request.param]))
     yield store
     await asyncio.to_thread(store.close)

@@ -1,4 +1,4 @@
-"""The scheduler of one ECS service: deployments, restarts with back-off, the circuit breaker, and rolling back."""
+"""The scheduler of one ECS service: deployments, restarts with back-off, the circuit breaker, rollbacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rehearsal.aws.clock import Clock
 from rehearsal.aws.ecs.tasks import PULL, Revision, Runner, Task, environment_of
 from rehearsal.machines.balancer import Balancer
 
-SETTLE = 150.0  # AWS seconds a deployment takes at the least, from its request to COMPLETED
+SETTLE = 150.0  # AWS seconds that a deployment takes at least, from its request to COMPLETED
 BACK_OFF, BACK_OFF_MOST = 15.0, 300.0  # AWS seconds before a failed task is started again
 BREAKER_THRESHOLD = 3
 KEPT_EVENTS, KEPT_TASKS, KEPT_DEPLOYMENTS = 100, 60, 30
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True, eq=False)
 class ServiceDeployment:
-    """The lasting record of a deployment, which a rollback of it belongs to as well."""
+    """The permanent record of a deployment, which covers a rollback of it too."""
 
     number: int
     revision: Revision
@@ -44,7 +44,7 @@ class ServiceDeployment:
 
 @dataclass(kw_only=True, eq=False)
 class Deployment:
-    """One entry of `deployments`: the newest is PRIMARY, what it replaces is ACTIVE."""
+    """One entry of `deployments`: the newest is PRIMARY, those that it replaces are ACTIVE."""
 
     revision: Revision
     record: ServiceDeployment
@@ -74,7 +74,7 @@ class Rules:
 
 
 class Scheduler:
-    """Keeps the desired number of tasks of the newest deployment running; `reconcile` is one look at the world."""
+    """Keeps the desired number of tasks of the newest deployment running; `reconcile` looks once and acts."""
 
     def __init__(
         self,
@@ -106,13 +106,13 @@ class Scheduler:
         return self.deployments[0]
 
     def of(self, deployment: Deployment) -> list[Task]:
-        """The tasks of a deployment that are not stopped."""
+        """The tasks of a deployment that haven't stopped."""
         return [task for task in self.tasks if task.deployment == deployment.id and task.last != "STOPPED"]
 
     # --- what is asked of it ------------------------------------------------------------------------------------
 
     def deploy(self, revision: Revision, *, settle: float = SETTLE, pull: float = PULL) -> Deployment:
-        """A new PRIMARY deployment; one that was still under way is superseded."""
+        """Begin a new PRIMARY deployment, which supersedes one that's still under way."""
         now = self.clock.now()
         self._supersede(now)
         source = self.deployments[0].revision if self.deployments else None
@@ -121,7 +121,7 @@ class Scheduler:
         return self._begin(Deployment(revision=revision, record=record, created_at=now, settle=settle, pull=pull))
 
     def roll_back(self, reason: str) -> Deployment | None:
-        """Gives the newest deployment up for the last completed revision; None if there is none."""
+        """Abandon the newest deployment for the last completed revision; None if there is none."""
         target, failed = self.last_completed, self.primary
         failed.rollout, failed.reason, failed.updated_at = FAILED, reason, self.clock.now()
         if target is None:
@@ -134,14 +134,14 @@ class Scheduler:
         return self._begin(Deployment(revision=target, record=record, created_at=self.clock.now()))
 
     def abort(self) -> None:
-        """Stops the newest deployment where it is; no new tasks are started for it."""
+        """Stop the newest deployment where it is; no more tasks are started for it."""
         deployment = self.primary
         deployment.rollout, deployment.reason = FAILED, "The deployment was stopped by a request."
         deployment.updated_at = deployment.record.stopped_at = deployment.record.finished_at = self.clock.now()
         deployment.record.status, deployment.record.reason = "STOPPED", deployment.reason
 
     def tell(self, message: str) -> None:
-        """Adds a service event in ECS's form."""
+        """Add a service event in ECS's form."""
         text = f"(service {self.name}) {message}"
         if self.events and self.events[0]["message"] == text:
             return
@@ -274,7 +274,7 @@ class Scheduler:
     def _point_balancer(self) -> None:
         ours = [task.port for task in self.of(self.primary) if task.serving]
         any_serving = [task.port for task in self.tasks if task.serving]
-        # Where no target is healthy a load balancer fails open and asks them all.
+        # If no target is healthy, a load balancer fails open and asks them all.
         any_running = [task.port for task in self.tasks if task.last == "RUNNING" and task.desired == "RUNNING"]
         self.balancer.set_targets(ours or any_serving or any_running)
 
@@ -284,7 +284,7 @@ class Scheduler:
             self.tasks.remove(task)
 
     async def close(self) -> None:
-        """Ends the scheduler and every process it started."""
+        """End the scheduler and every process it started."""
         jobs = [*self._running, *([self._loop] if self._loop else [])]
         for job in jobs:
             job.cancel()

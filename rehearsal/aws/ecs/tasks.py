@@ -1,4 +1,4 @@
-"""A task of ECS that is a real child process: pulled, started, probed, logged, stopped."""
+"""A task of ECS, which is a real child process: pulled, started, probed, logged, stopped."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from rehearsal.aws.clock import Clock
 PULL = 40.0  # AWS seconds from PROVISIONING to the container's start
 STOP_TIMEOUT = 30.0  # AWS seconds between SIGTERM and SIGKILL
 STOP_AT_LEAST = 0.3  # real seconds of it, since the process is a real one at any speed
-UNHEALTHY_AFTER = 180.0  # AWS seconds until a container that never became healthy is given up
-UNHEALTHY_AT_LEAST = 10.0  # real seconds of it: a real process takes its time to start at any speed
+UNHEALTHY_AFTER = 180.0  # AWS seconds until ECS gives up a container that never became healthy
+UNHEALTHY_AT_LEAST = 10.0  # real seconds of it: a real process starts no faster at a higher speed
 PROBE_EVERY = 10.0  # AWS seconds
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
 
 
 class Spawn(Protocol):
-    """Starts a program with stdout as a pipe (stderr into it) and exactly this environment."""
+    """Starts a program with exactly this environment and a pipe for stdout and stderr."""
 
     async def __call__(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process: ...
 
@@ -45,19 +45,19 @@ async def spawn_child(name: str, argv: Sequence[str], env: Mapping[str, str]) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Revision:
-    """A task definition's revision: the image it runs, and how that image behaves (the program's BEHAVIOUR)."""
+    """A revision of the task definition: its image, and how that behaves (the program's BEHAVIOUR)."""
 
     number: int
     image: str
     registered_at: datetime
     behaviour: str = "good"
-    kept: bool = True  # whether the image is still in its repository
+    kept: bool = True  # whether the repository still has the image
     health_path: str = "/api/health"
 
 
 @dataclass(kw_only=True, eq=False)
 class Task:
-    """One running copy of a revision; what ECS would tell of it, and the process behind it."""
+    """One running copy of a revision: what ECS would say about it, and the process behind it."""
 
     revision: Revision
     deployment: str
@@ -78,11 +78,11 @@ class Task:
 
     @property
     def serving(self) -> bool:
-        """Whether ECS counts it as a healthy running task that is meant to go on."""
+        """Whether it's running and healthy, and not asked to stop."""
         return self.desired == "RUNNING" and self.last == "RUNNING" and self.health == "HEALTHY"
 
     def stop(self, code: str, reason: str, at: datetime) -> None:
-        """Asks the task to end; its `Runner` does the rest. A second asking changes nothing."""
+        """Ask the task to end; its `Runner` does the rest. Asking twice makes no difference."""
         if self.desired == "STOPPED":
             return
         self.desired, self.stop_code, self.reason, self.stopping_at = "STOPPED", code, reason, at
@@ -96,7 +96,7 @@ class Output(Protocol):
 
 
 class Runner:
-    """Carries a task from PENDING to STOPPED."""
+    """Takes a task from PENDING to STOPPED."""
 
     def __init__(self, *, clock: Clock, spawn: Spawn, output: Output) -> None:
         self.clock = clock
@@ -104,7 +104,7 @@ class Runner:
         self.output = output
 
     async def run(self, task: Task, environment: Mapping[str, str], *, pull: float = PULL) -> None:
-        """Returns when the task is STOPPED, whoever ended it; kills its process if cancelled."""
+        """Run a task until it's STOPPED, whoever ends it; its process is killed if this is cancelled."""
         if not await self._stopped_within(task, pull):
             task.port = free_port()
             task.process = await self.spawn(f"control-plane-{task.id[:8]}", self._argv(task), environment)
@@ -147,15 +147,15 @@ class Runner:
             self.output(task, line.decode(errors="replace").rstrip("\n"))
 
     async def _probe(self, task: Task) -> None:
-        """The container's health check: a gate on the way up.
+        """The container's health check, until it succeeds once.
 
-        It runs inside the container, so a container that is frozen as a whole is not probed and keeps its last
-        verdict, as Docker's paused containers do: ECS goes on counting it as running.
+        It runs inside the container. So a container that's frozen as a whole isn't probed and keeps its last result, as
+        Docker's paused containers do, and ECS still counts it as running.
         """
         patience = max(self.clock.real(UNHEALTHY_AFTER), UNHEALTHY_AT_LEAST)
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                while await status_of(task.port, task.revision.health_path) != 200:  # noqa: ASYNC110 (HTTP only)
+                while await status_of(task.port, task.revision.health_path) != 200:  # noqa: ASYNC110 - it is asked over HTTP.
                     await asyncio.sleep(max(self.clock.real(PROBE_EVERY), 0.02))
                 task.health = "HEALTHY"
                 return
@@ -181,7 +181,7 @@ class Runner:
 
 
 def environment_of(task: Task, wanted: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of a task's process: what it is to have, and what a program needs to start at all."""
+    """The whole environment of a task's process: what it should have, and what any program needs to start."""
     here = Path(__file__).resolve().parents[3]
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     own = {"IMAGE": task.revision.image, "BEHAVIOUR": task.revision.behaviour, "PYTHONPATH": str(here)}
@@ -189,7 +189,7 @@ def environment_of(task: Task, wanted: Mapping[str, str]) -> dict[str, str]:
 
 
 async def status_of(port: int, path: str, seconds: float = 2.0) -> int | None:
-    """The HTTP status of a GET on a port of this machine, or None if nothing came in time."""
+    """The HTTP status of a GET to a port of this machine; None if there was no answer in time."""
     try:
         async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -204,7 +204,7 @@ async def status_of(port: int, path: str, seconds: float = 2.0) -> int | None:
 
 
 def free_port() -> int:
-    """A port of this machine that was free a moment ago."""
+    """A port of this machine that was free just now."""
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         port: int = trial.getsockname()[1]

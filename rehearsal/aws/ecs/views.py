@@ -1,4 +1,4 @@
-"""How a service, its deployments and its tasks look in ECS's answers; nothing here changes anything."""
+"""How a service, its deployments and its tasks look in ECS's answers. Nothing here changes anything."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rehearsal.aws.sts import ACCOUNT
 
 
 class Views:
-    """The answers' parts for one cluster and service of a region."""
+    """The parts of answers about the cluster and service of one region."""
 
     def __init__(self, *, scheduler: Scheduler, region: str, cluster: str, service: str, log_group: str) -> None:
         self.scheduler = scheduler

@@ -1,6 +1,6 @@
-"""RDS as far as an incident needs it: one Multi-AZ instance whose failovers and reboots really happen, and its events.
+"""RDS, as far as an incident needs it: one Multi-AZ instance whose failovers and reboots really happen, and its events.
 
-A state moves on when both the real effect has finished and AWS's minimum time has passed.
+The status changes once the real effect is complete and AWS's minimum time has passed.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from rehearsal.aws.front import AwsError, Handler
 from rehearsal.aws.rds.events import Events
 from rehearsal.aws.rds.settings import CREATED, TAGS, settings
 from rehearsal.aws.sts import ACCOUNT
-from rehearsal.postgres.pair import Database
+from rehearsal.postgres.pair import ServerPair
 
-FAILOVER_SECONDS = (60.0, 90.0)  # What AWS calls typical is 60 to 120; the real failover here takes a fraction of a second.
+FAILOVER_SECONDS = (60.0, 90.0)  # AWS calls 60 to 120 typical; the real failover here takes a fraction of a second.
 REBOOT_SECONDS = (20.0, 40.0)
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What RDS says about the instance; published in one assignment, so that no read sees half a change."""
+    """What RDS says about the instance; replaced as a whole, so that no read sees half a change."""
 
     status: str
     zone: str
@@ -36,11 +36,11 @@ class State:
 
 
 class Rds:
-    """The database instances of one region, as RDS tells of them; other regions have none."""
+    """The database instance of one region as RDS describes it; other regions have none."""
 
     def __init__(
         self,
-        database: Database,
+        database: ServerPair,
         clock: Clock,
         *,
         instance: str = "shielda-prod",
@@ -74,48 +74,48 @@ class Rds:
 
     @property
     def state(self) -> State:
-        """What is true now; reads may be served an older one."""
+        """The state as it is now; reads may get an older one."""
         return self._states[-1][1]
 
     async def close(self) -> None:
-        """Stops what is under way."""
+        """Stop a reboot or failover that's under way."""
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def settled(self, timeout: float = 60.0) -> None:
-        """Returns when no reboot or failover is under way."""
+        """Wait until no reboot or failover is under way."""
         if self._task:
             await asyncio.wait_for(asyncio.shield(self._task), timeout)
 
     def stick(self, status: str) -> None:
-        """Fault: the instance says this status from now on, and refuses what needs it to be available."""
+        """Fault: the instance keeps this status, and refuses everything that needs it to be available."""
         self._publish(status)
 
     def stay_rebooting(self) -> None:
-        """Fault: the next reboot or failover takes effect, and its status stays "rebooting" until `heal`."""
+        """Fault: the next reboot or failover takes effect, but the status stays "rebooting" until `heal`."""
         self._stay_rebooting = True
 
     def stale_reads(self, aws_seconds: float) -> None:
-        """Fault: descriptions show the instance as it was so many AWS seconds ago; 0 takes it back."""
+        """Fault: descriptions show the instance as it was this many AWS seconds ago; 0 undoes it."""
         self._read_lag = aws_seconds
 
     def event_lag(self, aws_seconds: float) -> None:
-        """Fault: an event is listed only so many AWS seconds after it happened; 0 takes it back."""
+        """Fault: an event isn't listed until this many AWS seconds after it happened; 0 undoes it."""
         self.events.lag = aws_seconds
 
     def single_az(self, off: bool = True) -> None:
-        """Fault: the instance is not Multi-AZ, so that a failover is refused."""
+        """Fault: the instance isn't Multi-AZ, so RDS refuses a failover."""
         self.multi_az = not off
         self._publish(self.state.status)
 
     def automatic_failover(self) -> None:
-        """RDS has noticed by itself that the primary is gone, and fails over; returns at once."""
+        """RDS notices by itself that the primary is gone, and begins to fail over; returns at once."""
         self._require_idle()
         self._begin(self._fail_over)
 
     def heal(self) -> None:
-        """Takes the faults back; what is under way goes on."""
+        """Undo the faults; a reboot or failover that's under way goes on."""
         self._stay_rebooting = False
         self.multi_az = True
         self._read_lag = self.events.lag = 0.0
@@ -166,7 +166,7 @@ class Rds:
         self._task = asyncio.create_task(self._carry_out(work), name=f"rds {self.instance}")
 
     async def _carry_out(self, work: Callable[[], Awaitable[None]]) -> None:
-        """The state after the work: available, or failed when the real effect did not happen."""
+        """Do the work; the status is then available, or failed if the real effect didn't happen."""
         before = self.state
         try:
             await work()
@@ -192,7 +192,7 @@ class Rds:
         await self.clock.wait(self._random.uniform(*between))
 
     def _publish(self, status: str, zones: State | None = None) -> None:
-        """The next state; with the zones of another one while a failover is not told yet."""
+        """Set the next state, with the zones of an earlier one as long as a failover isn't to be seen."""
         primary, other = self._database.zone, self._database.other_zone
         if zones is not None:
             primary, other = zones.zone, zones.standby_zone or other
@@ -220,7 +220,7 @@ class Rds:
             raise AwsError("InvalidDBInstanceState", message)
 
     def _restorable(self) -> datetime:
-        """Logs are shipped every five AWS minutes; nothing before the world began can be restored."""
+        """Logs are shipped every five AWS minutes; nothing from before the rehearsal started can be restored."""
         behind = timedelta(seconds=self.clock.real(300))
         return max(self._database.started_at, self.clock.now() - behind)
 

@@ -1,4 +1,4 @@
-"""The events of RDS: what happened to an instance, listed with AWS's windows and, if wanted, its lateness."""
+"""The events of RDS: what happened to an instance, with AWS's time windows and, if wanted, its delay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEPT = timedelta(days=14)
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One event: when it happened, what it says, its categories, and from when on it is listed."""
+    """One event: when it happened, its message and categories, and when RDS begins to list it."""
 
     at: datetime
     message: str
@@ -23,7 +23,7 @@ class Event:
 
 
 class Events:
-    """The events of one instance; `lag` is how many AWS seconds late they are listed."""
+    """The events of one instance. `lag` is how many AWS seconds late RDS lists them."""
 
     def __init__(self, clock: Clock, *, source: str, arn: str, lag: float = 0.0) -> None:
         self.lag = lag
@@ -33,13 +33,13 @@ class Events:
         self._all: list[Event] = []
 
     def add(self, message: str, *categories: str) -> None:
-        """It happens now."""
+        """Add an event that happens now."""
         now = self._clock.now()
         late = timedelta(seconds=self._clock.real(self.lag))
         self._all.append(Event(at=now, message=message, categories=categories, listed_from=now + late))
 
     def listed(self, params: dict[str, Any]) -> list[dict[str, Any]]:
-        """The answer to DescribeEvents, oldest first; without StartTime only the last `Duration` minutes, 60 if unsaid.
+        """The answer to DescribeEvents, oldest first; without StartTime only the last `Duration` minutes, by default 60.
 
         https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeEvents.html
         """

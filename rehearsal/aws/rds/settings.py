@@ -1,4 +1,4 @@
-"""How the production instance was set up: what RDS tells beside its state."""
+"""The settings of the production instance: what RDS says about it apart from its state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TAGS = [
 
 
 def settings(engine_version: str) -> dict[str, Any]:
-    """What the instance was created with: all that a restore must carry over."""
+    """The settings it was created with, all of which a restore must keep."""
     major = engine_version.partition(".")[0]
     return {
         "DBInstanceClass": "db.r6g.large",

@@ -1,4 +1,4 @@
-// Block Kit as DOM. `context` gives `names` (of persons and channels) and `act(element, value)` for what a person uses.
+// Block Kit as DOM. `context` gives `names` (of people and channels) and `act(element, value)` for what a person uses.
 import { confirmed } from "./confirm.js";
 import { h, link, safe } from "./dom.js";
 import { markdown, moment, plainText, text, EMOJI } from "./mrkdwn.js";
@@ -7,7 +7,7 @@ import { markdown, moment, plainText, text, EMOJI } from "./mrkdwn.js";
 export function renderBlocks(blocks, context) {
   return blocks.map((block) => {
     const render = BLOCKS[block.type];
-    return render ? render(block, context) : h("p", { class: "unknown" }, `A block of type ${block.type}, which this page cannot show.`);
+    return render ? render(block, context) : h("p", { class: "unknown" }, `A block of type ${block.type}, which this page can't show.`);
   });
 }
 

@@ -22,7 +22,7 @@ export async function call(path, body) {
     const answer = await response.json();
     return response.ok ? answer : { error: answer.error || `The server answered ${response.status}.` };
   } catch (error) {
-    return { error: `The rehearsal does not answer (${error.message}).` };
+    return { error: `The rehearsal doesn't answer (${error.message}).` };
   }
 }
 

@@ -20,7 +20,7 @@ const world = {
   openThread: (ts) => { world.thread = ts; draw(); $("thread-text").focus(); },
 };
 
-const known = (id) => state.persons.find((person) => person.id === id || person.name === id);
+const known = (id) => state.people.find((person) => person.id === id || person.name === id);
 
 // Asking and drawing.
 
@@ -41,16 +41,16 @@ function draw() {
   const me = known(world.person);
   drawConnection();
   drawChannels();
-  drawPersons(me);
+  drawPeople(me);
   const home = world.channel === HOME;
   const messages = home ? [] : state.messages[world.channel];
   $("channel-name").textContent = home ? "DR bot – home" : title(world.channel);
   $("composer").hidden = home;
   drawPins(messages);
-  if (home) $("messages").replaceChildren(h("div", { class: "home" }, renderBlocks(state.home.blocks, { names: world.names, act: () => toast("Buttons of the home view are not part of the rehearsal.") })));
+  if (home) $("messages").replaceChildren(h("div", { class: "home" }, renderBlocks(state.home.blocks, { names: world.names, act: () => toast("Buttons of the home view aren't part of the rehearsal.") })));
   else drawMessages($("messages"), withEphemerals(messages), world);
   drawThread(messages);
-  showViews(state.views, world.person, { names: world.names, act: () => toast("Buttons inside a form are not part of the rehearsal.") });
+  showViews(state.views, world.person, { names: world.names, act: () => toast("Buttons inside a form aren't part of the rehearsal.") });
 }
 
 const title = (id) => (id[0] === "D" ? "DR bot (direct message)" : `# ${world.names.channel(id)}`);
@@ -79,15 +79,15 @@ function replaceIfChanged(place, key, make) {
 }
 
 function drawChannels() {
-  const rooms = [...state.channels.map((one) => [one.id, title(one.id)]), ...(state.home ? [[HOME, "DR bot – home"]] : [])];
-  replaceIfChanged($("channels"), JSON.stringify([rooms, world.channel]), () => rooms.map(([id, name]) => h("li", {}, h("button", {
+  const channels = [...state.channels.map((one) => [one.id, title(one.id)]), ...(state.home ? [[HOME, "DR bot – home"]] : [])];
+  replaceIfChanged($("channels"), JSON.stringify([channels, world.channel]), () => channels.map(([id, name]) => h("li", {}, h("button", {
     type: "button", "aria-current": id === world.channel ? "page" : undefined, onclick: () => { world.channel = id; world.thread = undefined; draw(); },
   }, name))));
 }
 
-function drawPersons(me) {
-  const people = state.persons.filter((person) => !person.is_bot && !person.deleted);
-  replaceIfChanged($("persons"), JSON.stringify([people, me && me.id]), () => [h("legend", {}, "Act as"), ...people.map((person) => h("label", { class: "tick" },
+function drawPeople(me) {
+  const people = state.people.filter((person) => !person.is_bot && !person.deleted);
+  replaceIfChanged($("people"), JSON.stringify([people, me && me.id]), () => [h("legend", {}, "Act as"), ...people.map((person) => h("label", { class: "tick" },
     h("input", { type: "radio", name: "person", value: person.name, checked: me && person.id === me.id, onchange: () => become(person.name) }),
     " ", person.real_name || person.name, h("span", { class: "quiet" }, person.title || "")))]);
   document.title = `${me ? me.name : world.person} – Shielda rehearsal`;
@@ -123,14 +123,14 @@ function composer(form, field, send) {
     field.value = "";
     field.rows = 1;
     const answer = await send(text);
-    if (answer && answer.error && !answer.told) toast(answer.error);
+    if (answer && answer.error && !answer.explained) toast(answer.error);
   });
 }
 
-/** A command of a person; what Slack itself says about a failure is told as a message, not as a notice too. */
+/** Send a command. If it fails, Slack says so in a message, so that no notice is needed. */
 async function command(name, text) {
   const answer = await call("/ui/command", { person: world.person, channel: world.channel, text, command: name });
-  return { ...answer, told: "acked" in answer };
+  return { ...answer, explained: "acked" in answer };
 }
 
 function say(text) {
@@ -155,7 +155,7 @@ function listen() {
   const events = new EventSource("/ui/events");
   events.onopen = refresh;
   events.onmessage = refresh;
-  events.onerror = () => { $("connection").textContent = "The rehearsal does not answer."; $("connection").className = "off"; };
+  events.onerror = () => { $("connection").textContent = "The rehearsal doesn't answer."; $("connection").className = "off"; };
 }
 
 composer($("composer"), $("composer-text"), say);

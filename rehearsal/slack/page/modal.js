@@ -55,7 +55,7 @@ async function submit(view, person, read, errors) {
 function inputBlock(block, context, errors, read) {
   const id = `input-${block.block_id}`;
   const make = INPUTS[block.element.type];
-  if (!make) return h("p", { class: "unknown" }, `An input of type ${block.element.type}, which this page cannot show.`);
+  if (!make) return h("p", { class: "unknown" }, `An input of type ${block.element.type}, which this page can't show.`);
   const { node, value } = make(block.element, id, context);
   const error = h("p", { class: "field-error", role: "alert", id: `${id}-error`, hidden: true });
   errors.set(block.block_id, error);

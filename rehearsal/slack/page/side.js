@@ -1,9 +1,9 @@
-// The right panel of the rehearsal: what the witness measures, and the faults that can be put in. Shown only if served.
+// The right panel of the rehearsal: what the witness measures, and the faults you can cause. Shown only if the server has them.
 import { $, call, h, toast } from "./dom.js";
 
 const WITNESS_MS = 1000;
 
-/** Look whether the rehearsal serves faults and a witness, and show the panel if it does. */
+/** Show the panel if the rehearsal has faults and a witness. */
 export async function startSide() {
   const [faults, witness] = await Promise.all([call("/rehearsal/faults"), call("/rehearsal/witness")]);
   const list = Array.isArray(faults) ? faults : faults.faults;
@@ -31,7 +31,7 @@ async function put(fault, button) {
   const answer = await call("/rehearsal/faults", { name: fault.name });
   button.disabled = false;
   if (answer.error) toast(answer.error);
-  $("fault-said").textContent = answer.error ? "" : answer.says || `${fault.title || fault.name}: put in.`;
+  $("fault-status").textContent = answer.error ? "" : answer.says || `Done: ${fault.title || fault.name}.`;
 }
 
 async function watch() {
@@ -43,14 +43,14 @@ async function watch() {
 function showWitness(witness) {
   const rows = Object.entries(witness).flatMap(([name, value]) => [
     h("dt", {}, name.replaceAll("_", " ")),
-    h("dd", { class: name === "state" ? `state-${value}` : "" }, written(value)),
+    h("dd", { class: name === "state" ? `state-${value}` : "" }, format(value)),
   ]);
   $("witness").querySelector("dl").replaceChildren(...rows);
   $("witness").hidden = false;
 }
 
-/** A measured value for people: a list is counted, a moment is a time of day, what is not known yet is a dash. */
-function written(value) {
+/** A measured value for people: the length of a list, the time of day, or a dash if it isn't known yet. */
+function format(value) {
   if (value === null) return "–";
   if (Array.isArray(value)) return String(value.length);
   if (typeof value === "number") return Number.isInteger(value) ? String(value) : value.toFixed(1);

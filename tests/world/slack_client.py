@@ -1,9 +1,7 @@
-"""A client of the control API: drills and tests act as persons through it, from another process if need be."""
+"""A client of the control API, as the page and scripts use it."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -11,14 +9,14 @@ from typing import Any, Self, TypeVar
 import aiohttp
 
 from rehearsal.slack.errors import UnknownError
+from rehearsal.waiting import until
 
 Json = dict[str, Any]
 Found = TypeVar("Found")
-POLL_SECONDS = 0.03
 
 
 class WorkspaceClient:
-    """Acts in the workspace at `base_url`; to be used as `async with WorkspaceClient(url) as slack`."""
+    """Acts in the workspace at `base_url`: `async with WorkspaceClient(url) as slack`."""
 
     def __init__(self, base_url: str) -> None:
         self._base = base_url.rstrip("/")
@@ -45,7 +43,7 @@ class WorkspaceClient:
         return await self._post("click", person=person, channel=channel, ts=ts, action_id=action_id, value=value)
 
     async def submit(self, person: str, view_id: str, values: Json) -> Json:
-        """Submit a modal; the ack payload (`errors`…) with `acked`, `ack_ms` and `error` beside it."""
+        """Submit a modal; the ack payload (`errors`…) together with `acked`, `ack_ms` and `error`."""
         return await self._post("submit", person=person, view_id=view_id, values=values)
 
     async def close_view(self, person: str, view_id: str) -> Json:
@@ -57,11 +55,11 @@ class WorkspaceClient:
         return await self._post("post", person=person, channel=channel, text=text, thread_ts=thread_ts)
 
     async def fault(self, kind: str, **parameters: Any) -> Json:
-        """Put a fault of Slack in, such as `fault("outage", seconds=30)`."""
+        """Cause a fault of Slack, such as `fault("outage", seconds=30)`."""
         return await self._post("fault", kind=kind, **parameters)
 
     async def state(self, person: str | None = None) -> Json:
-        """What this person sees: persons, channels, messages by channel id, ephemerals, views."""
+        """What this person sees: people, channels, messages by channel id, ephemerals, views."""
         return await self._get("state", **({"person": person} if person else {}))
 
     async def log(self) -> list[Json]:
@@ -73,15 +71,12 @@ class WorkspaceClient:
         return messages(await self.state(), channel, thread_ts)
 
     async def wait_for(self, predicate: Callable[[Json], Found], timeout: float = 10.0, *, person: str | None = None) -> Found:
-        """Ask for the state until `predicate` says something true, and return that; TimeoutError after `timeout`."""
-        deadline = time.monotonic() + timeout
-        while True:
-            state = await self.state(person)
-            if found := predicate(state):
-                return found
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"Not seen in the workspace within {timeout:g} s. {_last_words(state)}")
-            await asyncio.sleep(POLL_SECONDS)
+        """Ask for the state until `predicate` returns something true, and return that."""
+
+        async def look() -> Found:
+            return predicate(await self.state(person))
+
+        return await until(look, timeout)
 
     async def _post(self, doing: str, **body: Any) -> Json:
         async with self._open().post(f"{self._base}/ui/{doing}", json=body) as answer:
@@ -111,10 +106,3 @@ async def _body(answer: aiohttp.ClientResponse) -> Json:
     if answer.status >= 400:
         raise UnknownError(str(body.get("error", answer.status)))
     return body
-
-
-def _last_words(state: Json) -> str:
-    said = [m for channel in state["messages"].values() for top in channel for m in (top, *top["replies"])]
-    if not said:
-        return "Nothing was posted yet."
-    return f"The last of {len(said)} messages says: {max(said, key=lambda m: str(m['ts']))['text']!r}"

@@ -1,0 +1,83 @@
+"""AWS as a whole: two regions. The first has a control plane behind a load balancer and, once added, a database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self
+
+from rehearsal.aws.clock import Clock
+from rehearsal.aws.cloudwatch import CloudWatch
+from rehearsal.aws.ecr import ecr_handlers
+from rehearsal.aws.ecs.api import ecs_handlers
+from rehearsal.aws.ecs.service import Ecs
+from rehearsal.aws.ecs.tasks import Revision, Spawn, spawn_child
+from rehearsal.aws.faults import Faults
+from rehearsal.aws.front import Front
+from rehearsal.aws.journal import Journal
+from rehearsal.aws.logs import Logs
+from rehearsal.aws.rds.api import Rds
+from rehearsal.aws.sts import iam_handlers, sts_handlers
+from rehearsal.machines.balancer import Balancer
+from rehearsal.postgres.pair import ServerPair
+
+PRIMARY, SECOND = "us-west-2", "us-east-1"
+
+
+class Cloud:
+    """AWS in two regions, as an async context. The control plane's service doesn't exist before `ecs.start()`."""
+
+    def __init__(
+        self,
+        *,
+        speed: float,
+        spawn: Spawn = spawn_child,
+        environment: Callable[[], Mapping[str, str]] = dict,
+        revisions: Sequence[Revision] | None = None,
+        balancer_seconds: float = 2.0,
+    ) -> None:
+        self.clock, self.journal, self.faults = Clock(speed), Journal(), Faults()
+        self.front = Front(regions={PRIMARY: 0, SECOND: 0}, clock=self.clock, journal=self.journal, faults=self.faults)
+        self.logs = Logs(clock=self.clock)
+        self.cloudwatch = CloudWatch(clock=self.clock, region=PRIMARY)
+        self.balancer = Balancer(seconds=balancer_seconds)
+        self.ecs = Ecs(
+            clock=self.clock,
+            logs=self.logs,
+            balancer=self.balancer,
+            spawn=spawn,
+            environment=environment,
+            revisions=revisions,
+            region=PRIMARY,
+        )
+        self.rds: Rds | None = None
+        self.endpoints: dict[str, str] = {}
+
+    def add_database(self, database: ServerPair, *, seed: int = 0) -> Rds:
+        """Let RDS have this database as its one instance, before the regions are opened."""
+        self.rds = Rds(database, self.clock, region=PRIMARY, seed=seed)
+        return self.rds
+
+    async def __aenter__(self) -> Self:
+        """Open both regions and the load balancer."""
+        self._add_services()
+        await self.balancer.start()
+        self.endpoints = await self.front.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close everything. Fails if an answer didn't fit AWS's shapes."""
+        if self.rds:
+            await self.rds.close()
+        await self.ecs.close()
+        await self.balancer.close()
+        await self.front.close()
+
+    def _add_services(self) -> None:
+        self.front.add("ecs", ecs_handlers([self.ecs]))
+        self.front.add("ecr", ecr_handlers([self.ecs]))
+        self.front.add("logs", self.logs.handlers())
+        self.front.add("cloudwatch", self.cloudwatch.handlers())
+        self.front.add("sts", sts_handlers())
+        self.front.add("iam", iam_handlers(self.faults))
+        if self.rds:
+            self.front.add("rds", self.rds.handlers)

@@ -1,0 +1,73 @@
+"""The drills, as data: the fault, the command against it, what people answer, how it must end, and its effects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rehearsal.aws.cloud import PRIMARY
+from rehearsal.aws.journal import Effect
+from rehearsal.people import APPROVE, Answer
+
+APPROVAL = Answer(by="approver", when=APPROVE)
+DEPLOYMENT = Effect(service="ecs", operation="UpdateService", region=PRIMARY, count=1)
+FAILOVER = Effect(service="rds", operation="RebootDBInstance", region=PRIMARY, count=1)
+ENDED_SESSIONS = Effect(service="postgresql", operation="pg_terminate_backend", region=PRIMARY, count=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drill:
+    """A fault and the recovery from it.
+
+    `command` is typed `pause` seconds after the witness has seen the outage, and must lead to a plan of `scenario`. Then
+    people give their `answers` in order. The run must end as `end`, with exactly these `effects`.
+    """
+
+    name: str
+    title: str
+    fault: str
+    command: str
+    scenario: str
+    effects: tuple[Effect, ...]
+    pause: float = 0.0
+    answers: tuple[Answer, ...] = (APPROVAL,)
+    end: str = "Done"
+
+
+DRILLS = {
+    drill.name: drill
+    for drill in (
+        Drill(
+            name="control-plane-down",
+            title="The control plane hangs, and is restarted.",
+            fault="control-plane-hangs",
+            command="control-plane restart",
+            scenario="control-plane restart",
+            effects=(DEPLOYMENT,),
+        ),
+        Drill(
+            name="bad-deploy",
+            title="Somebody ships a bad revision. The plan is to roll it back, not to restart it.",
+            fault="bad-deploy",
+            command="control-plane restart",
+            scenario="control-plane rollback",
+            effects=(DEPLOYMENT,),
+        ),
+        Drill(
+            name="database-failover",
+            title="The primary database hangs, and its standby takes over.",
+            fault="database-hangs",
+            command="database failover",
+            scenario="database failover",
+            effects=(FAILOVER,),
+        ),
+        Drill(
+            name="too-many-connections",
+            title="A report takes every connection. Its idle sessions are ended, without a failover.",
+            fault="too-many-connections",
+            command="database failover idle_for=2",
+            scenario="database failover",
+            effects=(ENDED_SESSIONS,),
+            pause=2.5,
+        ),
+    )
+}

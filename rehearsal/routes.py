@@ -1,0 +1,83 @@
+"""The rehearsal over HTTP, for the page's panel and for scripts: /rehearsal/faults, aws-fault, witness, journal, bot."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from rehearsal.aws.journal import Journal
+from rehearsal.faults import FaultPanel, Parts
+from rehearsal.witness import Witness
+
+dumps = partial(json.dumps, default=str)
+
+
+class Controls(Parts, Protocol):
+    """What can be asked and controlled over HTTP. There is no witness until everything has started."""
+
+    faults: FaultPanel
+    journal: Journal
+    witness: Witness
+
+
+class Routes:
+    """The handlers under /rehearsal."""
+
+    def __init__(self, controls: Controls) -> None:
+        self._controls = controls
+
+    def all(self) -> list[web.RouteDef]:
+        """Every route."""
+        return [
+            web.get("/rehearsal/faults", self._list_faults),
+            web.post("/rehearsal/faults", self._put_fault),
+            web.post("/rehearsal/aws-fault", self._put_aws_fault),
+            web.get("/rehearsal/witness", self._witness),
+            web.get("/rehearsal/journal", self._journal),
+            web.post("/rehearsal/bot", self._bot),
+        ]
+
+    async def _list_faults(self, _request: web.Request) -> web.Response:
+        known = self._controls.faults.known.values()
+        return web.json_response([{"name": f.name, "title": f.title, "says": f.says, "kind": f.kind} for f in known])
+
+    async def _put_fault(self, request: web.Request) -> web.Response:
+        try:
+            await self._controls.faults.put(str((await request.json()).get("name")))
+        except KeyError as error:
+            return _refusal(str(error.args[0]))
+        return web.json_response({"ok": True})
+
+    async def _put_aws_fault(self, request: web.Request) -> web.Response:
+        try:
+            self._controls.aws_faults.put(**await request.json())
+        except (TypeError, ValueError) as error:
+            return _refusal(str(error))
+        return web.json_response({"ok": True})
+
+    async def _witness(self, request: web.Request) -> web.Response:
+        witness: Witness | None = getattr(self._controls, "witness", None)
+        if witness is None:
+            return web.json_response({"state": "not watching yet"})
+        return web.json_response(await witness.verify() if request.query.get("verify") else witness.report())
+
+    async def _journal(self, _request: web.Request) -> web.Response:
+        journal = self._controls.journal
+        calls = {"effects": journal.effects(source="bot"), "calls": journal.calls(source="bot")}
+        return web.json_response(calls | {"statements": self._controls.database.statements()}, dumps=dumps)
+
+    async def _bot(self, request: web.Request) -> web.Response:
+        acts = {"kill": self._controls.kill_bot, "start": self._controls.start_bot}
+        act = acts.get((await request.json()).get("do", ""))
+        if act is None:
+            return _refusal('do must be "kill" or "start"')
+        await act()
+        return web.json_response({"ok": True})
+
+
+def _refusal(sentence: str) -> web.Response:
+    body: dict[str, Any] = {"ok": False, "error": sentence}
+    return web.json_response(body, status=400)

@@ -1,0 +1,131 @@
+"""What must hold after a trial: each effect once, the service healthy, the timeline complete and posted once."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from rehearsal.drills.catalogue import ENDED_SESSIONS
+from rehearsal.waiting import NotSeen
+from tests.story.conftest import logged_errors
+from tests.story.crash_world import Recovery, ended_sessions
+
+VOLATILE = (  # what differs from run to run, and the word that replaces it
+    (r"digest [0-9a-f]{12}", "digest D"),
+    (r"ecs-svc/\d+", "ecs-svc/N"),
+    (r"127\.0\.0\.1:\d+", "HOST"),
+    (r"us-west-2[ab]", "ZONE"),
+    (r"\d\d:\d\d:\d\d UTC", "MOMENT"),
+    (r"\b(\d+) of \1 sessions", "all sessions"),
+    (r"\b\d+ of \d+ connections", "N of M connections"),
+    (r"\b\d+(\.\d+)? ?(s|ms|min|%)(?!\w)", "N \\2"),
+)
+
+
+class Judge:
+    """Judges one recovery. `judge` returns everything that's wrong, as sentences."""
+
+    def __init__(self, recovery: Recovery) -> None:
+        self.recovery = recovery
+        self.world = recovery.world
+        self.course = recovery.course
+        self.drill = recovery.drill
+        self.people = recovery.people
+        self.run = recovery.run
+
+    async def judge(self, expected: list[str] | None) -> list[str]:
+        """Everything that's wrong; also with the thread, if one is expected from a trial without a kill."""
+        shown = await self.world.show(self.run)
+        lines = self.recovery.trial.thread = [canonical(message["text"], self.run) for message in self.people.replies(self.run)]
+        wrong = [*self._effects(), *self._ended_sessions(), *self._cards(), *self._timeline(shown)]
+        if expected is not None:
+            wrong += differences(in_order(expected), in_order(lines))
+        errors = logged_errors(self.recovery.log())
+        wrong += [f"logged as an error: {e['event']}: {str(e.get('exception', ''))[-600:]}" for e in errors]
+        return wrong + await self._witness()
+
+    def _effects(self) -> Iterator[str]:
+        expected = [effect for effect in self.drill.effects if effect != ENDED_SESSIONS]
+        effects = self.world.journal.effects(source="bot")
+        if effects != expected:
+            yield f"effects were {effects}"
+        calls = self.world.journal.calls(source="bot", changing=True)
+        sent = sum(call["fault"] != "access_denied" for call in calls)
+        if sent != sum(effect["count"] for effect in expected):
+            yield f"{sent} changing calls were sent"
+
+    def _ended_sessions(self) -> Iterator[str]:
+        statements = self.world.database.statements()[self.recovery.statements_before :]
+        sent = sum(ENDED_SESSIONS["operation"] in line for line in statements)
+        if sent != (1 if ENDED_SESSIONS in self.drill.effects else 0):
+            yield f"{sent} statements ended sessions"
+        if ENDED_SESSIONS not in self.drill.effects:
+            return
+        ended, meant = ended_sessions(self.world) - self.recovery.ended_before, self.recovery.sessions
+        if {pid for pid, _ in ended} & meant != meant or set(ended.values()) != {1} or not meant:
+            yield f"of the sessions {sorted(meant)} these were ended: {ended}"
+        others = {pid: application for pid, application in ended if application != "nightly-report"}
+        if others:
+            yield f"other sessions were ended: {others}"
+
+    def _cards(self) -> Iterator[str]:
+        if (count := self.people.ids().count(self.run)) != 1:
+            yield f"the run has {count} cards"
+        if len(self.people.messages()) != self.course.cards and "typed again" not in self.recovery.trial.repeats:
+            yield f"there are {len(self.people.messages())} messages in the channel"
+        if not self.people.card(self.run).get("pinned"):
+            yield "the card is not pinned"
+
+    def _timeline(self, shown: dict[str, Any]) -> Iterator[str]:
+        outcomes = [step["outcome"] for step in shown["steps"]]
+        unproven = [outcome for outcome in outcomes if outcome not in ("done", "already done")]
+        if shown["state"] != self.drill.end.lower() or (self.course.proven and unproven):
+            yield f"`dr show` says {shown['state']}, {outcomes}"
+        recorded = [line["text"] for line in shown["timeline"]]
+        posted = [html.unescape(message["text"]).partition(" ")[2] for message in self.people.replies(self.run)]
+        if recorded != posted:
+            yield f"`dr show` prints {recorded}, and the thread has {posted}"
+
+    async def _witness(self) -> list[str]:
+        try:
+            await self.world.witness.healthy(20)
+        except NotSeen:
+            return ["the witness still sees an outage"]
+        lost = (await self.world.witness.verify())["rows_lost"]
+        return [f"{lost} acknowledged rows are lost"] if lost else []
+
+
+def canonical(text: str, run: str) -> str:
+    """A line of the thread without what differs from run to run."""
+    for pattern, word in VOLATILE:
+        text = re.sub(pattern, word, text.replace(run, "RUN"))
+    return text
+
+
+def in_order(lines: list[str]) -> list[str]:
+    """The lines with those of one stage sorted by step, because the steps of a stage run side by side."""
+
+    def place(numbered: tuple[int, str]) -> tuple[int, int]:
+        number, line = numbered
+        step = re.search(r"Step (\d+)\.(\d+)", line)
+        if step is None:
+            return (number, 0)
+        first = next(n for n, other in enumerate(lines) if f"Step {step[1]}." in other)
+        return (first, int(step[2]))
+
+    return [line for _, line in sorted(enumerate(lines), key=place)]
+
+
+def differences(expected: list[str], lines: list[str]) -> list[str]:
+    """How a thread differs from one without a kill. A step may end by finding that an earlier attempt had worked."""
+    if len(expected) != len(lines):
+        return [f"the thread has {len(lines)} lines instead of {len(expected)}: {lines}"]
+    return [f"{line!r} instead of {wanted!r}" for wanted, line in zip(expected, lines, strict=True) if not same(wanted, line)]
+
+
+def same(expected: str, line: str) -> bool:
+    """Whether two lines say the same, or the second that the step was done by an earlier attempt."""
+    step = re.search(r"(Step \S+) done:", expected)
+    return expected == line or bool(step and f"{step[1]} already done: An earlier try had worked:" in line)

@@ -1,0 +1,56 @@
+"""What the tests against real servers share: one pair of database servers per session, and AWS anew for each test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from rehearsal.machines.processes import Processes
+from rehearsal.postgres.pair import ServerPair
+from tests.world.aws_world import LocalAws
+from tests.world.slack_world import SlackWorld, slack_world
+
+
+@pytest.fixture(scope="session")
+async def processes(work_dirs: Path) -> AsyncIterator[Processes]:
+    """The processes of this session."""
+    async with Processes(work_dirs / "processes.json") as processes:
+        yield processes
+
+
+@pytest.fixture(scope="session")
+async def servers(work_dirs: Path, cache: Path, processes: Processes) -> AsyncIterator[ServerPair]:
+    """The database servers of this session."""
+    async with ServerPair(processes, work_dirs / "postgres", cache=cache) as servers:
+        yield servers
+
+
+@pytest.fixture
+async def database(servers: ServerPair) -> AsyncIterator[ServerPair]:
+    """The database servers, healthy before and after the test."""
+    yield servers
+    await servers.heal()
+    await servers.redundant()
+
+
+@pytest.fixture
+async def aws() -> AsyncIterator[LocalAws]:
+    """AWS without any service deployed."""
+    async with LocalAws() as aws:
+        yield aws
+
+
+@pytest.fixture
+async def deployed(aws: LocalAws) -> LocalAws:
+    """AWS with control-plane:7 running."""
+    await aws.ecs.start(7)
+    return aws
+
+
+@pytest.fixture(name="world")
+async def slack() -> AsyncIterator[SlackWorld]:
+    """Slack with a small bot connected to it."""
+    async with slack_world() as world:
+        yield world
