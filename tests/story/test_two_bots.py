@@ -95,6 +95,7 @@ async def test_a_killed_leader_of_this_machine_is_replaced_at_once(pair: Pair) -
     start = logged(pair)
     await pair.bots[leader].kill()
     await changes_hands(pair, epoch, 4.0)
+    await until(lambda: '"lease_was": "' in pair.says(start), 4.0)  # the log comes a moment after the lease
     assert '"lease_was": "gone"' in pair.says(start)  # nobody waited until it expired
 
 
