@@ -117,7 +117,7 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """True where the step is proven done, or was passed over by a person's decision."""
+        """True if the step is proven done, or a person decided to skip it."""
         return self.result in (Result.DONE, Result.ALREADY_DONE, Result.SKIPPED)
 
 

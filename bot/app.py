@@ -97,7 +97,7 @@ class App:
 
     def _heard(self, request: Request) -> str:
         if request.words == "stop":
-            return f"I heard `/dr stop {request.about}`; the run's own card says what follows."
+            return f"Got `/dr stop {request.about}`. Nothing has changed yet; the run's card says what happens next."
         channel = f"<#{self._settings.slack.channel}>"
         return f"Collecting facts for `/dr {request.words}`. I'll post the plan in {channel}. Nothing has changed."
 
@@ -165,7 +165,7 @@ def read_form(body: Mapping[str, Any]) -> Item:
     view = body.get("view")
     person = _id(body.get("user") or {}, "id", "user")
     if not isinstance(view, dict) or view.get("callback_id") != "dr_confirm":
-        raise Malformed("This form is none of mine.")
+        raise Malformed("I don't recognise this form.")
     channel, _, value = _text(view, "private_metadata", "view").partition("|")
     if not _ID.fullmatch(channel) or not _VALUE.fullmatch(value):
         raise Malformed("I don't recognise this form.")

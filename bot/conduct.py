@@ -182,8 +182,8 @@ def outcome_from(stored: dict[str, Any]) -> Outcome:
 
 
 def skipped(person: str, reason: str) -> Outcome:
-    """A step that a person passed over."""
-    return Outcome(result=Result.SKIPPED, says=f"<@{person}> passed it over, because: {reason or 'no reason was given'}.")
+    """A step that a person skipped."""
+    return Outcome(result=Result.SKIPPED, says=f"<@{person}> skipped it. Reason: {reason or 'none given'}.")
 
 
 def _late(began: float | None) -> str:

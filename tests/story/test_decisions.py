@@ -159,7 +159,7 @@ async def test_a_stopped_run_proves_the_step_under_way_and_begins_no_other(incid
     await incident.click("bob", run, "dr_approve")
     await until(lambda: "dr_stop" in incident.buttons(run) and any("Step 1.1: " in line for line in incident.thread(run)))
     if how == "command":
-        assert f"I heard `/dr stop {run}`" in await incident.type("carol", f"stop {run}")
+        assert f"Got `/dr stop {run}`" in await incident.type("carol", f"stop {run}")
     else:
         await incident.click("carol", run, "dr_stop")
     assert await incident.ended(run) == "Stopped"
