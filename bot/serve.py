@@ -123,9 +123,7 @@ class Bot:
         self.outbox = Outbox(self.store, self.client, self.settings)
         self.app = App(self.settings, self.client, self.inbox, self.store)
         self._tasks = [asyncio.create_task(self.outbox.run()), asyncio.create_task(self._listen(lead, self.app))]
-        if (
-            not await self.store.unfinished()
-        ):  # a run that was cut off goes first; else commands, recorded before the engine is there
+        if not await self.store.unfinished():  # else the run that was cut off goes first, and the connection comes beside it
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._connected.wait(), FIRST_SECONDS)
         desk = await self._start_desk()
@@ -134,9 +132,7 @@ class Bot:
 
     async def _start_desk(self) -> Desk:
         """Import and start what carries recoveries out; what was under way goes on, and what was recorded is handled."""
-        await self.store.do(
-            lambda _: importlib.import_module("sqlalchemy.orm")
-        )  # no statement may be made while it is half there
+        await self.store.do(lambda _: importlib.import_module("sqlalchemy.orm"))  # no statement while it is half there
         await in_thread(importlib.import_module, "bot.desk")  # the engine is heavy: it must not hold up an ack
         await in_thread(lambda: self.world.aws)  # boto3 is heavy too, and a run that goes on needs it at once
         from bot.desk import Desk
