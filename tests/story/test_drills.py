@@ -50,6 +50,7 @@ async def _drill(turns: asyncio.Semaphore, home: Path, name: str, speed: int, se
         finally:
             if process.returncode is None:
                 process.kill()
+                await process.wait()
     return process.returncode or 0, json.loads(out)
 
 
