@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 CRASHES := tests/story/test_crash_matrix.py
 
-.PHONY: setup rehearse check test world-and-crashes other-stories unit world story bench crash-matrix storm sigterms two-bots clean
+.PHONY: setup rehearse check test world-and-crashes other-stories unit world story bench crash-matrix explore storm sigterms two-bots clean
 
 setup: $(STAMP)
 
@@ -41,6 +41,10 @@ other-stories: setup
 
 world: setup
 	$(BIN)/pytest tests/world
+
+# Examples of the property tests that nobody has tried yet; what it finds becomes a test.
+explore: setup
+	$(BIN)/pytest tests/unit --hypothesis-profile=new
 
 story: setup
 	$(BIN)/pytest tests/story

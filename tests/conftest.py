@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True, deadline=None)  # CI tries the same examples on the same code
+settings.register_profile("new", max_examples=500, deadline=None)  # `make explore`: examples that nobody has tried yet
+settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -29,6 +29,7 @@ EFFECT = {"control-plane-down": ("UpdateService", 1), "database-failover": ("Reb
 MOMENTS = {"control-plane-down": 2.0, "database-failover": 5.0}  # seconds after an approval, or a start, at which a fault begins
 FOREIGN = ("slack_bolt", "slack_sdk")  # what these log while Slack is away is theirs
 LEAD = re.compile(r"\blead/(\d+)")
+PATIENCE = 15.0  # seconds until somebody types or clicks again: a second command supersedes the first one's plan
 QUESTIONS = ("auth.test", "apps.connections.open")  # what a standby asks, too
 __all__ = ["EFFECT", "MOMENTS", "SPEED", "BotProcess", "Persistent", "Sends", "calm_down", "judge"]
 
@@ -159,20 +160,23 @@ class Persistent:
         """Those that were approved."""
         return [run for run in self.runs() if "dr_approve" not in self.incident.buttons(run) and not self._only_planned(run)]
 
+    def offered(self) -> list[str]:
+        """Those that can be approved."""
+        return [run for run in self.runs() if "dr_approve" in self.incident.buttons(run)]
+
     async def approve(self, seconds: float = 90.0) -> str:
         """Ask and approve until a run begins; returns its id."""
         ends = time.monotonic() + seconds
         while not self.begun():
             if time.monotonic() > ends:
                 raise AssertionError(f"There was no run after {seconds:g} s: {[self.incident.title(r) for r in self.runs()]}")
-            open_plans = [run for run in self.runs() if "dr_approve" in self.incident.buttons(run)]
-            if open_plans:
-                await self._click("bob", open_plans[0], "dr_approve")
-                await self._look(self.begun, 4.0)
+            if open_plans := self.offered():
+                await self._click("bob", open_plans[-1], "dr_approve")
+                await self._look(self.begun, PATIENCE)
             else:
                 with contextlib.suppress(NotAcknowledged):
                     await self.incident.type("alice", self.drill.command)
-                await self._look(self.runs, 4.0)
+                await self._look(lambda: self.offered() or self.begun(), PATIENCE)
         return self.begun()[0]
 
     async def end(self, run: str, seconds: float = 90.0) -> None:

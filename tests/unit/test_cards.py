@@ -207,7 +207,7 @@ def read(blocks: list[dict[str, Any]]) -> str:
 
 def visible(text: str) -> str:
     """The characters that can be seen, but for what fences code and what stands in for no character at all."""
-    return re.sub(r"[\x00-\x20\x7f\u200b\ufffd`]", "", html.unescape(escape(text)))
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f\u200b\ufffd`]", "", html.unescape(escape(text)))
 
 
 def plan_with(command: str = "", **other: Any) -> Plan:
