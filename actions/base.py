@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_type_hints
 
 if TYPE_CHECKING:
     from actions.world import World
@@ -190,7 +190,8 @@ class Step(ABC):
         known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
         if set(arguments) != known:
             raise UnknownStep(f"Step {cls.kind} takes {sorted(known)}, and the stored plan gives {sorted(arguments)}.")
-        return cls(**{name: _from_json(value) for name, value in arguments.items()})
+        kinds = get_type_hints(cls)
+        return cls(**{name: _from_json(value, kinds[name], cls.kind) for name, value in arguments.items()})
 
 
 class Check(Step):
@@ -239,5 +240,11 @@ def _as_json(value: Any) -> Json:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _from_json(value: Json) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _from_json(value: Json, kind: Any, step: str) -> Any:
+    if not (is_dataclass(kind) and isinstance(kind, type)):
+        return tuple(value) if isinstance(value, list) else value
+    known = sorted(f.name for f in fields(kind))  # a reference, such as which database is meant
+    if not isinstance(value, dict) or sorted(value) != known:
+        given = sorted(value) if isinstance(value, dict) else value
+        raise UnknownStep(f"Step {step} takes a {kind.__name__} with {known}, and the stored plan gives {given}.")
+    return kind(**value)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -16,6 +17,7 @@ from actions.scrub import scrub
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # else True would be 1, and "inf" a speed
 Whole = Annotated[int, Field(strict=True)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
+Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]  # the NAME of [services.NAME] and [databases.NAME]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -61,21 +63,18 @@ class Aws(Section):
         return self
 
 
-class ControlPlane(Section):
-    """The service that is restarted and rolled back, and the addresses that prove it."""
+class ServiceSection(Section):
+    """A service that is restarted and rolled back, the addresses that prove it, and the database it uses ("": the first)."""
 
     cluster: Name
     service: Name
     log_group: Name
     health_url: str
-    heartbeat_url: str = ""
-    dr_health_url: str = ""
     region_health_url: str = ""
+    database: str = ""
     database_secret: str = ""
-    terraform_dir: str = ""
-    terraform_workspace: str = "dr"
 
-    @field_validator("health_url", "heartbeat_url", "dr_health_url", "region_health_url")
+    @field_validator("health_url", "region_health_url")
     @classmethod
     def _is_http(cls, url: str, info: ValidationInfo) -> str:
         if url or info.field_name == "health_url":
@@ -83,43 +82,33 @@ class ControlPlane(Section):
         return url
 
 
-class Database(Section):
-    """The database that is failed over. `dsn_env` names the environment variable that holds its DSN."""
+class DatabaseSection(Section):
+    """A database that is recovered. `dsn_env` names the variable that holds its DSN; `region` is that of [aws] if it is ""."""
 
     instance: Name
-    replica: str = ""
-    alarm: str = ""
+    region: str = ""
     dsn_env: Variable = "DATABASE_URL"
-    dr_dsn_env: Variable = "DR_DATABASE_URL"
+    alarm: str = ""
+    replica: str = ""
     restore_prefix: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseRef:
+    """Which database a step means: what [databases.NAME] said when the plan was made."""
+
+    name: str
+    instance: str
+    region: str
+    dsn_env: str
 
     @property
     def dsn(self) -> SecretStr:
         """The DSN from the environment; empty if it is not set."""
         return SecretStr(os.environ.get(self.dsn_env, ""))
 
-
-class Dns(Section):
-    """The public name and its two values."""
-
-    zone: str = ""
-    name: str = ""
-    record_type: str = "CNAME"
-    primary: str = ""
-    dr: str = ""
-    resolvers: tuple[str, ...] = ()
-
-
-class Agents(Section):
-    """The agent fleet and how its hosts are reached."""
-
-    inventory: str = ""
-    user: str = ""
-    key: str = ""
-    known_hosts: str = ""
-    unit: str = "shielda-agent"
-    container: str = "shielda-agent"
-    runtime: str = "systemd"
+    def __str__(self) -> str:
+        return f"database {self.instance}"
 
 
 class Migrations(Section):
@@ -138,16 +127,52 @@ class Targets(Section):
     snapshot_hours: Whole = Field(default=26, gt=0, le=100_000)
 
 
+class NoSuchName(ValueError):
+    """dr.toml has no service or database of this name. The message says which there are."""
+
+
 class Site(Section):
-    """All that actions and scenarios know about the place they work in."""
+    """All that actions and scenarios know about the place they work in. The first service and database are the default."""
 
     aws: Aws
-    control_plane: ControlPlane
-    database: Database
-    dns: Dns = Dns()
-    agents: Agents = Agents()
+    services: dict[Label, ServiceSection] = Field(min_length=1)
+    databases: dict[Label, DatabaseSection] = Field(min_length=1)
     migrations: Migrations = Migrations()
     targets: Targets = Targets()
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Site:
+        for name, service in self.services.items():
+            if service.database and service.database not in self.databases:
+                raise ValueError(
+                    f"[services.{name}] database is {service.database!r}; one of {', '.join(self.databases)} is expected"
+                )
+        for name, database in self.databases.items():
+            if database.replica and database.replica not in self.databases:
+                raise ValueError(
+                    f"[databases.{name}] replica is {database.replica!r}; one of {', '.join(self.databases)} is expected"
+                )
+        return self
+
+    def service(self, name: str = "") -> ServiceSection:
+        """The service of this name in dr.toml, the first one for "". Raises `NoSuchName`."""
+        return self.services[_chosen(name, self.services, "services")]
+
+    def database(self, name: str = "") -> DatabaseRef:
+        """The database of this name in dr.toml, the first one for "". Raises `NoSuchName`."""
+        name = _chosen(name, self.databases, "databases")
+        known = self.databases[name]
+        return DatabaseRef(name=name, instance=known.instance, region=known.region or self.aws.region, dsn_env=known.dsn_env)
+
+    def users_of(self, database: DatabaseRef) -> list[ServiceSection]:
+        """The services that use this database."""
+        return [service for service in self.services.values() if self.database(service.database) == database]
+
+
+def _chosen(name: str, known: Mapping[str, Any], section: str) -> str:
+    if name and name not in known:
+        raise NoSuchName(f"dr.toml has no [{section}.{name}]; one of {', '.join(known)} is expected.")
+    return name or next(iter(known))
 
 
 def web_address(url: str) -> SplitResult:

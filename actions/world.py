@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from actions.gate import Gate
-from actions.site import Site
+from actions.site import DatabaseRef, Site
 
 if TYPE_CHECKING:  # the clients are heavy: each is imported when it is first used
     from actions.aws.deployments import Own
     from actions.aws.gateway import Gateway
-    from actions.db.connect import Databases
+    from actions.db.connect import Connections
     from actions.http import Http
 
 
@@ -41,12 +41,11 @@ class World:
 
         return Gateway(self.site.aws, self.gate)
 
-    @cached_property
-    def databases(self) -> Databases:
-        """Connections to the site's databases."""
-        from actions.db.connect import Databases
+    def database(self, database: DatabaseRef) -> Connections:
+        """Connections to this database."""
+        from actions.db.connect import Connections
 
-        return Databases(self.site.database, self.gate)
+        return Connections(database, self.gate)
 
     @cached_property
     def http(self) -> Http:
@@ -82,7 +81,7 @@ class World:
 
     async def close(self) -> None:
         """End the clients that were made."""
-        for name in ("aws", "databases", "http"):
+        for name in ("aws", "http"):
             client = self.__dict__.pop(name, None)
             if client is not None:
                 await client.close()

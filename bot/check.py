@@ -27,8 +27,8 @@ async def check(settings: Settings) -> list[Finding]:
         "Slack": _slack(settings),
         "AWS": _identity(world),
         "The plans": _plans(world),
-        "The database": _database(world),
-        "Health": _health(world, settings.control_plane.health_url),
+        **{f"Database {name}": _database(world, name) for name in settings.databases},
+        **{f"Health of {name}": _health(world, service.health_url) for name, service in settings.services.items()},
     }
     try:
         answers = await asyncio.gather(*(_whatever_happens(name, part) for name, part in parts.items()))
@@ -110,11 +110,11 @@ async def _permissions(world: World, actions: tuple[Step, ...]) -> list[Finding]
     ]
 
 
-async def _database(world: World) -> list[Finding]:
-    diagnosis = await world.databases.diagnose()
+async def _database(world: World, name: str) -> list[Finding]:
+    diagnosis = await world.database(world.site.database(name)).diagnose()
     if diagnosis.kind == "answers":
-        return [ok("The database answers.", diagnosis.evidence)]
-    return [stop(f"The database does not serve this bot: {diagnosis.says}", diagnosis.evidence)]
+        return [ok(f"Database {name} answers.", diagnosis.evidence)]
+    return [stop(f"Database {name} does not serve this bot: {diagnosis.says}", diagnosis.evidence)]
 
 
 async def _health(world: World, url: str) -> list[Finding]:

@@ -133,7 +133,7 @@ def _require_database(settings: Settings) -> None:
     """Raises `BadSettings` if the database's DSN is missing or malformed: a plan without it could be another than the bot's."""
     from actions.db.connect import wrong_dsn
 
-    if wrong := wrong_dsn(settings.database):
+    if wrong := wrong_dsn(settings.database()):
         raise BadSettings(f"environment: {wrong}")
 
 

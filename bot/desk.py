@@ -154,7 +154,7 @@ class Desk:
         else:
             await self._may_decide(person, plan)
         if choice == "fallback" and plan.fallback:
-            await self.gate.may_request(person, plan.fallback)
+            await self.gate.may_request(person, parse(plan.fallback).words)
         await self.store.do(approvals.answer, self.store, click, person, choice, reason)
         await self.runs.answer(click.run_id, click.question, choice, person, reason)
 

@@ -18,7 +18,7 @@ from bot.plan_card import lay_out_plan
 from bot.settings import Settings
 from bot.store import Store
 from commands.plan import Plan
-from commands.scenario import SCENARIOS
+from commands.scenario import SCENARIOS, parse
 
 
 class Planner:
@@ -40,6 +40,11 @@ class Planner:
         """
         plan = await SCENARIOS[scenario].make(self.world, arguments)
         return expiring(replace(plan, asked=asked or scenario), self.settings)
+
+    async def make_fallback(self, plan: Plan) -> Plan:
+        """The plan of another plan's fallback, as the world is now."""
+        wanted = parse(plan.fallback)
+        return await self.make(wanted.words, wanted.arguments)
 
     async def offer(self, plan_id: str, plan: Plan, requester: str, changes: Sequence[str] = ()) -> str:
         """Show a plan in the incident channel; returns the id of the plan that stands: the same may be on offer already."""

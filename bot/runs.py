@@ -249,7 +249,7 @@ class Runs(DBOSConfiguredInstance):
 
     async def _fall_back(self, run_id: str, failed: list[str], person: str) -> str:
         plan = await self._plan(run_id)
-        fallback = await self.planner.make(plan.fallback, {})
+        fallback = await self.planner.make_fallback(plan)
         self.running.go_on()
         standing = await self.planner.offer(plan_id(f"{run_id}/fallback"), fallback, person)
         as_plan = f"The fallback `/dr {plan.fallback}` needs its own approval: Plan {standing}."

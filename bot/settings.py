@@ -137,7 +137,7 @@ def load(path: Path) -> Settings:
     except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
         raise BadSettings(f"{path}: is not TOML: {scrub.plain(error)}.") from error
     settings = from_mapping(raw, str(path))
-    scrub.learn_environment((settings.database.dsn_env, settings.database.dr_dsn_env))
+    scrub.learn_environment(database.dsn_env for database in settings.databases.values())
     if settings.state.url.startswith("postgresql:"):
         scrub.learn_dsn(settings.state.url)
     scrub.spare(texts({key: value for key, value in raw.items() if key != "state"}))
@@ -186,13 +186,12 @@ def _one_line(text: str) -> str:
 
 
 def _keys(sections: list[str]) -> list[str]:
-    """The keys that a section of dr.toml may have."""
+    """The keys that a section of dr.toml may have: none that is known for the NAME of [services.NAME]."""
     model: type[BaseModel] | None = Settings
     for section in sections:
         info = model.model_fields.get(section) if model else None
-        if info is None:
-            return [*Override.model_fields]
-        model = next((t for t in (info.annotation, *get_args(info.annotation)) if _is_model(t)), None)
+        if info is not None:
+            model = next((t for t in (info.annotation, *get_args(info.annotation)) if _is_model(t)), None)
     return [*model.model_fields] if model else []
 
 

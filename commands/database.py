@@ -5,25 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from actions.aws import cloudwatch, rds
 from actions.aws.cloudwatch import Alarm
 from actions.aws.rds import FailOver, FailoverFinished, Instance
-from actions.base import Finding, Json, Step, count, ok, stop, warn
+from actions.base import Finding, Json, count, ok, stop, warn
 from actions.db.health import ConnectionsFree, DatabaseWrites, PrimaryServes
 from actions.db.sessions import EndIdleSessions, IdleSession, idle_sessions
 from actions.health import HealthAnswers
+from actions.site import DatabaseRef
 from actions.world import World
 from commands.facts import Fact, read
 from commands.plan import Plan, Stage
 from commands.scenario import scenario, suggest
-from commands.shared import if_the_region_is_down
+from commands.shared import chosen_database, given, if_the_region_is_down
 
 if TYPE_CHECKING:
-    from actions.db.connect import Diagnosis
+    from actions.db.diagnosis import Diagnosis
 
 FAILOVER = "database failover"
 IDLE_FOR = 60
@@ -52,6 +53,7 @@ COSTS = {
 class Seen:
     """What was read about the database. The idle sessions are asked for only where no slot is free."""
 
+    database: DatabaseRef
     instance: Fact[Instance]
     events: Fact[list[rds.Event]]
     alarm: Fact[Alarm] | None
@@ -76,22 +78,25 @@ class Seen:
 
 
 @scenario(FAILOVER)
-async def failover(world: World, *, idle_for: int = IDLE_FOR) -> Plan:
+async def failover(world: World, *, database: str = "", idle_for: int = IDLE_FOR) -> Plan:
     """Bring the database back: fail over to the standby, or end idle sessions if no connection slot is left."""
-    return plan_for(world, await look(world), idle_for)
+    meant = chosen_database(world, database)
+    arguments = given(database=database, idle_for=idle_for if idle_for != IDLE_FOR else "")
+    return replace(plan_for(world, await look(world, meant), idle_for), arguments=arguments)
 
 
-async def look(world: World) -> Seen:
+async def look(world: World, database: DatabaseRef) -> Seen:
     """Read all sources at once."""
-    site, region = world.site.database, world.site.aws.region
+    name, region = database.instance, database.region
     since = datetime.now(UTC) - timedelta(minutes=60)
     async with asyncio.TaskGroup() as group:
-        instance = group.create_task(read("RDS", rds.describe_instance(world, site.instance, region)))
-        events = group.create_task(read("RDS events", rds.events(world, site.instance, region, since=since)))
-        alarm = group.create_task(_alarm(world))
-        database = group.create_task(_diagnose(world))
-    diagnosis, idle = database.result()
+        instance = group.create_task(read("RDS", rds.describe_instance(world, name, region)))
+        events = group.create_task(read("RDS events", rds.events(world, name, region, since=since)))
+        alarm = group.create_task(_alarm(world, database))
+        server = group.create_task(_diagnose(world, database))
+    diagnosis, idle = server.result()
     return Seen(
+        database=database,
         instance=instance.result(),
         events=events.result(),
         alarm=alarm.result(),
@@ -104,9 +109,9 @@ def plan_for(world: World, seen: Seen, idle_for: int) -> Plan:
     """The plan for what was seen: watch a failover, end idle sessions, or fail over."""
     rule = "watch" if seen.failing_over else "end idle sessions" if seen.kind == "slots used up" else "failover"
     stages, findings, why = {
-        "watch": (_watch(world), _watch_findings(seen), "A failover is under way already, so nothing is asked of RDS."),
+        "watch": (_watch(world, seen), _watch_findings(seen), "A failover is under way already, so nothing is asked of RDS."),
         "end idle sessions": (_end_sessions(world, seen, idle_for), _session_findings(seen, idle_for), SLOTS_USED_UP),
-        "failover": (_fail_over(world), _failover_findings(seen), f"{_said(seen)} A failover promotes the standby."),
+        "failover": (_fail_over(world, seen), _failover_findings(seen), f"{_said(seen)} A failover promotes the standby."),
     }[rule]
     first = next(iter(stages[0]), None)
     return Plan(
@@ -114,11 +119,12 @@ def plan_for(world: World, seen: Seen, idle_for: int) -> Plan:
         title=first.title if first else "End idle sessions",
         substitute=rule != "failover",
         interrupts="a working database" if rule == "failover" and seen.kind == "answers" else "",
-        arguments={} if idle_for == IDLE_FOR else {"idle_for": str(idle_for)},
+        arguments={},
         why=why,
-        target=f"database {world.site.database.instance}",
+        target=str(seen.database),
         stages=tuple(stage for stage in stages if stage),
         basis=_basis(seen, rule),
+        identity=_identity(seen),
         findings=(*findings, *_findings(seen)),
         cost=COSTS[rule],
     )
@@ -136,23 +142,34 @@ def _basis(seen: Seen, rule: str) -> dict[str, Json]:
     }
 
 
-def _fail_over(world: World) -> tuple[Stage, ...]:
-    return ((FailOver(instance=world.site.database.instance, region=world.site.aws.region),), _serving(world))
+def _identity(seen: Seen) -> dict[str, str]:
+    """Which database this is, by what is never used twice; "" for what could not be read."""
+    instance, state = seen.instance.value, seen.diagnosis.value.state if seen.diagnosis.value else None
+    return {
+        "ARN": instance.arn if instance else "",
+        "DbiResourceId": instance.resource_id if instance else "",
+        "system_identifier": state.system_identifier if state else "",
+    }
 
 
-def _watch(world: World) -> tuple[Stage, ...]:
-    return ((FailoverFinished(instance=world.site.database.instance, region=world.site.aws.region),), _serving(world))
+def _fail_over(world: World, seen: Seen) -> tuple[Stage, ...]:
+    return ((FailOver(database=seen.database),), _serving(world, seen))
+
+
+def _watch(world: World, seen: Seen) -> tuple[Stage, ...]:
+    return ((FailoverFinished(database=seen.database),), _serving(world, seen))
 
 
 def _end_sessions(world: World, seen: Seen, idle_for: int) -> tuple[Stage, ...]:
     matching = _matching(seen, idle_for)
     step = EndIdleSessions(
+        database=seen.database,
         applications=tuple(sorted({session.application for session in matching})),
         idle_for_seconds=idle_for,
         at_most=_at_most(len(matching)),
     )
-    health = HealthAnswers(url=world.site.control_plane.health_url)
-    return ((step,) if matching else (), tuple[Step, ...]((DatabaseWrites(), ConnectionsFree(), health)))
+    free = (DatabaseWrites(database=seen.database), ConnectionsFree(database=seen.database))
+    return ((step,) if matching else (), (*free, *_health(world, seen)))
 
 
 def _at_most(count: int) -> int:
@@ -160,8 +177,12 @@ def _at_most(count: int) -> int:
     return next((limit for limit in LIMITS if count <= limit), count)
 
 
-def _serving(world: World) -> Stage:
-    return (DatabaseWrites(), PrimaryServes(), HealthAnswers(url=world.site.control_plane.health_url))
+def _serving(world: World, seen: Seen) -> Stage:
+    return (DatabaseWrites(database=seen.database), PrimaryServes(database=seen.database), *_health(world, seen))
+
+
+def _health(world: World, seen: Seen) -> Stage:
+    return tuple(HealthAnswers(url=service.health_url) for service in world.site.users_of(seen.database))
 
 
 def _matching(seen: Seen, idle_for: int) -> list[IdleSession]:
@@ -246,17 +267,17 @@ def _findings(seen: Seen) -> Iterator[Finding]:
             yield fact.missing()
 
 
-async def _diagnose(world: World) -> tuple[Fact[Diagnosis], Fact[list[IdleSession]] | None]:
-    """What is the matter and, where no slot is free, who holds them: over one connection at a time, for few are reserved."""
-    diagnosis = await read("The database", world.databases.diagnose())
+async def _diagnose(world: World, database: DatabaseRef) -> tuple[Fact[Diagnosis], Fact[list[IdleSession]] | None]:
+    """What is the matter and, if no slot is free, who holds them: over one connection at a time, for few are reserved."""
+    diagnosis = await read("The database", world.database(database).diagnose())
     if diagnosis.value is None or diagnosis.value.kind != "slots used up":
         return diagnosis, None
-    return diagnosis, await read("The list of sessions", idle_sessions(world))
+    return diagnosis, await read("The list of sessions", idle_sessions(world, database))
 
 
-async def _alarm(world: World) -> Fact[Alarm] | None:
-    name = world.site.database.alarm
-    return await read(f"Alarm {name}", cloudwatch.alarm(world, name, world.site.aws.region)) if name else None
+async def _alarm(world: World, database: DatabaseRef) -> Fact[Alarm] | None:
+    name = world.site.databases[database.name].alarm
+    return await read(f"Alarm {name}", cloudwatch.alarm(world, name, database.region)) if name else None
 
 
 def _restart_anyway() -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,8 +20,10 @@ class Plan:
     """What will be done, why, and on which facts it relies.
 
     `stages` run one after the other, the steps of one stage together. `basis` holds the facts the plan stands on: when one
-    of them changes the plan is another one. `findings` and `cost` are for people and may be volatile. `fallback` is the
-    command that is offered when a stage fails; it is planned and approved on its own. `target` is what is locked.
+    of them changes the plan is another one. `identity` says which thing is meant, by what AWS and PostgreSQL call it and
+    never reuse: what was known of it must be known again, and the same, before anything is done. `findings` and `cost` are
+    for people and may be volatile. `fallback` is the command that is offered when a stage fails, with its arguments; it is
+    planned and approved on its own. `target` is what is locked.
 
     `title` says in a few words what the plan does, `asked` which scenario a person asked for, and `substitute` that it does
     something else than the scenario's name says. `interrupts` names what works now and is interrupted: "a working database".
@@ -32,6 +35,7 @@ class Plan:
     target: str
     stages: tuple[Stage, ...]
     basis: Mapping[str, Json]
+    identity: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     cost: tuple[str, ...] = ()
     fallback: str = ""
@@ -72,7 +76,7 @@ class Plan:
     def command(self) -> str:
         """The command that asks for this plan again, as a person types it."""
         same = self.asked in ("", self.scenario)
-        return " ".join(["/dr", self.scenarios[0], *(f"{n}={v}" for n, v in self.arguments.items() if same)])
+        return f"/dr {spelled(self.scenarios[0], self.arguments if same else {})}"
 
     def steps(self) -> Iterator[tuple[str, Step]]:
         """Every step with its id: "1.1" is the first step of the first stage."""
@@ -95,6 +99,7 @@ class Plan:
             "made_at": self.made_at.isoformat(),
             "expires": self.expires.isoformat(),
             "basis": dict(self.basis),
+            "identity": dict(self.identity),
             "findings": [{"level": f.level.value, "says": f.says, "evidence": f.evidence} for f in self.findings],
             "cost": list(self.cost),
             "stages": [
@@ -118,6 +123,7 @@ class Plan:
             target=stored["target"],
             stages=tuple(tuple(step_from(s["step"], s["arguments"]) for s in stage) for stage in stored["stages"]),
             basis=stored["basis"],
+            identity=stored.get("identity", {}),
             findings=tuple(Finding(level=Level(f["level"]), says=f["says"], evidence=f["evidence"]) for f in stored["findings"]),
             cost=tuple(stored["cost"]),
             fallback=stored["fallback"],
@@ -136,6 +142,7 @@ class Plan:
             "target": self.target,
             "stages": [[[step.kind, step.arguments, step.command()] for step in stage] for stage in self.stages],
             "basis": dict(self.basis),
+            "identity": dict(self.identity),
             "fallback": self.fallback,
         }
 
@@ -146,7 +153,8 @@ def changes(old: Plan, new: Plan) -> tuple[str, ...]:
     To interrupt what works is more than was approved for something that was down; the other way round it is not.
     """
     said = [f"This would now interrupt {new.interrupts}."] if new.interrupts and not old.interrupts else []
-    if old.digest == new.digest:
+    said += _identity_changes(old.identity, new.identity)
+    if old.digest == replace(new, identity=old.identity).digest:
         return tuple(said)
     said += [*_basis_changes(old.basis, new.basis), *_step_changes(old, new)]
     if old.fallback != new.fallback:
@@ -162,6 +170,14 @@ def _basis_changes(old: Mapping[str, Json], new: Mapping[str, Json]) -> Iterator
             yield f"{name.replace('_', ' ').capitalize()} was {_value(old.get(name))}, is now {_value(new.get(name))}."
 
 
+def _identity_changes(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    """What was known and is another now, or is not known any more; what becomes known only now is no change."""
+    for name, value in old.items():
+        now = new.get(name, "")
+        if value and value != now:
+            yield f"{name} was {value}, " + (f"is now {now}: that is another one." if now else "and can't be read any more.")
+
+
 def _step_changes(old: Plan, new: Plan) -> Iterator[str]:
     before, after = ({step.command(): step.title for _, step in plan.steps()} for plan in (old, new))
     for command in before.keys() - after.keys():
@@ -175,7 +191,12 @@ def _value(value: Any) -> str:
 
 
 def _spoken(plan: Plan) -> str:
-    return " ".join(["/dr", plan.scenario, *(f"{name}={value}" for name, value in plan.arguments.items())])
+    return f"/dr {spelled(plan.scenario, plan.arguments)}"
+
+
+def spelled(scenario: str, arguments: Mapping[str, str]) -> str:
+    """A scenario with its arguments, as a person types it after `/dr`."""
+    return " ".join([scenario, *(shlex.quote(f"{name}={value}") for name, value in arguments.items())])
 
 
 def _step_json(step_id: str, step: Step) -> dict[str, Json]:

@@ -31,14 +31,13 @@ speed = {speed}
 [aws.endpoints]
 {endpoints}
 
-[control_plane]
+[services.control-plane]
 cluster = "shielda"
 service = "control-plane"
 log_group = "/ecs/shielda-control-plane"
 health_url = "{public}/api/health"
-heartbeat_url = "{public}/api/agents/heartbeat"
 
-[database]
+[databases.primary]
 instance = "shielda-prod"
 alarm = "shielda-rds-cpu-high"
 dsn_env = "DATABASE_URL"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from actions.base import Action, Step
+from actions.site import DatabaseRef
 from commands.scenario import SCENARIOS, VERBS
 
 
@@ -49,7 +50,8 @@ def _step(kind: str, step: type[Step]) -> Iterator[str]:
 
 def _example(step: type[Step]) -> Step:
     """A step of this class with made-up arguments of the right types."""
-    made_up = {"str": "x", "int": 1, "float": 1.0, "tuple[str, ...]": ()}
+    database = DatabaseRef(name="primary", instance="x", region="x", dsn_env="X")
+    made_up = {"DatabaseRef": database, "str": "x", "int": 1, "float": 1.0, "tuple[str, ...]": ()}
     return step(**{f.name: made_up[str(f.type)] for f in fields(step)})
 
 

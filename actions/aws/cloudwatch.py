@@ -29,7 +29,7 @@ async def alarm(world: World, name: str, region: str) -> Alarm:
     answer = await world.aws.read(call)
     found = [*answer.get("MetricAlarms", []), *answer.get("CompositeAlarms", [])]
     if not found:
-        raise AwsUnreachable(f"CloudWatch in {region} has no alarm {name}; look at [database] alarm.")
+        raise AwsUnreachable(f"CloudWatch in {region} has no alarm {name}; look at [databases.NAME] alarm.")
     return Alarm(
         name=name,
         state=found[0].get("StateValue", "INSUFFICIENT_DATA"),

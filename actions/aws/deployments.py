@@ -39,6 +39,7 @@ class Deployment:
 class Service:
     """A service as DescribeServices tells it, at AWS's time `at`. The status is "MISSING" where there is none."""
 
+    arn: str
     status: str
     revision: str
     desired: int
@@ -256,6 +257,7 @@ def _call(operation: str, region: str, **parameters: Json) -> Call:
 def _service(raw: Mapping[str, Any], at: datetime) -> Service:
     breaker = raw.get("deploymentConfiguration", {}).get("deploymentCircuitBreaker", {})
     return Service(
+        arn=raw.get("serviceArn", ""),
         status=raw.get("status", "ACTIVE"),
         revision=short(raw.get("taskDefinition", "")),
         desired=raw.get("desiredCount", 0),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from actions.aws.call import AwsUnreachable, Call
 from actions.base import Action, Check, Facts, Finding, Outcome, Proof, Unreachable, Verdict, done, failed, ok, stop
 from actions.scrub import scrub
+from actions.site import DatabaseRef
 
 if TYPE_CHECKING:
     from actions.world import World
@@ -23,9 +24,14 @@ TYPICAL = "AWS gives 60 to 120 s as typical"
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """A database instance as DescribeDBInstances tells it, at AWS's time `at`. Zones are "" where there is none."""
+    """A database instance as DescribeDBInstances tells it, at AWS's time `at`. Zones are "" where there is none.
+
+    `resource_id` stays what it is when an instance is renamed, and is another one when it was made anew.
+    """
 
     name: str
+    arn: str
+    resource_id: str
     status: str
     multi_az: bool
     zone: str
@@ -55,6 +61,8 @@ async def describe_instance(world: World, instance: str, region: str) -> Instanc
     raw = answer["DBInstances"][0]
     return Instance(
         name=raw["DBInstanceIdentifier"],
+        arn=raw.get("DBInstanceArn", ""),
+        resource_id=raw.get("DbiResourceId", ""),
         status=raw.get("DBInstanceStatus", "unknown"),
         multi_az=bool(raw.get("MultiAZ")),
         zone=raw.get("AvailabilityZone", ""),
@@ -79,11 +87,30 @@ def under_way(found: Sequence[Event]) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FailOver(Action, kind="rds.fail_over"):
-    """Fail the database over: RDS promotes the standby in the other zone; all connections are cut meanwhile."""
+class _OnInstance:
+    """What every step on an instance says of it."""
 
-    instance: str
-    region: str
+    database: DatabaseRef
+
+    @property
+    def instance(self) -> str:
+        """The name of the instance."""
+        return self.database.instance
+
+    @property
+    def region(self) -> str:
+        """The region of the instance."""
+        return self.database.region
+
+    @property
+    def target(self) -> str:
+        """The instance, as a run locks it."""
+        return str(self.database)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailOver(_OnInstance, Action, kind="rds.fail_over"):
+    """Fail the database over: RDS promotes the standby in the other zone; all connections are cut meanwhile."""
 
     timeout: ClassVar[float] = 600.0
     settle: ClassVar[float] = 180.0
@@ -98,10 +125,6 @@ class FailOver(Action, kind="rds.fail_over"):
     @property
     def title(self) -> str:
         return f"Fail database {self.instance} over to its standby"
-
-    @property
-    def target(self) -> str:
-        return f"database {self.instance}"
 
     @property
     def call(self) -> Call:
@@ -149,7 +172,7 @@ class FailOver(Action, kind="rds.fail_over"):
             said = _unfinished(facts, instance, since)
             if instance is None or said:
                 continue
-            if not _newer(started, facts) and (refusal := await _writes(world)):
+            if not _newer(started, facts) and (refusal := await _writes(world, self.database)):
                 said = f"it is available again in {instance.zone}, and takes no write: {refusal}"
                 continue
             moved = f"from {facts['zone']} to {instance.zone}" if instance.zone != facts["zone"] else f"and is in {instance.zone}"
@@ -176,21 +199,16 @@ class FailOver(Action, kind="rds.fail_over"):
         )
 
     async def _started(self, world: World) -> datetime | None:
-        """When the server started; None where it does not answer, or where our DSN leads to another instance."""
-        if self.instance != world.site.database.instance:
-            return None
+        """When the server started; None if it doesn't answer."""
         try:
-            return (await world.databases.state()).started_at
+            return (await world.database(self.database).state()).started_at
         except Unreachable:
             return None
 
 
 @dataclass(frozen=True, kw_only=True)
-class FailoverFinished(Check, kind="rds.failover_finished"):
+class FailoverFinished(_OnInstance, Check, kind="rds.failover_finished"):
     """Watch a failover that is already under way until the instance is available and takes a write. Nothing is asked of RDS."""
-
-    instance: str
-    region: str
 
     timeout: ClassVar[float] = 600.0
     plane: ClassVar[str] = "control"
@@ -199,10 +217,6 @@ class FailoverFinished(Check, kind="rds.failover_finished"):
     @property
     def title(self) -> str:
         return f"Watch the failover of {self.instance}"
-
-    @property
-    def target(self) -> str:
-        return f"database {self.instance}"
 
     def command(self) -> str:
         return _call("DescribeDBInstances", self.region, DBInstanceIdentifier=self.instance).command()
@@ -218,7 +232,7 @@ class FailoverFinished(Check, kind="rds.failover_finished"):
                 continue
             said = f"its status is {instance.status}" + (", a failover is under way" if under_way(found) else "")
             if instance.status == "available" and not under_way(found):
-                refusal = await _writes(world)
+                refusal = await _writes(world, self.database)
                 if not refusal:
                     return done(f"{self.instance} is available in {instance.zone} and takes writes, seen after {passed:.0f} s.")
                 said = f"it is available, and takes no write: {refusal}"
@@ -272,10 +286,10 @@ def _elapsed(world: World, facts: Mapping[str, Any]) -> float:
     return passed.total_seconds() * world.site.aws.speed
 
 
-async def _writes(world: World) -> str:
+async def _writes(world: World, database: DatabaseRef) -> str:
     """Why the database takes no write; "" where it does."""
     try:
-        await world.databases.write_probe()
+        await world.database(database).write_probe()
     except Unreachable as error:
         return str(error)
     return ""

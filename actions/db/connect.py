@@ -10,8 +10,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -20,11 +18,12 @@ from psycopg import conninfo
 from psycopg.rows import DictRow, dict_row
 
 from actions.base import Refused, Uncertain, Unreachable
+from actions.db.diagnosis import BY_STATE, Diagnosis, State, diagnosis, judge_handshake, judge_state
 from actions.db.dsn import SHAPE, mistake
-from actions.db.handshake import Handshake, shake_hands
+from actions.db.handshake import shake_hands
 from actions.gate import Gate
 from actions.scrub import MASK, plain, scrub
-from actions.site import Database
+from actions.site import DatabaseRef
 
 log = structlog.get_logger()
 
@@ -38,46 +37,6 @@ OPTIONS = {
 PROFILES: Mapping[str, Mapping[str, str]] = {"read": {**OPTIONS, "default_transaction_read_only": "on"}, "change": OPTIONS}
 KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10000}
 QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
-STRICT_TLS = ("require", "verify-ca", "verify-full")
-
-BY_STATE = {  # https://www.postgresql.org/docs/current/errcodes-appendix.html
-    "53300": "slots used up",
-    "57P03": "starting",
-    "57P01": "starting",
-    "57P02": "starting",
-    "25006": "read-only",
-    "28P01": "auth",
-    "28000": "auth",
-    "3D000": "auth",
-}
-BY_TEXT = {  # for what libpq says after signing in has begun, where it gives no SQLSTATE
-    "remaining connection slots": "slots used up",
-    "too many clients": "slots used up",
-    "too many connections": "slots used up",
-    "starting up": "starting",
-    "not yet accepting": "starting",
-    "shutting down": "starting",
-    "session is read-only": "read-only",
-    "authentication": "auth",
-    "pg_hba": "auth",
-    "does not exist": "auth",
-    "no password supplied": "auth",
-    "is not permitted to log in": "auth",
-    "certificate": "tls",
-    "SSL": "tls",
-}
-MEANING = {
-    "answers": "The database answers",
-    "refused": "The database refuses connections",
-    "timeout": "The database does not answer",
-    "dns": "The database's name does not resolve",
-    "tls": "The TLS connection to the database fails",
-    "auth": "The database does not let us sign in",
-    "starting": "The database is starting or shutting down",
-    "slots used up": "The database has no free connection slot",
-    "read-only": "The database answers, and takes no writes",
-    "other": "The database cannot be used",
-}
 STATE_OF_SERVER = """
 SELECT pg_is_in_recovery() AS in_recovery, current_setting('transaction_read_only') = 'on' AS read_only,
   pg_postmaster_start_time() AS started_at,
@@ -89,6 +48,7 @@ SELECT pg_is_in_recovery() AS in_recovery, current_setting('transaction_read_onl
   (SELECT coalesce(extract(epoch FROM now() - min(xact_start)), 0)::float8 FROM pg_stat_activity
      WHERE pid <> pg_backend_pid() AND backend_type = 'client backend') AS oldest_transaction
 """
+STRICT_TLS = ("require", "verify-ca", "verify-full")
 
 
 class DatabaseUnreachable(Unreachable):
@@ -100,72 +60,19 @@ class DatabaseUnreachable(Unreachable):
         self.silent = silent
 
 
-@dataclass(frozen=True, kw_only=True)
-class State:
-    """What a server says about itself. `kept` of its `slots` are reserved; `oldest_transaction` is in seconds."""
+class Connections:
+    """Connections to one database. Nothing is pooled: in a disaster every connection is a question of its own."""
 
-    in_recovery: bool
-    read_only: bool
-    started_at: datetime
-    slots: int
-    kept: int
-    used: int
-    oldest_transaction: float
-
-    @property
-    def for_all(self) -> int:
-        """The slots that ordinary roles may use."""
-        return self.slots - self.kept
-
-    @property
-    def used_up(self) -> bool:
-        """Whether ordinary roles are locked out, or as good as: sessions that come and go leave one slot in fifty free."""
-        return self.used >= self.for_all - max(1, self.for_all // 50)
-
-    @property
-    def usage(self) -> str:
-        """How many connections are used, without a full stop; more than the slots for all are used on reserved ones."""
-        reserved = max(self.used - self.for_all, 0)
-        more = f", and {reserved} of {self.kept} reserved ones" if reserved else ""
-        return f"{min(self.used, self.for_all)} of {self.for_all} connections are used{more}"
-
-    @property
-    def free_percent(self) -> float:
-        """How many of those are free, in percent."""
-        return 100 * max(self.for_all - self.used, 0) / max(self.for_all, 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """What is the matter with the database: one of the keys of `MEANING`, a sentence, and what it rests on.
-
-    `state` is there where the server let us in.
-    """
-
-    kind: str
-    says: str
-    evidence: str = ""
-    state: State | None = None
-
-    @property
-    def answers(self) -> bool:
-        """Whether the database is well as far as a connection shows."""
-        return self.kind == "answers"
-
-
-class Databases:
-    """Connections to the site's database. Nothing is pooled: in a disaster every connection is a question of its own."""
-
-    def __init__(self, settings: Database, gate: Gate | None = None) -> None:
-        self._settings = settings
+    def __init__(self, database: DatabaseRef, gate: Gate | None = None) -> None:
+        self._database = database
         self._gate = gate or Gate()
 
     @property
     def dsn(self) -> str:
         """The DSN from the environment. Raises `DatabaseUnreachable`, naming the variable, if it is missing or malformed."""
-        if wrong := wrong_dsn(self._settings):
+        if wrong := wrong_dsn(self._database):
             raise DatabaseUnreachable(f"Environment variable {wrong}")
-        return self._settings.dsn.get_secret_value()
+        return self._database.dsn.get_secret_value()
 
     async def connect(self, profile: str = "read", *, dsn: str = "") -> psycopg.AsyncConnection[DictRow]:
         """A connection in autocommit; "read" sessions are read-only by default. Raises `DatabaseUnreachable`."""
@@ -226,7 +133,7 @@ class Databases:
         """What the server behind the DSN says about itself, over one new connection."""
         async with self.session("change", timeout=5) as connection:  # a read-only session would call every server read-only
             row = await (await connection.execute(STATE_OF_SERVER)).fetchone()
-        return State(**(row or {}))
+            return State(**(row or {}), system_identifier=await _system_identifier(connection))
 
     async def write_probe(self) -> None:
         """Commit 184 bytes that mean nothing, as any write is committed: standbys included. Raises `DatabaseUnreachable`."""
@@ -242,21 +149,26 @@ class Databases:
 
     async def _diagnose_failure(self, error: DatabaseUnreachable) -> Diagnosis:
         if error.sqlstate:
-            return _diagnosis(BY_STATE.get(error.sqlstate, "other"), f"{error} (SQLSTATE {error.sqlstate})")
+            return diagnosis(BY_STATE.get(error.sqlstate, "other"), f"{error} (SQLSTATE {error.sqlstate})")
         if error.silent:
-            return _diagnosis("timeout", str(error))
+            return diagnosis("timeout", str(error))
         host, port, user, name, tls = _address(self.dsn)
         return judge_handshake(await shake_hands(host, port, user, name, tls=tls), str(error))
 
-    async def close(self) -> None:
-        """Nothing is kept open."""
+
+async def _system_identifier(connection: psycopg.AsyncConnection[DictRow]) -> str:
+    try:
+        row = await (await connection.execute("SELECT system_identifier::text FROM pg_control_system()")).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        return ""
+    return row["system_identifier"] if row else ""
 
 
-def wrong_dsn(settings: Database) -> str:
+def wrong_dsn(database: DatabaseRef) -> str:
     """What is wrong with the DSN in the environment, beginning with its variable and quoting nothing; "" if it can be used."""
-    variable, dsn = settings.dsn_env, settings.dsn.get_secret_value()
+    variable, dsn = database.dsn_env, database.dsn.get_secret_value()
     if not dsn:
-        return f"{variable} is not set; it must hold the DSN of {settings.instance}."
+        return f"{variable} is not set; it must hold the DSN of {database.instance}."
     said = unreadable(dsn)
     return f"{variable} holds a DSN that can't be used: {said}. {SHAPE}." if said else ""
 
@@ -270,33 +182,6 @@ def unreadable(dsn: str) -> str:
     except psycopg.Error:  # its text quotes the DSN
         return "it has an option that libpq does not know or cannot read"
     return ""
-
-
-def judge_handshake(seen: Handshake, said: str) -> Diagnosis:
-    """The diagnosis from a raw handshake, and from libpq's text where the handshake got as far as signing in."""
-    if seen.reached == "error":
-        return _diagnosis(BY_STATE.get(seen.sqlstate, "other"), f"{seen.says} (SQLSTATE {seen.sqlstate})")
-    if seen.reached == "alive":
-        kind = next((kind for text, kind in BY_TEXT.items() if text in said), "other")
-        return _diagnosis(kind, said)
-    kind = "refused" if seen.reached == "closed" else seen.reached
-    return _diagnosis(kind, f"{seen.says}.")
-
-
-def judge_state(state: State) -> Diagnosis:
-    """The diagnosis from a server that let us in; an application may be locked out while we use a reserved slot."""
-    reserved = "" if state.used > state.for_all else f", {state.kept} more are reserved"
-    connections = f"{state.usage}{reserved}"
-    if state.used_up:
-        return _diagnosis("slots used up", f"{connections}. We may use a reserved one, the applications may not.", state)
-    if state.in_recovery or state.read_only:
-        why = "it is in recovery: a standby" if state.in_recovery else "default_transaction_read_only is on"
-        return _diagnosis("read-only", f"{why}; {connections}.", state)
-    return _diagnosis("answers", f"{connections}.", state)
-
-
-def _diagnosis(kind: str, evidence: str, state: State | None = None) -> Diagnosis:
-    return Diagnosis(kind=kind, says=f"{MEANING[kind]}.", evidence=evidence, state=state)
 
 
 def _with_options(dsn: str, profile: str) -> str:

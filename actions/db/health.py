@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from actions.base import Check, Outcome, Unreachable, done, failed
 from actions.db.psql import psql
+from actions.site import DatabaseRef
 
 if TYPE_CHECKING:
     from actions.world import World
@@ -19,6 +20,8 @@ LEAST = 20.0  # seconds of our own clock: a rehearsal's database is no faster th
 class _DatabaseCheck(Check):
     """Looks again and again until the goal is seen or the time is over."""
 
+    database: DatabaseRef
+
     timeout: ClassVar[float] = 300.0
     plane: ClassVar[str] = "data"
     region: ClassVar[str] = ""
@@ -26,7 +29,7 @@ class _DatabaseCheck(Check):
 
     @property
     def target(self) -> str:
-        return "the database"
+        return str(self.database)
 
     @abstractmethod
     async def _seen(self, world: World) -> tuple[bool, str]:
@@ -53,10 +56,10 @@ class DatabaseWrites(_DatabaseCheck, kind="postgresql.database_writes"):
         return "Check that the database accepts writes"
 
     def command(self) -> str:
-        return psql("SELECT pg_logical_emit_message(true, 'dr', 'probe')")
+        return psql("SELECT pg_logical_emit_message(true, 'dr', 'probe')", self.database.dsn_env)
 
     async def _seen(self, world: World) -> tuple[bool, str]:
-        await world.databases.write_probe()
+        await world.database(self.database).write_probe()
         return True, "The database committed a write."
 
 
@@ -71,10 +74,12 @@ class PrimaryServes(_DatabaseCheck, kind="postgresql.primary_serves"):
         return "Check that new connections reach one primary"
 
     def command(self) -> str:
-        return psql("SELECT pg_is_in_recovery(), pg_postmaster_start_time()")
+        return psql("SELECT pg_is_in_recovery(), pg_postmaster_start_time()", self.database.dsn_env)
 
     async def _seen(self, world: World) -> tuple[bool, str]:
-        states = [await world.databases.state() for _ in range(self.connections)]  # one at a time: slots may be rare
+        states = [
+            await world.database(self.database).state() for _ in range(self.connections)
+        ]  # one at a time: slots may be rare
         wrong = sum(state.in_recovery or state.read_only for state in states)
         if wrong:
             return False, f"{wrong} of {self.connections} new connections reached a server that takes no writes."
@@ -97,9 +102,9 @@ class ConnectionsFree(_DatabaseCheck, kind="postgresql.connections_free"):
 
     def command(self) -> str:
         counted = "SELECT count(*), current_setting('max_connections') FROM pg_stat_activity"
-        return psql(f"{counted} WHERE backend_type = 'client backend'")
+        return psql(f"{counted} WHERE backend_type = 'client backend'", self.database.dsn_env)
 
     async def _seen(self, world: World) -> tuple[bool, str]:
-        state = await world.databases.state()
+        state = await world.database(self.database).state()
         says = f"{state.usage}, so {state.free_percent:.0f} % are free."
         return state.free_percent >= self.at_least_percent, says

@@ -7,7 +7,7 @@ import re
 READ_BY_THE_SHELL = re.compile(r'([$`"\\])')  # inside double quotes
 
 
-def psql(sql: str) -> str:
-    """The statement as an argument of psql, quoted for the shell."""
+def psql(sql: str, dsn_env: str) -> str:
+    """The statement as an argument of psql, quoted for the shell; `dsn_env` is the variable that holds the DSN."""
     quoted = READ_BY_THE_SHELL.sub(r"\\\1", sql)
-    return f'psql "$DATABASE_URL" -c "{quoted}"'
+    return f'psql "${dsn_env}" -c "{quoted}"'

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from actions.base import Action, Facts, Finding, Json, Outcome, Proof, Unreachable, Verdict, count, done, failed, ok, stop
 from actions.db.psql import psql
 from actions.scrub import MASK, scrub
+from actions.site import DatabaseRef
 
 if TYPE_CHECKING:
     from actions.world import World
@@ -32,9 +33,9 @@ class IdleSession:
     transaction_seconds: float
 
 
-async def idle_sessions(world: World, *, idle_for_seconds: int = 0) -> list[IdleSession]:
+async def idle_sessions(world: World, database: DatabaseRef, *, idle_for_seconds: int = 0) -> list[IdleSession]:
     """The sessions idle in a transaction for at least so long, the longest first."""
-    rows = await world.databases.ask(f"""
+    rows = await world.database(database).ask(f"""
         SELECT application_name AS application, extract(epoch FROM now() - state_change)::float8 AS idle_seconds,
           extract(epoch FROM now() - xact_start)::float8 AS transaction_seconds
         FROM pg_stat_activity WHERE {IDLE} AND state_change <= now() - interval '{int(idle_for_seconds)} s'
@@ -49,6 +50,7 @@ class EndIdleSessions(Action, kind="postgresql.end_idle_sessions"):
     The shown statement is what runs, narrowed to the sessions that were recorded before.
     """
 
+    database: DatabaseRef
     applications: tuple[str, ...]
     idle_for_seconds: int
     at_most: int
@@ -67,10 +69,10 @@ class EndIdleSessions(Action, kind="postgresql.end_idle_sessions"):
 
     @property
     def target(self) -> str:
-        return "database sessions"
+        return f"sessions of {self.database}"
 
     def command(self) -> str:
-        return psql(self.statement())
+        return psql(self.statement(), self.database.dsn_env)
 
     def statement(self, recorded: Sequence[Mapping[str, Any]] | None = None) -> str:
         """The one SQL statement; with `recorded` it touches only those sessions, and only if they are still the same."""
@@ -80,7 +82,7 @@ class EndIdleSessions(Action, kind="postgresql.end_idle_sessions"):
 
     async def observe(self, world: World) -> Facts:
         sql = f"SELECT {LISTED} FROM pg_stat_activity WHERE {self._which()} ORDER BY state_change"
-        return {"sessions": [_scrubbed(row) for row in await world.databases.ask(sql)]}
+        return {"sessions": [_scrubbed(row) for row in await world.database(self.database).ask(sql)]}
 
     def precheck(self, facts: Facts) -> Finding:
         matching = len(facts["sessions"])
@@ -94,7 +96,7 @@ class EndIdleSessions(Action, kind="postgresql.end_idle_sessions"):
     async def apply(self, world: World, facts: Facts) -> Facts:
         if not facts["sessions"]:
             return {"ended": 0}
-        rows = await world.databases.change(self.statement(facts["sessions"]), timeout=30.0)
+        rows = await world.database(self.database).change(self.statement(facts["sessions"]), timeout=30.0)
         return {"ended": sum(bool(row["ended"]) for row in rows)}
 
     async def applied(self, world: World, facts: Facts) -> Proof:
@@ -102,7 +104,7 @@ class EndIdleSessions(Action, kind="postgresql.end_idle_sessions"):
         if not recorded:
             return Proof(verdict=Verdict.DONE, says="There was no session to end.")
         try:
-            rows = await world.databases.ask(f"SELECT {LISTED} FROM pg_stat_activity WHERE {_alive(recorded)}")
+            rows = await world.database(self.database).ask(f"SELECT {LISTED} FROM pg_stat_activity WHERE {_alive(recorded)}")
         except Unreachable as error:
             return Proof(verdict=Verdict.UNKNOWN, says=str(error))
         return judge_sessions(recorded, [_scrubbed(row) for row in rows])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from actions.aws.ecs import ForceNewDeployment, RollBack
 from actions.base import Json, Step
 from actions.health import HealthAnswers
@@ -9,27 +11,28 @@ from actions.world import World
 from commands.control_plane.findings import database_findings, findings, revision_findings
 from commands.control_plane.seen import RESTART, ROLLBACK, Seen, health_said, look, revision, target
 from commands.control_plane.suspicion import why_roll_back
-from commands.plan import Plan, Stage
+from commands.plan import Plan, Stage, spelled
 from commands.scenario import scenario
+from commands.shared import chosen_service, given
 
 WORKING = "a working control plane"
 
 
 @scenario(RESTART)
-async def restart(world: World, *, anyway: bool = False) -> Plan:
+async def restart(world: World, *, service: str = "", anyway: bool = False) -> Plan:
     """Restart the control plane: a new deployment of what runs now, or a rollback if the newest revision broke it."""
-    seen = await look(world)
+    seen = await look(world, chosen_service(world, service))
     reason = "" if anyway or seen.database_down else rollback_reason(seen)
-    if reason:
-        return rollback_plan(world, seen, reason)
-    return restart_plan(world, seen, anyway)
+    plan = rollback_plan(world, seen, reason) if reason else restart_plan(world, seen, anyway, service)
+    return replace(plan, arguments=given(service=service, anyway=anyway and not reason))
 
 
 @scenario(ROLLBACK)
-async def rollback(world: World) -> Plan:
+async def rollback(world: World, *, service: str = "") -> Plan:
     """Roll the control plane back to the revision that was completed before the current one."""
-    seen = await look(world)
-    return rollback_plan(world, seen, rollback_reason(seen) or "A rollback was asked for.")
+    seen = await look(world, chosen_service(world, service))
+    plan = rollback_plan(world, seen, rollback_reason(seen) or "A rollback was asked for.")
+    return replace(plan, arguments=given(service=service))
 
 
 def rollback_reason(seen: Seen) -> str:
@@ -40,17 +43,18 @@ def rollback_reason(seen: Seen) -> str:
     return why_roll_back(seen.suspect, seen.stopped.value or [], (inside or seen.health).value)
 
 
-def restart_plan(world: World, seen: Seen, anyway: bool) -> Plan:
+def restart_plan(world: World, seen: Seen, anyway: bool, service: str) -> Plan:
     """The plan of a restart for what was seen."""
-    site, region = world.site.control_plane, world.site.aws.region
+    site, region = seen.site, world.site.aws.region
     deploy = ForceNewDeployment(cluster=site.cluster, service=site.service, region=region)
     return Plan(
         scenario=RESTART,
         title=deploy.title,
-        arguments={"anyway": "yes"} if anyway else {},
+        arguments={},
         why=f"{health_said(seen)} A restart starts fresh tasks of {revision(seen)}.",
-        target=target(world),
-        stages=((deploy,), _health_stage(world)),
+        target=target(seen.site),
+        stages=((deploy,), _health_stage(seen)),
+        identity=_identity(seen),
         basis=_basis(seen, "restart"),
         findings=(*database_findings(seen, anyway), *findings(seen)),
         interrupts=WORKING if seen.healthy else "",
@@ -58,13 +62,13 @@ def restart_plan(world: World, seen: Seen, anyway: bool) -> Plan:
             "ECS starts fresh tasks beside the old ones if capacity allows; requests in flight on a replaced task are cut.",
             "A deployment typically takes AWS 2 to 5 minutes; we follow it for at most 10.",
         ),
-        fallback=ROLLBACK if seen.previous.value is not None else "",
+        fallback=spelled(ROLLBACK, given(service=service)) if seen.previous.value is not None else "",
     )
 
 
 def rollback_plan(world: World, seen: Seen, why: str) -> Plan:
     """The plan of a rollback for what was seen."""
-    site, region = world.site.control_plane, world.site.aws.region
+    site, region = seen.site, world.site.aws.region
     previous = seen.previous.value
     deploy: Stage = ()
     if previous is not None:
@@ -74,8 +78,9 @@ def rollback_plan(world: World, seen: Seen, why: str) -> Plan:
         title=deploy[0].title if deploy else f"Roll service {site.service} back",
         arguments={},
         why=why,
-        target=target(world),
-        stages=tuple(stage for stage in (deploy, _health_stage(world)) if stage),
+        target=target(seen.site),
+        stages=tuple(stage for stage in (deploy, _health_stage(seen)) if stage),
+        identity=_identity(seen),
         basis=_basis(seen, "rollback"),
         findings=(*revision_findings(seen), *database_findings(seen, True), *findings(seen)),
         interrupts=WORKING if seen.healthy and deploy else "",
@@ -96,7 +101,11 @@ def _basis(seen: Seen, rule: str) -> dict[str, Json]:
     }
 
 
-def _health_stage(world: World) -> Stage:
-    site = world.site.control_plane
-    urls = dict.fromkeys(url for url in (site.region_health_url, site.health_url) if url)
+def _identity(seen: Seen) -> dict[str, str]:
+    """Which service this is; "" if ECS could not be read."""
+    return {"ARN": seen.service.value.arn if seen.service.value else ""}
+
+
+def _health_stage(seen: Seen) -> Stage:
+    urls = dict.fromkeys(url for url in (seen.site.region_health_url, seen.site.health_url) if url)
     return tuple[Step, ...](HealthAnswers(url=url) for url in urls)

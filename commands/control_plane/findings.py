@@ -52,7 +52,7 @@ def _service_findings(seen: Seen) -> Iterator[Finding]:
         yield stop(f"ECS could not be read, so nothing can be deployed. {if_the_region_is_down()}", seen.service.error)
         return
     if service.status != "ACTIVE":
-        yield stop(f"ECS says that the service is {service.status}; look at [control_plane] cluster and service.")
+        yield stop(f"ECS says that the service is {service.status}; look at [services.NAME] cluster and service.")
         return
     says = f"{service.running} of {count(service.desired, 'task')} running on {service.revision}, {service.pending} pending."
     yield (ok if service.running >= service.desired else warn)(says, " | ".join(service.events))

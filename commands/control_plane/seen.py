@@ -11,12 +11,13 @@ from actions.aws import deployments, logs
 from actions.aws.deployments import Own, Revision, Rollout, Service, StoppedTask
 from actions.aws.logs import LogLine
 from actions.health import Health, ask_health
+from actions.site import ServiceSection
 from actions.world import World
 from commands.control_plane.suspicion import Suspect
 from commands.facts import Fact, read
 
 if TYPE_CHECKING:
-    from actions.db.connect import Diagnosis
+    from actions.db.diagnosis import Diagnosis
 
 RESTART, ROLLBACK = "control-plane restart", "control-plane rollback"
 DOWN = ("refused", "timeout", "starting", "slots used up", "read-only")
@@ -26,6 +27,7 @@ DOWN = ("refused", "timeout", "starting", "slots used up", "read-only")
 class Seen:
     """What was read about the control plane. `previous` is where one could roll back to."""
 
+    site: ServiceSection
     service: Fact[Service]
     history: Fact[list[Rollout]]
     ours: Fact[Sequence[Own]]
@@ -61,21 +63,22 @@ class Seen:
         return self.database.value is not None and self.database.value.kind in DOWN
 
 
-async def look(world: World) -> Seen:
+async def look(world: World, site: ServiceSection) -> Seen:
     """Read all sources at once; only the previous revision has to wait for the service's answer."""
-    site, region = world.site.control_plane, world.site.aws.region
+    region = world.site.aws.region
     where = (world, site.cluster, site.service, region)
     async with asyncio.TaskGroup() as group:
         service = group.create_task(read("ECS service", deployments.describe_service(*where)))
         history = group.create_task(read("ECS service deployments", deployments.history(*where)))
-        ours = group.create_task(read("This bot's own deployments", world.own_deployments(target(world))))
+        ours = group.create_task(read("This bot's own deployments", world.own_deployments(target(site))))
         stopped = group.create_task(read("ECS stopped tasks", deployments.stopped_tasks(*where)))
         previous = group.create_task(read("The previous revision", _previous(world, service, history), timeout=20.0))
         lines = group.create_task(read(f"Log group {site.log_group}", logs.tail(world, site.log_group, region)))
         health = group.create_task(read("The health address", ask_health(world, site.health_url)))
-        in_region = group.create_task(_region_health(world))
-        database = group.create_task(read("The database", world.databases.diagnose()))
+        in_region = group.create_task(_region_health(world, site.region_health_url))
+        database = group.create_task(read("The database", world.database(world.site.database(site.database)).diagnose()))
     return Seen(
+        site=site,
         service=service.result(),
         history=history.result(),
         ours=ours.result(),
@@ -97,14 +100,13 @@ async def _previous(
     return await deployments.previous_revision(world, world.site.aws.region, now.revision, records or [])
 
 
-async def _region_health(world: World) -> Fact[Health] | None:
-    url = world.site.control_plane.region_health_url
+async def _region_health(world: World, url: str) -> Fact[Health] | None:
     return await read("The region's own health address", ask_health(world, url)) if url else None
 
 
-def target(world: World) -> str:
-    """What a run on the control plane locks."""
-    return f"service {world.site.control_plane.cluster}/{world.site.control_plane.service}"
+def target(site: ServiceSection) -> str:
+    """What a run on a service locks."""
+    return f"service {site.cluster}/{site.service}"
 
 
 def health_said(seen: Seen) -> str:

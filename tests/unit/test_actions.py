@@ -28,7 +28,7 @@ from actions.aws.sts import Identity
 from actions.base import Action, Refused, Step, Uncertain, Unreachable, step_from
 from actions.db.handshake import shake_hands
 from actions.http import LONGEST_BODY, Http
-from actions.site import Aws
+from actions.site import Aws, DatabaseRef
 from actions.world import World
 from bot.settings import load
 
@@ -37,12 +37,14 @@ ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 LOST = "https://127.0.0.1/"
 ID = "8a1b2c3d-1111-4222-8333-444455556666"
+PROD = DatabaseRef(name="primary", instance="shielda-prod", region="us-west-2", dsn_env="DATABASE_URL")
 EXAMPLES: dict[str, Any] = {
     "cluster": "shielda",
     "service": "control-plane",
     "region": "us-west-2",
     "task_definition": "control-plane:41",
     "instance": "shielda-prod",
+    "database": PROD,
     "url": "https://app.example/health",
     "applications": ("web",),
     "idle_for_seconds": 60,
@@ -97,7 +99,7 @@ def test_a_call_reads_as_the_command_line_that_does_the_same() -> None:
     assert force.command() == expected
     back = RollBack(cluster="c", service="s", region="us-west-2", task_definition="s:41")
     assert "--task-definition s:41" in back.command()
-    over = FailOver(instance="shielda-prod", region="us-west-2")
+    over = FailOver(database=PROD)
     assert (
         over.command() == "aws rds reboot-db-instance --db-instance-identifier shielda-prod --force-failover --region us-west-2"
     )
@@ -224,7 +226,7 @@ PAGE = b"<!doctype html>\n<html><h1>Bad Gateway</h1>\n</html>"  # of a proxy bet
 
 @pytest.mark.parametrize("status", ["502 Bad Gateway", "200 OK", "403 Forbidden"])
 async def test_a_page_of_a_proxy_in_place_of_an_answer_leaves_a_change_uncertain_and_a_question_unanswered(status: str) -> None:
-    failover = FailOver(instance="db", region="us-west-2").call
+    failover = FailOver(database=PROD).call
     async with server(http(status, PAGE)) as (address, requests):
         gateway = Gateway(Aws(region="us-west-2", endpoints={"us-west-2": f"http://{address}"}))
         with pytest.raises(Uncertain, match=f"RDS's answer was lost: a page with HTTP {status[:3]} that isn't AWS's"):

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg import conninfo
 
-from actions.db.connect import Databases, DatabaseUnreachable, unreadable
+from actions.db.connect import Connections, DatabaseUnreachable, unreadable
 from actions.db.dsn import mistake
-from actions.site import Database
+from actions.site import DatabaseRef
 
 PARTS = ("GEHEIM", "Kennwort")  # of a password; none of them may be told
 AT, SLASH, SPACE, PERCENT = "a raw @", "a raw /", "a space in it", "a % that is not followed by two hexadecimal digits"
@@ -76,15 +76,15 @@ WELL_FORMED = [
 
 
 @pytest.fixture
-def databases(monkeypatch: pytest.MonkeyPatch) -> Databases:
-    """The site's databases, whose DSN is in SHIELDA_DSN."""
+def databases(monkeypatch: pytest.MonkeyPatch) -> Connections:
+    """Connections to the database whose DSN is in SHIELDA_DSN."""
     monkeypatch.setenv("SHIELDA_DSN", "")
-    return Databases(Database(instance="shielda-prod", dsn_env="SHIELDA_DSN"))
+    return Connections(DatabaseRef(name="primary", instance="shielda-prod", region="us-west-2", dsn_env="SHIELDA_DSN"))
 
 
 @pytest.mark.parametrize(("dsn", "says"), MALFORMED, ids=range(len(MALFORMED)))
 async def test_a_malformed_dsn_is_told_without_a_word_of_it(
-    databases: Databases, monkeypatch: pytest.MonkeyPatch, dsn: str, says: str
+    databases: Connections, monkeypatch: pytest.MonkeyPatch, dsn: str, says: str
 ) -> None:
     monkeypatch.setenv("SHIELDA_DSN", dsn)
     with pytest.raises(DatabaseUnreachable) as raised:
@@ -128,7 +128,7 @@ def test_what_libpq_refuses_is_refused_and_nothing_is_raised(dsn: str, inserted:
     ],
 )
 async def test_what_libpq_says_about_an_option_is_told_without_its_value(
-    databases: Databases, monkeypatch: pytest.MonkeyPatch, options: str
+    databases: Connections, monkeypatch: pytest.MonkeyPatch, options: str
 ) -> None:
     monkeypatch.setenv("SHIELDA_DSN", f"host=127.0.0.1 port=1 password=Kennwort42 {options}")
     with pytest.raises(DatabaseUnreachable) as raised:
@@ -136,7 +136,7 @@ async def test_what_libpq_says_about_an_option_is_told_without_its_value(
     assert not any(part in str(raised.value) for part in PARTS)
 
 
-async def test_a_missing_dsn_is_told_by_its_variable(databases: Databases) -> None:
+async def test_a_missing_dsn_is_told_by_its_variable(databases: Connections) -> None:
     with pytest.raises(
         DatabaseUnreachable, match="Environment variable SHIELDA_DSN is not set; it must hold the DSN of shielda-prod"
     ):

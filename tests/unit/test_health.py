@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from actions.health import Health, ask_health
-from actions.site import Aws, ControlPlane, Database, Site
+from actions.site import Aws, DatabaseSection, ServiceSection, Site
 from actions.world import World
 
 
@@ -36,8 +36,8 @@ async def ask(url: str, speed: float) -> Health:
     endpoints = {"us-west-2": "http://127.0.0.1:1"}
     site = Site(
         aws=Aws(region="us-west-2", endpoints=endpoints, speed=speed),
-        control_plane=ControlPlane(cluster="c", service="s", log_group="/g", health_url=url),
-        database=Database(instance="prod"),
+        services={"control-plane": ServiceSection(cluster="c", service="s", log_group="/g", health_url=url)},
+        databases={"primary": DatabaseSection(instance="prod")},
     )
     world = World(site)
     try:

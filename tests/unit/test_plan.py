@@ -18,27 +18,30 @@ from actions.base import Step, UnknownStep, ok, stop, warn
 from actions.db.health import ConnectionsFree, DatabaseWrites, PrimaryServes
 from actions.db.sessions import EndIdleSessions
 from actions.health import HealthAnswers
+from actions.site import DatabaseRef
 from commands.plan import Plan, changes
 
 assert commands.control_plane  # importing the scenarios registers their steps
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
+references = st.builds(DatabaseRef, name=words, instance=words, region=words, dsn_env=words)
 numbers = st.integers(min_value=0, max_value=10_000)
 steps: st.SearchStrategy[Step] = st.one_of(
     st.builds(ForceNewDeployment, cluster=words, service=words, region=words),
     st.builds(RollBack, cluster=words, service=words, region=words, task_definition=words),
-    st.builds(FailOver, instance=words, region=words),
-    st.builds(FailoverFinished, instance=words, region=words),
+    st.builds(FailOver, database=references),
+    st.builds(FailoverFinished, database=references),
     st.builds(
         EndIdleSessions,
+        database=references,
         applications=st.lists(words, max_size=3).map(tuple),
         idle_for_seconds=numbers,
         at_most=numbers,
     ),
     st.builds(HealthAnswers, url=words, passes=numbers, interval=numbers, expected_status=numbers),
-    st.builds(ConnectionsFree, at_least_percent=numbers),
-    st.builds(PrimaryServes, connections=numbers),
-    st.just(DatabaseWrites()),
+    st.builds(ConnectionsFree, database=references, at_least_percent=numbers),
+    st.builds(PrimaryServes, database=references, connections=numbers),
+    st.builds(DatabaseWrites, database=references),
 )
 findings = st.builds(lambda make, says, why: make(says, why), st.sampled_from([ok, warn, stop]), words, words)
 basis = st.dictionaries(words, st.none() | st.booleans() | numbers | words, max_size=3)
@@ -50,6 +53,7 @@ plans = st.builds(
     target=words,
     stages=st.lists(st.lists(steps, min_size=1, max_size=2).map(tuple), max_size=3).map(tuple),
     basis=basis,
+    identity=st.dictionaries(words, words, max_size=2),
     findings=st.lists(findings, max_size=2).map(tuple),
     cost=st.lists(words, max_size=2).map(tuple),
     fallback=words,
@@ -60,8 +64,12 @@ PLAN = Plan(
     arguments={},
     why="Health answers 504.",
     target="service shielda/control-plane",
-    stages=((ForceNewDeployment(cluster="shielda", service="control-plane", region="us-west-2"),), (DatabaseWrites(),)),
+    stages=(
+        (ForceNewDeployment(cluster="shielda", service="control-plane", region="us-west-2"),),
+        (DatabaseWrites(database=DatabaseRef(name="primary", instance="prod", region="us-west-2", dsn_env="DATABASE_URL")),),
+    ),
     basis={"task_definition": "control-plane:7"},
+    identity={"ARN": "arn:1"},
     findings=(ok("1 of 1 tasks run."),),
     fallback="control-plane rollback",
 )
@@ -84,16 +92,16 @@ def test_volatile_evidence_does_not_change_the_digest(plan: Plan, why: str, foun
     assert changes(plan, other) == ()
 
 
-@settings(max_examples=50)
-@given(plans, plans)
-def test_plans_with_anything_bound_that_differs_have_other_digests(one: Plan, two: Plan) -> None:
-    bound = [(p.scenario, p.arguments, p.target, p.stages, p.basis, p.fallback) for p in (one, two)]
-    assert (one.digest == two.digest) == (_exact(bound[0]) == _exact(bound[1]))
+@settings(max_examples=100)
+@given(plans, plans, st.sampled_from(["scenario", "arguments", "target", "stages", "basis", "identity", "fallback"]))
+def test_a_plan_that_differs_in_one_bound_field_has_another_digest(plan: Plan, donor: Plan, name: str) -> None:
+    other = replace(plan, **{name: getattr(donor, name)})
+    assert (other.digest == plan.digest) == (_exact(getattr(other, name)) == _exact(getattr(plan, name)))
 
 
-def _exact(value: object) -> str:
-    """Equality as JSON has it: 1 and true are different things."""
-    return repr(value) if not isinstance(value, dict) else repr(sorted(value.items()))
+def _exact(value: Any) -> str:
+    """Equality as JSON has it: 1 and true are different things, and a mapping has no order."""
+    return repr(sorted(value.items()) if isinstance(value, dict) else value)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +114,7 @@ def _exact(value: object) -> str:
         {"stages": PLAN.stages[::-1]},
         {"stages": ((*PLAN.stages[0], *PLAN.stages[1]),)},
         {"basis": {"task_definition": "control-plane:8"}},
+        {"identity": {"ARN": "arn:2"}},
         {"fallback": ""},
     ],
 )
@@ -118,6 +127,20 @@ def test_each_bound_part_changes_the_digest_and_is_told(change: dict[str, Any]) 
 def test_a_changed_fact_is_told_with_both_values() -> None:
     other = replace(PLAN, basis={"task_definition": "control-plane:8"})
     assert changes(PLAN, other) == ("Task definition was control-plane:7, is now control-plane:8.",)
+
+
+def test_another_identity_is_told_as_another_thing() -> None:
+    other = replace(PLAN, identity={"ARN": "arn:2"})
+    assert changes(PLAN, other) == ("ARN was arn:1, is now arn:2: that is another one.",)
+
+
+def test_an_identity_that_can_not_be_read_any_more_is_a_change() -> None:
+    assert changes(PLAN, replace(PLAN, identity={"ARN": ""})) == ("ARN was arn:1, and can't be read any more.",)
+
+
+def test_an_identity_that_is_known_only_now_is_no_change() -> None:
+    other = replace(PLAN, identity={"ARN": "arn:1", "system_identifier": "7"})
+    assert changes(PLAN, other) == ()
 
 
 def test_a_stored_plan_with_an_unknown_step_is_refused_with_a_sentence() -> None:

@@ -13,8 +13,10 @@ from actions.aws.ecs import ForceNewDeployment, judge_restart, judge_rollback
 from actions.aws.rds import Event, FailOver, Instance, judge_failover
 from actions.base import Level, Verdict
 from actions.db.sessions import EndIdleSessions, judge_sessions
+from actions.site import DatabaseRef
 
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
+PROD = DatabaseRef(name="primary", instance="prod", region="us-west-2", dsn_env="DATABASE_URL")
 
 
 # --- proofs: deployments ----------------------------------------------------------------------------------------
@@ -61,7 +63,7 @@ def test_a_restart_is_proven_by_exactly_one_new_deployment(
 
 def service(revision: str, *deployments: Deployment, status: str = "ACTIVE") -> Service:
     return Service(
-        status=status, revision=revision, desired=1, running=1, pending=0, breaker=False, rolls_back=False,
+        arn="", status=status, revision=revision, desired=1, running=1, pending=0, breaker=False, rolls_back=False,
         deployments=deployments, events=(), at=NOW,
     )  # fmt: skip
 
@@ -125,7 +127,9 @@ BEFORE = {
 
 
 def instance(status: str = "available", zone: str = "a") -> Instance:
-    return Instance(name="prod", status=status, multi_az=True, zone=zone, standby_zone="b", restorable_to=None, at=NOW)
+    return Instance(
+        name="prod", arn="", resource_id="", status=status, multi_az=True, zone=zone, standby_zone="b", restorable_to=None, at=NOW
+    )
 
 
 OLD, NEW = NOW - timedelta(days=9), NOW + timedelta(seconds=9)
@@ -165,14 +169,14 @@ def test_a_server_that_was_down_before_is_judged_by_aws_s_time() -> None:
 
 @pytest.mark.parametrize("other", [{"multi_az": False}, {"status": "backing-up"}, {"under_way": True}])
 def test_a_failover_that_cannot_be_is_stopped_before_it_is_asked_for(other: dict[str, Any]) -> None:
-    step = FailOver(instance="prod", region="r")
+    step = FailOver(database=PROD)
     assert step.precheck(BEFORE).level is Level.OK
     assert step.precheck({**BEFORE, **other}).level is Level.STOP
 
 
 # --- proofs: sessions -------------------------------------------------------------------------------------------
 
-ENDING = EndIdleSessions(applications=("web", "o\"$(x)`'s"), idle_for_seconds=60, at_most=10)
+ENDING = EndIdleSessions(database=PROD, applications=("web", "o\"$(x)`'s"), idle_for_seconds=60, at_most=10)
 
 
 def session(pid: int, since: str = "1.5") -> dict[str, Any]:

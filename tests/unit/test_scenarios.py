@@ -12,12 +12,12 @@ from actions.aws.deployments import Deployment, Own, Revision, Rollout, Service,
 from actions.aws.logs import LogLine
 from actions.aws.rds import Event, Instance
 from actions.base import Level
-from actions.db.connect import Diagnosis, judge_handshake, judge_state
-from actions.db.connect import State as ServerState
+from actions.db.diagnosis import Diagnosis, judge_handshake, judge_state
+from actions.db.diagnosis import State as ServerState
 from actions.db.handshake import Handshake
 from actions.db.sessions import IdleSession
 from actions.health import Health
-from actions.site import Aws, ControlPlane, Database, Site
+from actions.site import Aws, DatabaseSection, ServiceSection, Site
 from actions.world import World
 from commands import control_plane, database
 from commands.control_plane.seen import DOWN, Seen
@@ -26,8 +26,8 @@ from commands.facts import Fact, read, unanswered
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 SITE = Site(
     aws=Aws(region="us-west-2"),
-    control_plane=ControlPlane(cluster="c", service="s", log_group="/ecs/c-s", health_url="https://app.example/health"),
-    database=Database(instance="prod"),
+    services={"s": ServiceSection(cluster="c", service="s", log_group="/ecs/c-s", health_url="https://app.example/health")},
+    databases={"primary": DatabaseSection(instance="prod")},
 )
 WORLD = World(SITE)
 
@@ -52,6 +52,7 @@ def service(*, age: timedelta = timedelta(days=3), rollout: str = "COMPLETED", f
         failed=failed,
     )
     return Service(
+        arn="arn:aws:ecs:us-west-2:1:service/c/s",
         status="ACTIVE",
         revision="s:7",
         desired=2,
@@ -80,6 +81,7 @@ def rollout(revision: str, age: timedelta, status: str = "SUCCESSFUL") -> Rollou
 
 def seen(**other: Any) -> Seen:
     facts = {
+        "site": SITE.service(),
         "service": fact(service()),
         "history": fact([]),
         "ours": fact([]),
@@ -205,7 +207,7 @@ def line(age: timedelta, message: str = "ERROR: no such column") -> LogLine:
 
 
 def findings_on(**facts: Any) -> list[Any]:
-    return list(control_plane.restart_plan(WORLD, seen(**facts), False).findings)
+    return list(control_plane.restart_plan(WORLD, seen(**facts), False, "").findings)
 
 
 def test_log_lines_from_before_the_deployment_are_not_quoted_as_its_fault() -> None:
@@ -234,7 +236,7 @@ def test_tasks_that_failed_before_the_deployment_are_told_apart() -> None:
 
 
 def test_a_plan_that_does_what_was_asked_is_called_by_what_it_does() -> None:
-    plan = replace(control_plane.restart_plan(WORLD, seen(), False), asked="control-plane restart")
+    plan = replace(control_plane.restart_plan(WORLD, seen(), False, ""), asked="control-plane restart")
     assert plan.heading == "Restart service s"
     assert plan.scenarios == ("control-plane restart",)
     assert plan.instead_of == ""
@@ -254,9 +256,9 @@ def test_a_plan_that_does_something_else_says_instead_of_what() -> None:
 
 
 def test_only_a_plan_that_changes_what_works_says_that_it_interrupts_it() -> None:
-    assert control_plane.restart_plan(WORLD, seen(health=health(200)), False).interrupts == "a working control plane"
+    assert control_plane.restart_plan(WORLD, seen(health=health(200)), False, "").interrupts == "a working control plane"
     assert control_plane.rollback_plan(WORLD, seen(health=health(200)), "why").interrupts == "a working control plane"
-    assert control_plane.restart_plan(WORLD, seen(), False).interrupts == ""
+    assert control_plane.restart_plan(WORLD, seen(), False, "").interrupts == ""
     assert control_plane.rollback_plan(WORLD, seen(health=health(200), previous=fact(None)), "why").interrupts == ""
     assert database.plan_for(WORLD, looked("answers"), 60).interrupts == "a working database"
     for other in (
@@ -286,31 +288,31 @@ def state_with(**other: Any) -> ServerState:
 
 
 def test_a_restart_offers_the_rollback_only_where_there_is_a_revision_for_it() -> None:
-    assert control_plane.restart_plan(WORLD, seen(), False).fallback == "control-plane rollback"
-    assert control_plane.restart_plan(WORLD, seen(previous=fact(None)), False).fallback == ""
+    assert control_plane.restart_plan(WORLD, seen(), False, "").fallback == "control-plane rollback"
+    assert control_plane.restart_plan(WORLD, seen(previous=fact(None)), False, "").fallback == ""
 
 
 def test_volatile_facts_do_not_change_the_digest_of_a_restart() -> None:
-    one = control_plane.restart_plan(WORLD, seen(), False)
-    two = control_plane.restart_plan(WORLD, seen(health=INTERNAL_ERROR, stopped=fact([crash()]), lines=missing()), False)
+    one = control_plane.restart_plan(WORLD, seen(), False, "")
+    two = control_plane.restart_plan(WORLD, seen(health=INTERNAL_ERROR, stopped=fact([crash()]), lines=missing()), False, "")
     assert one.digest == two.digest
 
 
 def test_another_revision_changes_the_digest_of_a_restart() -> None:
-    one = control_plane.restart_plan(WORLD, seen(), False)
-    two = control_plane.restart_plan(WORLD, seen(service=fact(replace(service(), revision="s:8"))), False)
+    one = control_plane.restart_plan(WORLD, seen(), False, "")
+    two = control_plane.restart_plan(WORLD, seen(service=fact(replace(service(), revision="s:8"))), False, "")
     assert one.digest != two.digest
 
 
 @pytest.mark.parametrize("kind", DOWN)
 def test_a_database_that_is_down_stops_a_restart_unless_anyway(kind: str) -> None:
     down = seen(database=fact(Diagnosis(kind=kind, says="The database is down.")))
-    assert any("/dr database failover" in f.says for f in control_plane.restart_plan(WORLD, down, False).forbidden)
-    assert not control_plane.restart_plan(WORLD, down, True).forbidden
+    assert any("/dr database failover" in f.says for f in control_plane.restart_plan(WORLD, down, False, "").forbidden)
+    assert not control_plane.restart_plan(WORLD, down, True, "").forbidden
 
 
 def test_a_restart_while_health_is_good_warns() -> None:
-    plan = control_plane.restart_plan(WORLD, seen(health=health(200)), False)
+    plan = control_plane.restart_plan(WORLD, seen(health=health(200)), False, "")
     assert any(f.level is Level.WARN and "Nothing seems to be down" in f.says for f in plan.findings)
 
 
@@ -327,7 +329,7 @@ def test_a_rollback_without_a_revision_is_forbidden_and_only_looks() -> None:
 
 def test_a_plan_comes_out_when_no_source_answers() -> None:
     sources = ("service", "history", "ours", "stopped", "previous", "lines", "health", "database")
-    plan = control_plane.restart_plan(WORLD, seen(**{name: missing() for name in sources}), False)
+    plan = control_plane.restart_plan(WORLD, seen(**{name: missing() for name in sources}), False, "")
     assert any("fail over to the other region by hand" in f.says for f in plan.forbidden)
 
 
@@ -336,11 +338,12 @@ def test_a_plan_comes_out_when_no_source_answers() -> None:
 
 def instance(**other: Any) -> Instance:
     facts = {"status": "available", "multi_az": True, "zone": "a", "standby_zone": "b", "restorable_to": NOW, "at": NOW}
-    return Instance(name="prod", **(facts | other))
+    return Instance(name="prod", arn="arn:aws:rds:us-west-2:1:db:prod", resource_id="db-1", **(facts | other))
 
 
 def looked(kind: str = "refused", **other: Any) -> database.Seen:
     facts = {
+        "database": SITE.database(),
         "instance": fact(instance()),
         "events": fact([]),
         "alarm": None,
@@ -407,7 +410,9 @@ def test_a_failover_that_has_completed_is_not_under_way() -> None:
 def test_used_up_slots_end_idle_sessions_and_never_fail_over() -> None:
     plan = database.plan_for(WORLD, looked("slots used up", idle=fact([idle(90)] * 12 + [idle(5, "web")])), 60)
     (step,) = plan.actions()
-    assert step.arguments == {"applications": ["report"], "idle_for_seconds": 60, "at_most": 20}
+    database_meant = {"name": "primary", "instance": "prod", "region": "us-west-2", "dsn_env": "DATABASE_URL"}
+    narrowed = {"applications": ["report"], "idle_for_seconds": 60, "at_most": 20}
+    assert step.arguments == {"database": database_meant, **narrowed}
     assert "12 of report" in plan.findings[1].says
 
 
@@ -479,6 +484,6 @@ async def test_an_answer_that_nobody_understands_is_a_fact() -> None:
 
 
 async def test_a_source_that_does_not_answer_is_a_fact() -> None:
-    answer = await read("The database", World(SITE).databases.state())
+    answer = await read("The database", World(SITE).database(SITE.database()).state())
     assert "DATABASE_URL" in answer.error
     assert unanswered({"database": answer})[0].level is Level.WARN

@@ -39,7 +39,10 @@ values = scalars | st.lists(scalars, max_size=3) | st.dictionaries(st.text(max_s
 def with_(section: str, **keys: Any) -> dict[str, Any]:
     """The example with other keys in one section."""
     raw = copy.deepcopy(BASE)
-    raw.setdefault(section, {}).update(keys)
+    inner = raw
+    for name in section.split("."):
+        inner = inner.setdefault(name, {})
+    inner.update(keys)
     return raw
 
 
@@ -97,7 +100,7 @@ def test_the_example_file_loads() -> None:
         ("slack", {"api_url": "http://slack.example/api/"}, "neither https nor a loopback address"),
         ("slack", {"mode": "http"}, "dr.toml: [slack] mode is 'http': "),
         ("state", {"url": "mysql://x/y"}, "'mysql' is no kind of state; sqlite:///... or postgresql://... is expected"),
-        ("control_plane", {"health_url": "app.shielda.dev"}, "is not an http or https address"),
+        ("services.control-plane", {"health_url": "app.shielda.dev"}, "is not an http or https address"),
         ("aws", {"endpoints": {"us-west-2": "http://10.0.0.1:1"}}, "only a loopback address (127.0.0.1) is allowed"),
         ("aws", {"speed": 60.0}, "speed is for a rehearsal only"),
         ("aws", {"speed": math.inf}, "dr.toml: [aws] speed is inf: Input should be a finite number"),
@@ -111,18 +114,42 @@ def test_the_example_file_loads() -> None:
         ("slack", {"channel": " C0INCIDENT"}, "dr.toml: [slack] channel is ' C0INCIDENT': blanks around a text"),
         ("slack", {"posts_per_second": 0}, "dr.toml: [slack] posts_per_second is 0: Input should be greater than or equal to"),
         ("slack", {"posts_per_second": math.inf}, "Input should be a finite number"),
-        ("control_plane", {"health_url": "http://app:99999/x"}, "its host or port cannot be read; http://HOST:PORT/PATH"),
-        ("control_plane", {"health_url": "http://app:0/x"}, "with a port from 1 to 65535 is expected"),
-        ("control_plane", {"health_url": "http://app:port/x"}, "its host or port cannot be read"),
-        ("control_plane", {"health_url": "http://[::1/x"}, "its host or port cannot be read"),
-        ("control_plane", {"health_url": ""}, "dr.toml: [control_plane] health_url is '': it is not an http or https address"),
-        ("control_plane", {"health_url": "http://me:geheim@app/"}, "there is a secret in it, which the channel would see"),
-        ("control_plane", {"health_url": "http://me@app/"}, "a user or the port 0 stands in it"),
-        ("control_plane", {"health_url": "http://app/?token=geheim"}, "there is a secret in it, which the channel would see"),
-        ("control_plane", {"cluster": ""}, "dr.toml: [control_plane] cluster is '': String should have at least 1 character."),
-        ("control_plane", {"service": "a\x00b"}, "line breaks and control characters are not allowed"),
-        ("database", {"dsn_env": ""}, "dr.toml: [database] dsn_env is '': String should match pattern"),
-        ("database", {"dsn_env": "MY DSN"}, "dr.toml: [database] dsn_env is 'MY DSN': String should match pattern"),
+        (
+            "services.control-plane",
+            {"health_url": "http://app:99999/x"},
+            "its host or port cannot be read; http://HOST:PORT/PATH",
+        ),
+        ("services.control-plane", {"health_url": "http://app:0/x"}, "with a port from 1 to 65535 is expected"),
+        ("services.control-plane", {"health_url": "http://app:port/x"}, "its host or port cannot be read"),
+        ("services.control-plane", {"health_url": "http://[::1/x"}, "its host or port cannot be read"),
+        (
+            "services.control-plane",
+            {"health_url": ""},
+            "dr.toml: [services.control-plane] health_url is '': it is not an http or https address",
+        ),
+        (
+            "services.control-plane",
+            {"health_url": "http://me:geheim@app/"},
+            "there is a secret in it, which the channel would see",
+        ),
+        ("services.control-plane", {"health_url": "http://me@app/"}, "a user or the port 0 stands in it"),
+        (
+            "services.control-plane",
+            {"health_url": "http://app/?token=geheim"},
+            "there is a secret in it, which the channel would see",
+        ),
+        (
+            "services.control-plane",
+            {"cluster": ""},
+            "dr.toml: [services.control-plane] cluster is '': String should have at least 1 character.",
+        ),
+        ("services.control-plane", {"service": "a\x00b"}, "line breaks and control characters are not allowed"),
+        ("databases.primary", {"dsn_env": ""}, "dr.toml: [databases.primary] dsn_env is '': String should match pattern"),
+        (
+            "databases.primary",
+            {"dsn_env": "MY DSN"},
+            "dr.toml: [databases.primary] dsn_env is 'MY DSN': String should match pattern",
+        ),
         ("state", {"url": "sqlite:///"}, "dr.toml: [state] url cannot be used: it names no file; sqlite:///FILE is expected."),
         ("state", {"url": "sqlite:///:memory:"}, "it names no file"),
         ("state", {"url": "sqlite://x"}, "it names no file"),
@@ -149,22 +176,27 @@ def test_a_mistake_is_one_line_that_names_section_key_value_and_expectation(
     assert len(said.splitlines()) == 1
 
 
+def test_a_service_of_an_unknown_database_is_refused_with_the_known_ones() -> None:
+    said = refusal(with_("services.control-plane", database="primry"))
+    assert "[services.control-plane] database is 'primry'; one of primary, replica is expected" in said
+
+
 def test_every_mistake_has_its_line() -> None:
     raw = with_("slack", chanel="C0", channel="")
-    del raw["database"]["instance"]
+    del raw["databases"]["primary"]["instance"]
     lines = refusal(raw).splitlines()
     assert len(lines) == 3
-    assert "dr.toml: [database] instance is missing, and it is needed." in lines
+    assert "dr.toml: [databases.primary] instance is missing, and it is needed." in lines
 
 
 def test_an_unknown_section_gets_the_nearest_known_one() -> None:
-    assert refusal(with_("databse", instance="x")) == "dr.toml: [databse] is not a known key. Did you mean 'database'?"
+    assert refusal(with_("databse", instance="x")) == "dr.toml: [databse] is not a known key. Did you mean 'databases'?"
 
 
 def test_a_missing_section_is_named() -> None:
     raw = copy.deepcopy(BASE)
-    del raw["control_plane"]
-    assert refusal(raw) == "dr.toml: [control_plane] is missing, and it is needed."
+    del raw["services"]
+    assert refusal(raw) == "dr.toml: [services] is missing, and it is needed."
 
 
 def test_a_rule_for_what_is_no_scenario_is_refused_with_the_nearest() -> None:
@@ -185,7 +217,7 @@ def test_a_scenarios_own_rule_overrides_the_general_one() -> None:
     [
         ("state", {"url": "postgres://dr:geheim@db/dr"}),
         ("slack", {"api_url": "http://bot:geheim@slack.example/"}),
-        ("control_plane", {"health_url": "ftp://me:geheim@app"}),
+        ("services.control-plane", {"health_url": "ftp://me:geheim@app"}),
         ("aws", {"endpoints": {"us-west-2": "https://me:geheim@aws.example"}}),
         ("slack", {"bot_token": "xoxb-geheim-1"}),
         ("slack", {"channel": ["xapp-geheim-1"]}),
@@ -252,7 +284,7 @@ def test_no_token_and_no_dsn_shows_itself(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-geheim")
     monkeypatch.setenv("DATABASE_URL", "postgresql://dr:geheim@db/x")
     known = from_mapping(with_("state", url="postgresql://dr:geheim@db/x"))
-    for secret in (known.bot_token, known.database.dsn):
+    for secret in (known.bot_token, known.database().dsn):
         assert "geheim" not in f"{secret} {secret!r} {[secret]} %s" % secret
         with pytest.raises(TypeError):
             json.dumps(secret)

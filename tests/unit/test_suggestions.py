@@ -105,7 +105,7 @@ def every_plan() -> Iterator[Plan]:
     nothing = {name: missing() for name in ("service", "history", "ours", "stopped", "previous", "lines", "health", "database")}
     for facts in ({}, nothing, {"health": health(200)}, *({"database": database_is(kind)} for kind in DOWN)):
         for anyway in (False, True):
-            yield control_plane.restart_plan(WORLD, seen(**facts), anyway)
+            yield control_plane.restart_plan(WORLD, seen(**facts), anyway, "")
         yield control_plane.rollback_plan(WORLD, seen(**facts), "why")
     for kind in ("answers", "refused", "timeout", "starting", "read-only", "other", "dns", "tls", "auth"):
         for other in ({}, {"instance": fact(instance(multi_az=False))}, {"instance": fact(instance(status="rebooting"))}):

@@ -13,11 +13,11 @@ import pytest
 from actions.aws.ecs import ForceNewDeployment
 from actions.aws.gateway import Gateway
 from actions.base import Action, Check, Facts, Refused, Step, Uncertain, Verdict
-from actions.db.connect import Databases
-from actions.site import Aws, ControlPlane, Database, Site
+from actions.db.connect import Connections
+from actions.site import Aws, DatabaseRef, DatabaseSection, ServiceSection, Site
 from actions.world import World
 from commands.plan import Plan
-from commands.scenario import SCENARIOS
+from commands.scenario import SCENARIOS, BadCommand
 from rehearsal.waiting import until
 from rehearsal.world import Options, Rehearsal
 
@@ -52,13 +52,15 @@ async def world(rehearsal: Rehearsal) -> AsyncIterator[World]:
 def site_of(rehearsal: Rehearsal) -> Site:
     return Site(
         aws=Aws(region=WEST, dr_region="us-east-1", endpoints=rehearsal.endpoints, speed=SPEED),
-        control_plane=ControlPlane(
-            cluster="shielda",
-            service="control-plane",
-            log_group="/ecs/shielda-control-plane",
-            health_url=f"{rehearsal.balancer.url}/api/health",
-        ),
-        database=Database(instance="shielda-prod", alarm="shielda-rds-cpu-high"),
+        services={
+            "control-plane": ServiceSection(
+                cluster="shielda",
+                service="control-plane",
+                log_group="/ecs/shielda-control-plane",
+                health_url=f"{rehearsal.balancer.url}/api/health",
+            )
+        },
+        databases={"primary": DatabaseSection(instance="shielda-prod", alarm="shielda-rds-cpu-high")},
     )
 
 
@@ -218,6 +220,22 @@ async def test_used_up_slots_are_freed_by_ending_idle_sessions(rehearsal: Rehear
     assert rehearsal.journal.effects(source="bot") == []
 
 
+async def test_a_plan_for_a_second_database_means_that_one_in_every_step(rehearsal: Rehearsal) -> None:
+    second = DatabaseSection(instance="billing-prod", dsn_env="BILLING_URL")
+    site = site_of(rehearsal)
+    world = World(site.model_copy(update={"databases": {**site.databases, "billing": second}}))
+    made = await plan(world, "database failover", database="billing")
+    await world.close()
+    assert (made.target, made.command) == ("database billing-prod", "/dr database failover database=billing")
+    assert {step.arguments["database"]["dsn_env"] for _, step in made.steps()} == {"BILLING_URL"}
+    assert any("BILLING_URL is not set" in finding.evidence for finding in made.findings)
+
+
+async def test_a_database_that_dr_toml_lacks_is_refused_with_its_names(world: World) -> None:
+    with pytest.raises(BadCommand, match=r"database=billing can't be used: .* one of primary is expected"):
+        await plan(world, "database failover", database="billing")
+
+
 async def test_single_az_forbids_a_failover(rehearsal: Rehearsal, world: World) -> None:
     rehearsal.rds.single_az()
     made = await plan(world, "database failover")
@@ -230,7 +248,9 @@ async def test_single_az_forbids_a_failover(rehearsal: Rehearsal, world: World) 
 async def diagnosis(dsn: str) -> str:
     os.environ["TEST_DSN"] = dsn
     try:
-        return (await Databases(Database(instance="x", dsn_env="TEST_DSN")).diagnose()).kind
+        return (
+            await Connections(DatabaseRef(name="primary", instance="x", region="us-west-2", dsn_env="TEST_DSN")).diagnose()
+        ).kind
     finally:
         del os.environ["TEST_DSN"]
 

@@ -21,8 +21,7 @@ from botocore.config import Config
 import commands
 from actions.aws.gateway import PROFILES, Gateway
 from actions.base import Action, Outcome, Result, Step
-from actions.site import Aws, ControlPlane, Site
-from actions.site import Database as DatabaseSettings
+from actions.site import Aws, DatabaseSection, ServiceSection, Site
 from actions.world import World
 from bot import conduct
 from bot.conduct import Conduct
@@ -189,10 +188,15 @@ async def shared(work_dirs: Path, database: ServerPair) -> AsyncIterator[Sweep]:
 def site_of(rehearsal: LocalAws) -> Site:
     return Site(
         aws=Aws(region=WEST, dr_region=EAST, endpoints=rehearsal.endpoints, speed=SPEED),
-        control_plane=ControlPlane(
-            cluster="shielda", service="control-plane", log_group="/ecs/shielda-control-plane", health_url=rehearsal.balancer.url
-        ),
-        database=DatabaseSettings(instance="shielda-prod"),
+        services={
+            "control-plane": ServiceSection(
+                cluster="shielda",
+                service="control-plane",
+                log_group="/ecs/shielda-control-plane",
+                health_url=rehearsal.balancer.url,
+            )
+        },
+        databases={"primary": DatabaseSection(instance="shielda-prod")},
     )
 
 

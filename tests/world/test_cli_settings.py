@@ -53,7 +53,7 @@ CASES = [
         HEALTH,
         "http://127.0.0.1:99999/",
         {},
-        "dr.toml: [control_plane] health_url is 'http://127.0.0.1:99999/': its host",
+        "dr.toml: [services.control-plane] health_url is 'http://127.0.0.1:99999/': its host",
     ),
     (
         ["serve"],
@@ -133,4 +133,4 @@ def test_a_mistake_is_one_line_and_exit_code_2(answers: list[Answer], number: in
 def test_the_example_is_what_the_cases_change() -> None:
     assert STATE in EXAMPLE
     assert HEALTH in EXAMPLE
-    assert tomllib.loads(EXAMPLE)["database"]["dsn_env"] == "DATABASE_URL"
+    assert tomllib.loads(EXAMPLE)["databases"]["primary"]["dsn_env"] == "DATABASE_URL"

@@ -16,9 +16,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 from actions.aws.call import AwsRefused, Call
 from actions.aws.gateway import Gateway
 from actions.base import Refused
-from actions.db.connect import Databases
+from actions.db.connect import Connections
 from actions.gate import Gate
-from actions.site import Aws, Database
+from actions.site import Aws, DatabaseRef
 from bot.serve import gated_session
 from rehearsal.machines.processes import Processes
 from rehearsal.postgres.pair import ServerPair as Server
@@ -167,11 +167,11 @@ async def server(room: Path) -> AsyncIterator[Server]:
 
 
 async def test_a_statement_is_not_sent_while_the_gate_is_closed(server: Server) -> None:
-    settings = Database(instance="shielda-prod", alarm="a")
-    closed = Databases(settings, Gate(Door(0), patience=0.1))
+    database = DatabaseRef(name="primary", instance="shielda-prod", region="us-west-2", dsn_env="DATABASE_URL")
+    closed = Connections(database, Gate(Door(0), patience=0.1))
     with pytest.raises(Refused, match="could not be sure that it still leads"):
         await closed.change("SELECT 'kept back'")
-    assert await Databases(settings).change("SELECT 'let through' AS said") == [{"said": "let through"}]
+    assert await Connections(database).change("SELECT 'let through' AS said") == [{"said": "let through"}]
     statements = "\n".join(server.statements())
     assert "let through" in statements
     assert "kept back" not in statements
