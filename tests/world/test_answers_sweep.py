@@ -21,7 +21,7 @@ from botocore.config import Config
 import commands
 from actions.aws.gateway import PROFILES, Gateway
 from actions.base import Action, Outcome, Result, Step
-from actions.site import Aws, DatabaseSection, ServiceSection, Site
+from actions.site import Aws, DatabaseRef, DatabaseSection, ServiceSection, Site
 from actions.world import World
 from bot import conduct
 from bot.conduct import Conduct
@@ -36,7 +36,8 @@ from tests.world.aws_world import EAST, WEST, LocalAws, until
 assert commands.control_plane  # importing the scenarios registers their steps
 SPEED = 5000.0
 KINDS = sorted(kind for kind, cls in Step.registry.items() if issubclass(cls, Action) and hasattr(cls, "call"))
-ARGUMENTS = {"cluster": "shielda", "service": "control-plane", "region": WEST, "instance": "shielda-prod"}
+DATABASE = DatabaseRef(name="primary", instance="shielda-prod", region=WEST, dsn_env="DATABASE_URL")
+ARGUMENTS = {"cluster": "shielda", "service": "control-plane", "region": WEST, "database": DATABASE}
 READS = ("Describe*", "List*")
 
 
