@@ -17,9 +17,10 @@ from typing import Any, Self
 import yaml
 
 from rehearsal import settings
-from rehearsal.aws.cloud import PRIMARY, Cloud
+from rehearsal.aws.cloud import DATABASE_SECRET, PRIMARY, Cloud
 from rehearsal.faults import FaultPanel
 from rehearsal.machines.processes import Processes
+from rehearsal.migrations.project import Project
 from rehearsal.postgres.pair import ServerPair
 from rehearsal.routes import Routes
 from rehearsal.slack.members import PEOPLE
@@ -30,6 +31,7 @@ from rehearsal.witness import Witness
 
 __all__ = ["PRIMARY", "CannotStart", "Options", "Rehearsal"]
 
+SHIP_SECONDS = 300.0  # AWS's: RDS uploads its logs every five minutes.
 MANIFEST = Path(__file__).parent.parent / "manifest.yml"
 
 
@@ -66,7 +68,10 @@ class Rehearsal:
         self.random = random.Random(options.seed)
         self.work_dir = options.work_dir.absolute()
         self.processes = Processes(self.work_dir / "processes.json")
-        self.database = ServerPair(self.processes, self.work_dir / "postgres", cache=options.cache.absolute())
+        ship_every = max(SHIP_SECONDS / options.speed, 0.2)
+        folder, cache = self.work_dir / "postgres", options.cache.absolute()
+        self.database = ServerPair(self.processes, folder, cache=cache, ship_every=ship_every)
+        self.migrations = Project(self.work_dir / "control-plane")
         self.aws = Cloud(speed=options.speed, spawn=self._spawn, environment=self._task_environment)
         self.rds = self.aws.add_database(self.database, seed=options.seed)
         manifest = yaml.safe_load(MANIFEST.read_text())
@@ -98,9 +103,12 @@ class Rehearsal:
         """Start every part, in the order in which they need each other."""
         enter = self._stack.enter_async_context
         self._lock_work_dir()
+        self.migrations.renew()
         self.url = await enter(serve(self.workspace, self._listen(), Routes(self).all()))
         await enter(self.processes)
         await asyncio.gather(enter(self.database), enter(self.aws))
+        self.rds.open()
+        self.aws.secrets.create(DATABASE_SECRET, self.database.url("shielda"), "DATABASE_URL of the control plane")
         self._write_settings()
         if self.options.with_bot:
             await self.start_bot()
@@ -132,7 +140,8 @@ class Rehearsal:
         return await self.processes.start(name, list(argv), env=env, stdout=asyncio.subprocess.PIPE)
 
     def _task_environment(self) -> Mapping[str, str]:
-        return settings.inherited() | {"DATABASE_URL": self.database.url("shielda"), "AGENT_TOKEN": "fleet-secret"}
+        database_url = self.aws.secrets.current(DATABASE_SECRET)
+        return settings.inherited() | {"DATABASE_URL": database_url, "AGENT_TOKEN": "fleet-secret"}
 
     @property
     def endpoints(self) -> dict[str, str]:
@@ -219,6 +228,8 @@ class Rehearsal:
             "persons": {person.name: person.id for person in PEOPLE},
             "aws": self.endpoints,
             "databases": {role: self.database.url(role) for role in ("dr_bot", "shielda", "postgres")},
+            "secret": self.aws.secrets.arn(DATABASE_SECRET),
+            "migrations": str(self.migrations.folder),
             "control_plane": {"public": self.balancer.url, "health": f"{self.balancer.url}/api/health"},
             "ssh": {},
             "config": str(self.config),

@@ -16,11 +16,13 @@ from rehearsal.aws.front import Front
 from rehearsal.aws.journal import Journal
 from rehearsal.aws.logs import Logs
 from rehearsal.aws.rds.api import Rds
+from rehearsal.aws.secretsmanager import SecretsManager
 from rehearsal.aws.sts import iam_handlers, sts_handlers
 from rehearsal.machines.balancer import Balancer
 from rehearsal.postgres.pair import ServerPair
 
 PRIMARY, SECOND = "us-west-2", "us-east-1"
+DATABASE_SECRET = "shielda/database-url"
 
 
 class Cloud:
@@ -40,12 +42,14 @@ class Cloud:
         self.logs = Logs(clock=self.clock)
         self.cloudwatch = CloudWatch(clock=self.clock, region=PRIMARY)
         self.balancer = Balancer(seconds=balancer_seconds)
+        self.secrets = SecretsManager(self.clock, PRIMARY)
         self.ecs = Ecs(
             clock=self.clock,
             logs=self.logs,
             balancer=self.balancer,
             spawn=spawn,
             environment=environment,
+            secrets={"DATABASE_URL": self.secrets.arn(DATABASE_SECRET)},
             revisions=revisions,
             region=PRIMARY,
         )
@@ -74,6 +78,7 @@ class Cloud:
 
     def _add_services(self) -> None:
         self.front.add("ecs", ecs_handlers([self.ecs]))
+        self.front.add("secretsmanager", self.secrets.handlers())
         self.front.add("ecr", ecr_handlers([self.ecs]))
         self.front.add("logs", self.logs.handlers())
         self.front.add("cloudwatch", self.cloudwatch.handlers())

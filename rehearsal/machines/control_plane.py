@@ -29,6 +29,7 @@ HEALTH_SECONDS = 1.5
 STATEMENT_SECONDS = 5.0
 READ_SECONDS = 10.0
 LARGEST_BODY = 1_000_000
+ORGANIZATIONS = 40  # a record belongs to one of them
 REASONS = {200: "OK", 201: "Created", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 405: "Not Allowed"}
 PROBE_ROW = 1  # the one row of health_probe that is the control plane's own
 BROKEN = "column organizations.plan_tier does not exist"
@@ -153,9 +154,11 @@ class ControlPlane:
             raise ValueError("A record needs a whole number as its id.")
         if self.database is not None:
             await self.database.run(
-                "INSERT INTO records (id, body, written_at) VALUES (%s, %s, now()) ON CONFLICT (id) DO NOTHING",
+                "INSERT INTO records (id, body, written_at, organization_id) VALUES (%s, %s, now(), %s) "
+                "ON CONFLICT (id) DO NOTHING",
                 number,
                 str(given.get("body", "")),
+                1 + number % ORGANIZATIONS,
             )
         return 201, {"id": number}
 

@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +16,9 @@ import psycopg
 from psycopg import conninfo, sql
 
 from rehearsal.machines.processes import ProcessError, Processes
+from rehearsal.postgres.backups import Backups
 from rehearsal.postgres.binaries import reachable
+from rehearsal.postgres.copies import Base
 from rehearsal.postgres.proxy import Proxy
 from rehearsal.postgres.server import Server, ServerError
 from rehearsal.postgres.template import BOT, DATABASE, OWNER, SUPERUSER, Template, prepare, superuser
@@ -30,7 +32,8 @@ log = logging.getLogger(__name__)
 class ServerPair:
     """Two servers that swap roles behind an address that stays the same, as an async context.
 
-    `folder` is for these servers alone. `cache` outlives them: the template is there.
+    `folder` is for these servers alone. `cache` outlives them: the template is there. Their WAL is archived every
+    `ship_every` seconds.
     """
 
     def __init__(
@@ -41,9 +44,10 @@ class ServerPair:
         cache: Path,
         port: int = 0,
         zones: tuple[str, str] = ("us-west-2a", "us-west-2b"),
+        ship_every: float = 5.0,
     ) -> None:
         self.zone, self.other_zone = zones
-        self.started_at = datetime.now(UTC)
+        self.running = False
         self._processes = processes
         self._folder = folder
         self._cache = cache
@@ -51,8 +55,12 @@ class ServerPair:
         self._passwords = {OWNER: secrets.token_urlsafe(12), BOT: secrets.token_urlsafe(12)}
         self._changing = asyncio.Lock()
         self._rebuild: asyncio.Task[None] | None = None
+        self._ship_every = ship_every
+        self._shipping: asyncio.Task[None] | None = None
         self._generation = 0
         self._template: Template
+        self.backups: Backups
+        self.first: Base
         self.primary: Server
         self.standby: Server | None = None
 
@@ -61,24 +69,24 @@ class ServerPair:
         self._template = await prepare(self._processes, self._cache)
         self._folder = await asyncio.to_thread(reachable, self._folder, self._template.binaries.account)
         await self._clear("*.log")
+        self.backups = await asyncio.to_thread(Backups, self._processes, self._folder, self._template)
         self.primary, standby = self._server(self.zone), self._server(self.other_zone)
         await asyncio.gather(self._template.copy(self.primary.data), self._template.copy(standby.data))
         self.primary.configure()
         await self.primary.start()
         await self._set_passwords()
+        self.first = self.backups.cold()
         await self._attach(standby)
+        self._shipping = asyncio.create_task(self._ship(), name="ship WAL")
         await self._open()
+        self.running = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop everything and remove the data; the logs stay in the folder."""
-        if self._rebuild:
-            self._rebuild.cancel()
-            await asyncio.gather(self._rebuild, return_exceptions=True)
         await self._processes.kill(LEAK)
-        await self._proxy.close()
-        servers = [server for server in (self.primary, self.standby) if server]
-        await asyncio.gather(*(server.kill() for server in servers))
+        await self.shut_down()
+        await self.backups.close()
         await self._clear()
 
     @property
@@ -123,6 +131,15 @@ class ServerPair:
         """The logs of both servers, one after the other."""
         return "\n".join(log.read_text(errors="replace") for log in self._folder.glob("postgres-*.log"))
 
+    @property
+    def restorable(self) -> datetime:
+        """The latest moment to which it can be restored."""
+        return self.backups.archive.latest or self.first.at
+
+    async def ship(self) -> datetime:
+        """Archive what is committed now; returns the moment up to which it can be restored from then on."""
+        return await self.backups.archive.advance(self.primary, self._template.password)
+
     async def failover(self) -> None:
         """Make the standby the primary, swap the zones, and build a new standby in the background.
 
@@ -148,6 +165,21 @@ class ServerPair:
             await self.primary.stop()
             await self.primary.start()
             await self._open()
+
+    def reach(self, reachable: bool) -> None:
+        """Let new connections in, or leave them without an answer; those that are open stay."""
+        self._proxy.silence(not reachable)
+
+    async def shut_down(self) -> None:
+        """Stop both servers for good and close the endpoint, as when somebody deletes the instance; its backups stay."""
+        self.running = False
+        for task in (self._rebuild, self._shipping):
+            if task:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        await self._proxy.close()
+        servers = [server for server in (self.primary, self.standby) if server]
+        await asyncio.gather(*(server.kill() for server in servers))
 
     async def redundant(self, timeout: float = 30.0) -> None:
         """Wait for a standby that's being built; ServerError if there is none after `timeout` seconds."""
@@ -185,6 +217,7 @@ class ServerPair:
     async def heal(self) -> None:
         """Undo every fault: end the report, let the primary run and answer, and let the endpoint take connections."""
         await self._processes.kill(LEAK)
+        self.backups.archive.heal()
         async with self._changing:
             await self.primary.resume()
             if not self.primary.running:
@@ -195,10 +228,19 @@ class ServerPair:
         self._generation += 1
         name = f"postgres-{zone}"
         data = self._folder / f"{name}-{self._generation}"
-        return Server(self._processes, data.name, data, self._folder / f"{name}.log", self._template.binaries)
+        log, archiving = self._folder / f"{name}.log", self.backups.archive.settings
+        return Server(self._processes, data.name, data, log, self._template.binaries, always=archiving)
 
     def _dsn(self, role: str, port: int) -> str:
         return conninfo.make_conninfo(host=self.host, port=port, user=role, password=self.password(role), dbname=DATABASE)
+
+    async def _ship(self) -> None:
+        while True:
+            try:
+                await self.ship()
+            except (TimeoutError, OSError, psycopg.Error) as error:
+                log.info("nothing could be archived just now: %s", error)
+            await asyncio.sleep(self._ship_every)
 
     async def _set_passwords(self) -> None:
         async with superuser(self.primary.port, self._template.password) as connection:

@@ -14,6 +14,7 @@ class Proxy:
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.host = host
         self.port = port
+        self.silent = False
         self._target: int | None = None
         self._server: asyncio.Server | None = None
         self._holder: socket.socket | None = None
@@ -29,6 +30,10 @@ class Proxy:
         """Send new connections to `target_port` and cut every live one, as when an address moves to another host."""
         self._target = target_port
         self.abort()
+
+    def silence(self, silent: bool = True) -> None:
+        """New connections are taken and never answered, as by a firewall that drops what it doesn't let in."""
+        self.silent = silent
 
     def abort(self) -> None:
         """Cut every connection, live or being made, without closing it properly."""
@@ -65,7 +70,7 @@ class Proxy:
             await asyncio.sleep(0)
 
     def _client(self) -> asyncio.Protocol:
-        return _Side(self._live, self._connect)
+        return _Side(self._live, _ignore if self.silent else self._connect)
 
     def _connect(self, client: "_Side") -> None:
         task = asyncio.get_running_loop().create_task(self._join(client, self._target or 0))
@@ -91,6 +96,10 @@ class Proxy:
         if self._holder is not None:
             self._holder.close()
             self._holder = None
+
+
+def _ignore(client: "_Side") -> None:
+    """Nobody answers this client."""
 
 
 class _Side(asyncio.Protocol):

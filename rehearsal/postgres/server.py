@@ -5,6 +5,7 @@ import contextlib
 import shutil
 import signal
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from rehearsal.machines.processes import Processes
@@ -17,13 +18,26 @@ class ServerError(Exception):
 
 
 class Server:
-    """A server on 127.0.0.1: configure, start, stop, kill. A start chooses a new port if it needs one."""
+    """A server on 127.0.0.1: configure, start, stop, kill. A start chooses a new port if it needs one.
 
-    def __init__(self, processes: Processes, name: str, data: Path, log: Path, binaries: Binaries) -> None:
+    `always` are settings that no `configure` takes back.
+    """
+
+    def __init__(
+        self,
+        processes: Processes,
+        name: str,
+        data: Path,
+        log: Path,
+        binaries: Binaries,
+        *,
+        always: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self.data = data
         self.log = log
         self.binaries = binaries
+        self.always = dict(always or {})
         self.port = 0
         self.hung = False
         self._processes = processes
@@ -34,15 +48,21 @@ class Server:
         """Whether the postmaster exists, whether or not it answers."""
         return self._processes.pid(self.name) is not None
 
-    def configure(self, *, standby: bool = False, **settings: str) -> None:
-        """Replace this server's own settings, from the next start or reload on."""
-        self._settings = settings
-        marker = self.data / "standby.signal"
-        if standby:
-            marker.touch()
-            own(marker, self.binaries.account)
-        else:
-            marker.unlink(missing_ok=True)
+    def configure(
+        self, settings: Mapping[str, str] | None = None, *, standby: bool = False, recover: bool = False, **more: str
+    ) -> None:
+        """Replace this server's own settings, from the next start or reload on.
+
+        A `standby` follows another server; with `recover` it replays an archive as far as the settings say.
+        """
+        self._settings = {**(settings or {}), **more}
+        for name, wanted in (("standby.signal", standby), ("recovery.signal", recover)):
+            marker = self.data / name
+            if wanted:
+                marker.touch()
+                own(marker, self.binaries.account)
+            else:
+                marker.unlink(missing_ok=True)
         self._write()
 
     async def start(self, *, timeout: float = 20.0) -> None:
@@ -109,7 +129,7 @@ class Server:
         with contextlib.suppress(TimeoutError):
             await until(lambda: ready() or process.returncode is not None, timeout, every=0.005)
         if not ready():
-            raise ServerError(f"{self.name} did not start: {self._last_log_line()}")
+            raise ServerError(f"{self.name} did not start: {self.last_log_line()}")
 
     def _status(self, pid: int) -> str:
         """The status in the server's pid file, such as starting, ready or standby; empty if the file is another process's."""
@@ -120,14 +140,15 @@ class Server:
         return lines[7].strip() if len(lines) > 7 and lines[0] == str(pid) else ""
 
     def _write(self) -> None:
-        settings = {"cluster_name": self.name, **self._settings, "port": str(self.port)}
+        settings = {"cluster_name": self.name, **self.always, **self._settings, "port": str(self.port)}
         quoted = {key: value.replace("'", "''") for key, value in settings.items()}
         path = self.data / "node.conf"
         path.write_text("".join(f"{key} = '{value}'\n" for key, value in quoted.items()))
         path.chmod(0o600)
         own(path, self.binaries.account)
 
-    def _last_log_line(self) -> str:
+    def last_log_line(self) -> str:
+        """The last line of its log."""
         try:
             lines = self.log.read_text(errors="replace").splitlines()
         except OSError:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 
 from rehearsal.machines.processes import Processes
+from rehearsal.migrations.project import schema
 from rehearsal.postgres.binaries import Binaries, find, own, reachable
 from rehearsal.postgres.server import Server
 
@@ -51,14 +52,26 @@ log_connections = on
 log_line_prefix = '%m [%p] %u@%d/%a %e '
 """
 
-SCHEMA = """
-CREATE TABLE organizations (id bigint PRIMARY KEY, name text NOT NULL, plan text NOT NULL);
-CREATE TABLE records (id bigint PRIMARY KEY, body text NOT NULL, written_at timestamptz NOT NULL DEFAULT now());
-CREATE TABLE heartbeats (agent text NOT NULL, at timestamptz NOT NULL);
-CREATE INDEX heartbeats_newest ON heartbeats (agent, at DESC);
-CREATE TABLE health_probe (id int PRIMARY KEY, at timestamptz NOT NULL);
-INSERT INTO organizations SELECT n, 'Organization ' || n, (ARRAY['free', 'team', 'enterprise'])[1 + n % 3]
-  FROM generate_series(1, 40) AS n;
+SEED = """
+INSERT INTO organizations (id, name, plan)
+  SELECT n, 'Organization ' || n, (ARRAY['free', 'team', 'enterprise'])[1 + n % 3] FROM generate_series(1, 40) AS n;
+INSERT INTO users (organization_id, email) SELECT 1 + n % 40, 'person' || n || '@example.com' FROM generate_series(1, 120) AS n;
+INSERT INTO agents (organization_id, name) SELECT 1 + n % 40, 'agent-' || n FROM generate_series(1, 80) AS n;
+INSERT INTO records (id, body, organization_id)
+  SELECT -n, 'An earlier record of some length, number ' || n, 1 + n % 40 FROM generate_series(1, 4000) AS n;
+"""
+
+# amcheck looks into the structure of tables and indexes; the bot may run it and change nothing with it.
+AMCHECK = f"""
+CREATE EXTENSION IF NOT EXISTS amcheck;
+DO $$
+DECLARE one regprocedure;
+BEGIN
+  FOR one IN SELECT objid::regprocedure FROM pg_depend
+    WHERE refclassid = 'pg_extension'::regclass AND classid = 'pg_proc'::regclass AND deptype = 'e'
+      AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'amcheck')
+  LOOP EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO {BOT}', one); END LOOP;
+END $$;
 """
 
 
@@ -71,11 +84,16 @@ class Template:
     password: str
 
     async def copy(self, target: Path) -> None:
-        """Copy the whole folder, and replace whatever was at `target`."""
-        await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
-        process = await asyncio.create_subprocess_exec("cp", "-Rp", str(self.folder / "data"), str(target))
-        if code := await process.wait():
-            raise OSError(f"Copying {self.folder} to {target} failed with exit code {code}.")
+        """A cold copy of the whole folder; whatever was at `target` is gone."""
+        await copy_data(self.folder / "data", target)
+
+
+async def copy_data(source: Path, target: Path) -> None:
+    """A copy of a data folder that nobody writes to; whatever was at `target` is gone."""
+    await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
+    process = await asyncio.create_subprocess_exec("cp", "-Rp", str(source), str(target))
+    if code := await process.wait():
+        raise OSError(f"Copying {source} to {target} failed with exit code {code}.")
 
 
 def settings(binaries: Binaries) -> str:
@@ -100,7 +118,7 @@ ALTER ROLE {BOT} SET log_statement = 'all';
 async def prepare(processes: Processes, cache: Path) -> Template:
     """The template for the PostgreSQL of this machine. The first time it's built below `cache`, in about 2 s."""
     binaries = await asyncio.to_thread(find, cache)
-    content = settings(binaries) + roles(binaries) + SCHEMA + str(binaries.folder)
+    content = settings(binaries) + roles(binaries) + schema() + SEED + AMCHECK + str(binaries.folder)
     key = f"template-{binaries.version}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
     folder = reachable(cache, binaries.account) / key
     if not folder.exists():
@@ -153,7 +171,8 @@ async def _fill(processes: Processes, binaries: Binaries, fresh: Path, password:
         await connection.execute(roles(binaries))
         await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
     async with superuser(server.port, password) as connection:
-        await connection.execute(f"SET ROLE {OWNER}; {SCHEMA}")
+        await connection.execute(AMCHECK)
+        await connection.execute(f"SET ROLE {OWNER}; {schema()} {SEED}; ANALYZE")
     await server.stop()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from rehearsal.aws.clock import Clock
 from rehearsal.aws.ecs.tasks import PULL, Revision, Runner, Task, environment_of
+from rehearsal.aws.wire import AwsError
 from rehearsal.machines.balancer import Balancer
 
 SETTLE = 150.0  # AWS seconds that a deployment takes at least, from its request to COMPLETED
@@ -187,7 +188,7 @@ class Scheduler:
                 del self._running[job]
                 if not job.cancelled() and (error := job.exception()) is not None:
                     task.last = task.desired = "STOPPED"
-                    task.stop_code, task.reason = "TaskFailedToStart", f"CannotStartContainerError: {error}"
+                    task.stop_code, task.reason = "TaskFailedToStart", _why_not_started(error)
                     task.stopped_at = self.clock.now()
                 self._count_failure(task)
 
@@ -243,10 +244,13 @@ class Scheduler:
     def _start_one(self, deployment: Deployment) -> None:
         task = Task(revision=deployment.revision, deployment=deployment.id, created_at=self.clock.now())
         self.tasks.append(task)
-        wanted = environment_of(task, self.environment())
-        job = asyncio.create_task(self.runner.run(task, wanted, pull=deployment.pull))
+        job = asyncio.create_task(self._run(task, deployment))
         self._running[job] = task
         self.tell(f"has started 1 tasks: (task {task.id}).")
+
+    async def _run(self, task: Task, deployment: Deployment) -> None:
+        """The task from its start to its end; it gets the secrets of its start, or fails to start without them."""
+        await self.runner.run(task, environment_of(task, self.environment()), pull=deployment.pull)
 
     def _complete(self) -> None:
         deployment, now = self.primary, self.clock.now()
@@ -291,3 +295,9 @@ class Scheduler:
         await asyncio.gather(*jobs, return_exceptions=True)
         self._running.clear()
         self._loop = None
+
+
+def _why_not_started(error: BaseException) -> str:
+    if isinstance(error, AwsError):
+        return f"ResourceInitializationError: unable to pull secrets or registry auth: {error}"
+    return f"CannotStartContainerError: {error}"

@@ -35,7 +35,8 @@ def known_revisions(behaviour: str = "good") -> tuple[Revision, ...]:
 class Ecs:
     """A cluster and its service in one region. The service doesn't exist before `start`.
 
-    Every task asks `environment` when it starts, so that it gets the secrets of that moment.
+    Every task asks `environment` when it starts, so that it gets the secrets of that moment; `secrets` (variable -> the
+    secret's ARN) is what the task definition says about them.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Ecs:
         balancer: Balancer,
         spawn: Spawn = spawn_child,
         environment: Callable[[], Mapping[str, str]] = dict,
+        secrets: Mapping[str, str] | None = None,
         revisions: Sequence[Revision] | None = None,
         cluster: str = "shielda",
         service: str = "control-plane",
@@ -69,7 +71,14 @@ class Ecs:
 
         runner = Runner(clock=clock, spawn=spawn, output=keep)
         self.scheduler = Scheduler(name=service, clock=clock, runner=runner, balancer=balancer, environment=task_environment)
-        self.views = Views(scheduler=self.scheduler, region=region, cluster=cluster, service=service, log_group=self.log_group)
+        self.views = Views(
+            scheduler=self.scheduler,
+            region=region,
+            cluster=cluster,
+            service=service,
+            log_group=self.log_group,
+            secrets=secrets or {},
+        )
 
     @property
     def exists(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from rehearsal.aws.ecs.scheduler import IN_PROGRESS, Deployment, Scheduler, ServiceDeployment
@@ -13,12 +14,15 @@ from rehearsal.aws.sts import ACCOUNT
 class Views:
     """The parts of answers about the cluster and service of one region."""
 
-    def __init__(self, *, scheduler: Scheduler, region: str, cluster: str, service: str, log_group: str) -> None:
+    def __init__(
+        self, *, scheduler: Scheduler, region: str, cluster: str, service: str, log_group: str, secrets: Mapping[str, str]
+    ) -> None:
         self.scheduler = scheduler
         self.region = region
         self.cluster_name = cluster
         self.service_name = service
         self.log_group = log_group
+        self.secrets = secrets
 
     def arn(self, kind: str, *rest: str) -> str:
         """An ECS ARN of this region, such as arn("task", cluster, id)."""
@@ -222,6 +226,7 @@ class Views:
             "name": self.service_name,
             "image": self.image_of(revision),
             "essential": True,
+            "secrets": [{"name": name, "valueFrom": arn} for name, arn in self.secrets.items()],
             "portMappings": [{"containerPort": 8080, "protocol": "tcp"}],
             "healthCheck": {"command": ["CMD-SHELL", check], "interval": 10, "timeout": 2, "retries": 3},
             "logConfiguration": {

@@ -1,4 +1,4 @@
-"""The events of RDS: what happened to an instance, with AWS's time windows and, if wanted, its delay."""
+"""The events of RDS: what happened to instances and snapshots, listed with AWS's windows and, if wanted, its lateness."""
 
 from __future__ import annotations
 
@@ -7,56 +7,60 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rehearsal.aws.clock import Clock
-from rehearsal.aws.front import AwsError
+from rehearsal.aws.wire import AwsError
 
 KEPT = timedelta(days=14)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Source:
+    """What an event is about: its identifier, its kind ("db-instance" or "db-snapshot"), and its ARN."""
+
+    name: str
+    arn: str
+    kind: str = "db-instance"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Event:
-    """One event: when it happened, its message and categories, and when RDS begins to list it."""
+    """One event: when it happened, what it says, its categories, and from when on it is listed."""
 
     at: datetime
+    source: Source
     message: str
     categories: tuple[str, ...]
     listed_from: datetime
 
 
 class Events:
-    """The events of one instance. `lag` is how many AWS seconds late RDS lists them."""
+    """The events of all regions; `lag` is how many AWS seconds late they are listed."""
 
-    def __init__(self, clock: Clock, *, source: str, arn: str, lag: float = 0.0) -> None:
+    def __init__(self, clock: Clock, *, lag: float = 0.0) -> None:
         self.lag = lag
         self._clock = clock
-        self._source = source
-        self._arn = arn
         self._all: list[Event] = []
 
-    def add(self, message: str, *categories: str) -> None:
-        """Add an event that happens now."""
+    def add(self, source: Source, message: str, *categories: str) -> None:
+        """It happens now."""
         now = self._clock.now()
         late = timedelta(seconds=self._clock.real(self.lag))
-        self._all.append(Event(at=now, message=message, categories=categories, listed_from=now + late))
+        self._all.append(Event(at=now, source=source, message=message, categories=categories, listed_from=now + late))
 
-    def listed(self, params: dict[str, Any]) -> list[dict[str, Any]]:
-        """The answer to DescribeEvents, oldest first; without StartTime only the last `Duration` minutes, by default 60.
+    def listed(self, region: str, params: dict[str, Any]) -> list[dict[str, Any]]:
+        """The answer to DescribeEvents, oldest first; without StartTime only the last `Duration` minutes, 60 if unsaid.
 
         https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DescribeEvents.html
         """
         if params.get("SourceIdentifier") and not params.get("SourceType"):
             raise AwsError("InvalidParameterCombination", "SourceType must be supplied if SourceIdentifier is supplied.")
         begin, end = self._window(params)
-        categories = set(params.get("EventCategories") or ())
-        if params.get("SourceIdentifier", self._source) != self._source:
-            return []
-        if params.get("SourceType", "db-instance") != "db-instance":
-            return []
         return [
-            self._view(event)
+            _view(event)
             for event in self._all
             if begin <= event.at <= end
             and event.listed_from <= self._clock.now()
-            and (not categories or categories & set(event.categories))
+            and f":{region}:" in event.source.arn
+            and _wanted(event, params)
         ]
 
     def _window(self, params: dict[str, Any]) -> tuple[datetime, datetime]:
@@ -70,15 +74,25 @@ class Events:
             end = min(now, begin + duration)
         return max(begin, now - KEPT), end
 
-    def _view(self, event: Event) -> dict[str, Any]:
-        return {
-            "SourceIdentifier": self._source,
-            "SourceType": "db-instance",
-            "SourceArn": self._arn,
-            "Message": event.message,
-            "EventCategories": list(event.categories),
-            "Date": event.at,
-        }
+
+def _wanted(event: Event, params: dict[str, Any]) -> bool:
+    categories = set(params.get("EventCategories") or ())
+    return (
+        params.get("SourceIdentifier", event.source.name).lower() == event.source.name
+        and params.get("SourceType", event.source.kind) == event.source.kind
+        and (not categories or bool(categories & set(event.categories)))
+    )
+
+
+def _view(event: Event) -> dict[str, Any]:
+    return {
+        "SourceIdentifier": event.source.name,
+        "SourceType": event.source.kind,
+        "SourceArn": event.source.arn,
+        "Message": event.message,
+        "EventCategories": list(event.categories),
+        "Date": event.at,
+    }
 
 
 def _aware(moment: datetime) -> datetime:

@@ -1,0 +1,200 @@
+"""The archive and its restores, at PostgreSQL itself: exact to the moment, across a failover, and only then writable."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from rehearsal.machines.processes import Processes
+from rehearsal.postgres.copies import Copy
+from rehearsal.postgres.pair import ServerPair
+from rehearsal.postgres.server import ServerError
+
+
+@pytest.fixture(scope="module")
+def room() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="rehearsal-test-"))
+    path.chmod(0o755)  # The account of the servers must get in.
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+async def database(room: Path) -> AsyncIterator[ServerPair]:
+    async with (
+        Processes(room / "processes.json") as processes,
+        ServerPair(processes, room / "world", cache=room / "cache", ship_every=0.25) as database,
+    ):
+        yield database
+
+
+async def run(dsn: str, query: str, arguments: list[Any] | None = None) -> list[tuple[Any, ...]]:
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=3) as connection:
+        cursor = await connection.execute(query, arguments)
+        return await cursor.fetchall() if cursor.description else []
+
+
+async def committed_at(database: ServerPair, number: int) -> datetime:
+    """When the row was committed, to the microsecond."""
+    found = await run(database.dsn("postgres"), "SELECT pg_xact_commit_timestamp(xmin) FROM records WHERE id = %s", [number])
+    moment: datetime = found[0][0]
+    return moment
+
+
+async def marks(database: ServerPair, numbers: range, pause: float = 0.02) -> None:
+    """One committed row each, `pause` seconds apart."""
+    async with await psycopg.AsyncConnection.connect(database.dsn("shielda"), autocommit=True) as connection:
+        for number in numbers:
+            await connection.execute("INSERT INTO records (id, body) VALUES (%s, 'a mark')", [number])
+            await asyncio.sleep(pause)
+
+
+async def restored(database: ServerPair, moment: datetime) -> Copy:
+    await database.backups.archive.covers(moment, 10)
+    copy = await database.backups.restore(database.first, moment)
+    await copy.finish()
+    await copy.open()
+    return copy
+
+
+async def found(copy: Copy, low: int, high: int) -> list[int]:
+    rows = await run(copy.dsn(), "SELECT id FROM records WHERE id BETWEEN %s AND %s ORDER BY id", [low, high])
+    return [row[0] for row in rows]
+
+
+async def test_a_moment_between_two_commits_restores_exactly_the_first(database: ServerPair) -> None:
+    await marks(database, range(1, 41))
+    between = await committed_at(database, 20) + (await committed_at(database, 21) - await committed_at(database, 20)) / 2
+    copy = await restored(database, between)
+    assert await found(copy, 1, 40) == list(range(1, 21))
+    await database.backups.drop(copy)
+
+
+async def test_the_moment_of_a_commit_restores_that_commit_and_no_later_one(database: ServerPair) -> None:
+    await marks(database, range(101, 104))
+    copy = await restored(database, await committed_at(database, 102))
+    assert await found(copy, 101, 103) == [101, 102]
+    await database.backups.drop(copy)
+
+
+async def test_an_idle_database_can_be_restored_to_ever_later_moments(database: ServerPair) -> None:
+    before = database.restorable
+    await asyncio.sleep(0.7)
+    assert database.restorable > before
+    copy = await restored(database, database.restorable)
+    await database.backups.drop(copy)
+
+
+async def test_a_copy_can_be_read_before_it_is_restored_and_written_to_after(database: ServerPair) -> None:
+    await database.backups.archive.covers(database.restorable, 10)
+    copy = await database.backups.restore(database.first, database.restorable)
+    await copy.open()
+    owner = copy.dsn("shielda", database.password("shielda"))  # The roles and passwords are those of the original.
+    assert await run(owner, "SELECT pg_is_in_recovery(), count(*) FROM organizations") == [(True, 40)]
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        await run(owner, "INSERT INTO records (id, body) VALUES (201, 'too early')")
+    await copy.finish()
+    assert await run(owner, "SELECT pg_is_in_recovery()") == [(False,)]
+    await run(owner, "INSERT INTO records (id, body) VALUES (201, 'only in the copy')")
+    assert await run(database.dsn("shielda"), "SELECT count(*) FROM records WHERE id = 201") == [(0,)]
+    port = copy.port
+    await copy.restart()
+    assert (await run(owner, "SELECT count(*) FROM records WHERE id = 201"), copy.port) == ([(1,)], port)
+    await database.backups.drop(copy)
+    with pytest.raises(psycopg.OperationalError, match="refused"):
+        await run(owner, "SELECT 1")
+
+
+async def test_an_endpoint_that_is_not_reachable_never_answers(database: ServerPair) -> None:
+    copy = await restored(database, database.restorable)
+    copy.reach(False)
+    with pytest.raises(psycopg.errors.ConnectionTimeout):
+        await run(copy.dsn(), "SELECT 1")
+    copy.reach(True)
+    assert await run(copy.dsn(), "SELECT 1") == [(1,)]
+    await database.backups.drop(copy)
+
+
+async def test_a_base_backup_restores_as_it_was_taken(database: ServerPair) -> None:
+    await marks(database, range(301, 303), 0)
+    base = await database.backups.take(database.primary)
+    await marks(database, range(303, 305), 0)
+    copy = await database.backups.restore(base)
+    await copy.finish()
+    await copy.open()
+    assert await found(copy, 301, 304) == [301, 302]
+    await database.backups.drop(copy)
+    copy = await database.backups.restore(base, await _covered(database, 303))  # And with the archive to a later moment.
+    await copy.finish()
+    await copy.open()
+    assert await found(copy, 301, 304) == [301, 302, 303]
+    await database.backups.drop(copy)
+    await database.backups.discard(base)
+    assert not base.folder.exists()
+
+
+async def _covered(database: ServerPair, number: int) -> datetime:
+    moment = await committed_at(database, number)
+    await database.backups.archive.covers(moment, 10)
+    return moment
+
+
+async def test_restores_work_before_and_after_a_failover(database: ServerPair) -> None:
+    await marks(database, range(401, 404), 0)
+    before = await committed_at(database, 402)
+    await database.failover()
+    await marks(database, range(404, 407), 0)
+    for moment, expected in ((before, [401, 402]), (await committed_at(database, 405), [401, 402, 403, 404, 405])):
+        copy = await restored(database, moment)
+        assert await found(copy, 401, 410) == expected
+        await database.backups.drop(copy)
+
+
+async def test_nothing_is_lost_from_the_archive_when_a_busy_primary_dies(database: ServerPair) -> None:
+    await database.redundant()
+    await run(database.dsn("shielda"), "INSERT INTO records SELECT n, repeat('x', 400) FROM generate_series(10001, 20000) n")
+    await database.kill_primary()  # Several segments are complete and not archived yet.
+    await database.failover()
+    await marks(database, range(20001, 20002))
+    copy = await restored(database, await committed_at(database, 20001))
+    assert await run(copy.dsn(), "SELECT count(*) FROM records WHERE id BETWEEN 10001 AND 20001") == [(10001,)]
+    await database.backups.drop(copy)
+    await database.redundant()
+
+
+async def test_a_stuck_archive_stands_still_and_catches_up(database: ServerPair) -> None:
+    database.backups.archive.stick()
+    await asyncio.sleep(0.4)
+    stands = database.restorable
+    await asyncio.sleep(0.8)
+    assert database.restorable == stands
+    await marks(database, range(501, 502))
+    database.backups.archive.heal()
+    copy = await restored(database, await committed_at(database, 501))
+    assert await found(copy, 501, 501) == [501]
+    await database.backups.drop(copy)
+
+
+async def test_a_moment_the_archive_does_not_reach_is_no_restore(database: ServerPair) -> None:
+    with pytest.raises(TimeoutError):
+        await database.backups.archive.covers(database.restorable + timedelta(hours=1), 0.1)
+    copy = Copy(database.backups._server("copy", database._folder / "copies"), database.password("postgres"))
+    moment = database.restorable + timedelta(hours=1)
+    with pytest.raises(ServerError, match="did not recover"):
+        await copy.restore(database.first, moment, database.backups.archive.restore_command)
+    await copy.close()
+
+
+async def test_the_bot_may_run_amcheck_and_owns_nothing(database: ServerPair) -> None:
+    bot = database.dsn("dr_bot")
+    checks = "SELECT bt_index_check('users_email_unique', true), count(*) FROM verify_heapam('records')"
+    assert (await run(bot, checks))[0][1] == 0
+    assert await run(bot, "SHOW data_checksums") == await run(bot, "SHOW track_commit_timestamp") == [("on",)]
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        await run(bot, "DELETE FROM users")
