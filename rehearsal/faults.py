@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from rehearsal.aws.ecs.service import Ecs
 from rehearsal.aws.faults import Faults as AwsFaults
 from rehearsal.aws.rds.api import Rds
+from rehearsal.data_faults import DataFaults, Row
+from rehearsal.migrations.project import Project
 from rehearsal.postgres.pair import ServerPair
 from rehearsal.slack.workspace import Workspace
 
@@ -23,6 +25,7 @@ class Parts(Protocol):
     database: ServerPair
     aws_faults: AwsFaults
     workspace: Workspace
+    migrations: Project
 
     async def start_bot(self) -> None:
         """Start the bot."""
@@ -47,7 +50,9 @@ class FaultPanel:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self.known = {fault.name: fault for fault in (*self._outages(), *self._disturbances())}
+        self.data = DataFaults(database=parts.database, rds=parts.rds, migrations=parts.migrations)
+        faults = (*self._outages(), *_named(self.data.rows()), *self._disturbances())
+        self.known = {fault.name: fault for fault in faults}
 
     async def put(self, name: str) -> None:
         """Cause a fault. Raises KeyError with a sentence if there is no fault of this name."""
@@ -91,14 +96,14 @@ class FaultPanel:
 
     def _disturbances(self) -> list[NamedFault]:
         """What makes a recovery harder: lost answers, Slack down, the bot killed; and the end of all faults."""
-        rows: list[tuple[str, str, str, str, Callable[[], Awaitable[Any]]]] = [
+        rows: list[Row] = [
             ("lost-answer-deploy", "Lost answer: UpdateService", LOST_ANSWER, "answer", self._lose_deployment_answer),
             ("lost-answer-reboot", "Lost answer: RebootDBInstance", LOST_ANSWER, "answer", self._lose_reboot_answer),
             ("slack-away", "Slack is down for 60 s", "No message, command or click gets through.", "slack", self._slack_down),
             ("kill-bot", "Kill the bot", "SIGKILL, and then it's started again.", "bot", self._restart_bot),
             ("heal", "Undo all faults", "AWS, Slack and the database work again.", "mend", self._heal),
         ]
-        return [NamedFault(name=name, title=title, says=says, kind=kind, cause=cause) for name, title, says, kind, cause in rows]
+        return _named(rows)
 
     async def _lose_deployment_answer(self) -> None:
         self._parts.aws_faults.put("after_drop", operation="UpdateService")
@@ -117,4 +122,9 @@ class FaultPanel:
         self._parts.aws_faults.clear()
         self._parts.workspace.faults.recover()
         self._parts.rds.heal()
+        self.data.heal()
         await self._parts.database.heal()
+
+
+def _named(rows: list[Row]) -> list[NamedFault]:
+    return [NamedFault(name=name, title=title, says=says, kind=kind, cause=cause) for name, title, says, kind, cause in rows]

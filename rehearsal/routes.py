@@ -1,4 +1,4 @@
-"""The rehearsal over HTTP, for the page's panel and for scripts: /rehearsal/faults, aws-fault, witness, journal, bot."""
+"""The rehearsal over HTTP, for the page's panel and for scripts: /rehearsal/faults, witness, journal, incidents and more."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Routes:
             web.post("/rehearsal/aws-fault", self._put_aws_fault),
             web.get("/rehearsal/witness", self._witness),
             web.get("/rehearsal/journal", self._journal),
+            web.get("/rehearsal/incidents", self._incidents),
             web.post("/rehearsal/bot", self._bot),
         ]
 
@@ -68,6 +69,9 @@ class Routes:
         journal = self._controls.journal
         calls = {"effects": journal.effects(source="bot"), "calls": journal.calls(source="bot")}
         return web.json_response(calls | {"statements": self._controls.database.statements()}, dumps=dumps)
+
+    async def _incidents(self, _request: web.Request) -> web.Response:
+        return web.json_response([incident.to_json() for incident in self._controls.faults.data.incidents])
 
     async def _bot(self, request: web.Request) -> web.Response:
         acts = {"kill": self._controls.kill_bot, "start": self._controls.start_bot}

@@ -82,10 +82,13 @@ class Ledger:
 class Witness:
     """Writes a row and asks for health every `interval` seconds, as an async context; measures outage and lost rows.
 
-    It reaches the service at `public_url`, as customers do, and counts rows directly in the database, at `read_dsn`.
+    It reaches the service at `public_url`, as customers do, and counts rows directly in the database, at `read_dsn`;
+    a function is asked each time, as the database may move.
     """
 
-    def __init__(self, public_url: str, read_dsn: str, *, interval: float = 0.07, timeout: float = 1.0) -> None:
+    def __init__(
+        self, public_url: str, read_dsn: str | Callable[[], str], *, interval: float = 0.07, timeout: float = 1.0
+    ) -> None:
         self._url = public_url.rstrip("/")
         self._dsn = read_dsn
         self._interval = interval
@@ -131,8 +134,9 @@ class Witness:
         """Look up which acknowledged rows are in the database; returns the report. Raises what the database raises."""
         ids = sorted(self._acknowledged)
         query = "SELECT id FROM records WHERE id = ANY(%s)"
+        dsn = self._dsn() if callable(self._dsn) else self._dsn
         async with asyncio.timeout(timeout):
-            connection = await psycopg.AsyncConnection.connect(self._dsn, connect_timeout=5, application_name="witness")
+            connection = await psycopg.AsyncConnection.connect(dsn, connect_timeout=5, application_name="witness")
             async with connection:
                 found = {row[0] for row in await (await connection.execute(query, [ids])).fetchall()}
         self._lost = [number for number in ids if number not in found]

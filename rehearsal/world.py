@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
+from psycopg import conninfo
 
 from rehearsal import settings
 from rehearsal.aws.cloud import DATABASE_SECRET, PRIMARY, Cloud
@@ -22,6 +23,7 @@ from rehearsal.faults import FaultPanel
 from rehearsal.machines.processes import Processes
 from rehearsal.migrations.project import Project
 from rehearsal.postgres.pair import ServerPair
+from rehearsal.postgres.template import DATABASE
 from rehearsal.routes import Routes
 from rehearsal.slack.members import PEOPLE
 from rehearsal.slack.server import serve
@@ -113,7 +115,7 @@ class Rehearsal:
         if self.options.with_bot:
             await self.start_bot()
         await self.ecs.start()
-        self.witness = await enter(Witness(self.balancer.url, self.database.dsn("postgres")))
+        self.witness = await enter(Witness(self.balancer.url, lambda: self.live_dsn("postgres")))
         if self.options.with_bot:
             await self._bot_connects()
         self._describe()
@@ -142,6 +144,11 @@ class Rehearsal:
     def _task_environment(self) -> Mapping[str, str]:
         database_url = self.aws.secrets.current(DATABASE_SECRET)
         return settings.inherited() | {"DATABASE_URL": database_url, "AGENT_TOKEN": "fleet-secret"}
+
+    def live_dsn(self, role: str) -> str:
+        """A connection string to the database that the secret points to now, which a restore may have changed."""
+        host, port = self.aws.secrets.address(DATABASE_SECRET)
+        return conninfo.make_conninfo(host=host, port=port, user=role, password=self.database.password(role), dbname=DATABASE)
 
     @property
     def endpoints(self) -> dict[str, str]:

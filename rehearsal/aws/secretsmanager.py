@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from rehearsal.aws.clock import Clock
 from rehearsal.aws.front import Handler
@@ -84,6 +85,11 @@ class SecretsManager:
         if found is None:
             raise AwsError("ResourceNotFoundException", f"The secret {name} has no current version.")
         return found.text
+
+    def address(self, name: str) -> tuple[str, int]:
+        """Host and port of the URL that a secret holds now."""
+        url = urlsplit(self.current(name))
+        return url.hostname or "", url.port or 5432
 
     def handlers(self) -> dict[str, Handler]:
         """For `Front.add("secretsmanager", ...)`."""

@@ -23,7 +23,7 @@ async def processes(work_dirs: Path) -> AsyncIterator[Processes]:
 @pytest.fixture(scope="session")
 async def servers(work_dirs: Path, cache: Path, processes: Processes) -> AsyncIterator[ServerPair]:
     """The database servers of this session."""
-    async with ServerPair(processes, work_dirs / "postgres", cache=cache) as servers:
+    async with ServerPair(processes, work_dirs / "postgres", cache=cache, ship_every=0.25) as servers:
         yield servers
 
 

@@ -1,48 +1,24 @@
 """The archive and its restores, at PostgreSQL itself: exact to the moment, across a failover, and only then writable."""
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
-from rehearsal.machines.processes import Processes
 from rehearsal.postgres.copies import Copy
 from rehearsal.postgres.pair import ServerPair
 from rehearsal.postgres.server import ServerError
+from tests.world.sql import query
 
-
-@pytest.fixture(scope="module")
-def room() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="rehearsal-test-"))
-    path.chmod(0o755)  # The account of the servers must get in.
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture(scope="module")
-async def database(room: Path) -> AsyncIterator[ServerPair]:
-    async with (
-        Processes(room / "processes.json") as processes,
-        ServerPair(processes, room / "world", cache=room / "cache", ship_every=0.25) as database,
-    ):
-        yield database
-
-
-async def run(dsn: str, query: str, arguments: list[Any] | None = None) -> list[tuple[Any, ...]]:
-    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=3) as connection:
-        cursor = await connection.execute(query, arguments)
-        return await cursor.fetchall() if cursor.description else []
+OFFSET = 700_000  # Other tests write rows of their own into the shared database.
 
 
 async def committed_at(database: ServerPair, number: int) -> datetime:
     """When the row was committed, to the microsecond."""
-    found = await run(database.dsn("postgres"), "SELECT pg_xact_commit_timestamp(xmin) FROM records WHERE id = %s", [number])
+    found = await query(
+        database.dsn("postgres"), "SELECT pg_xact_commit_timestamp(xmin) FROM records WHERE id = %s", [number + OFFSET]
+    )
     moment: datetime = found[0][0]
     return moment
 
@@ -51,7 +27,7 @@ async def marks(database: ServerPair, numbers: range, pause: float = 0.02) -> No
     """One committed row each, `pause` seconds apart."""
     async with await psycopg.AsyncConnection.connect(database.dsn("shielda"), autocommit=True) as connection:
         for number in numbers:
-            await connection.execute("INSERT INTO records (id, body) VALUES (%s, 'a mark')", [number])
+            await connection.execute("INSERT INTO records (id, body) VALUES (%s, 'a mark')", [number + OFFSET])
             await asyncio.sleep(pause)
 
 
@@ -64,8 +40,8 @@ async def restored(database: ServerPair, moment: datetime) -> Copy:
 
 
 async def found(copy: Copy, low: int, high: int) -> list[int]:
-    rows = await run(copy.dsn(), "SELECT id FROM records WHERE id BETWEEN %s AND %s ORDER BY id", [low, high])
-    return [row[0] for row in rows]
+    rows = await query(copy.dsn(), "SELECT id FROM records WHERE id BETWEEN %s AND %s ORDER BY id", [low + OFFSET, high + OFFSET])
+    return [row[0] - OFFSET for row in rows]
 
 
 async def test_a_moment_between_two_commits_restores_exactly_the_first(database: ServerPair) -> None:
@@ -96,28 +72,28 @@ async def test_a_copy_can_be_read_before_it_is_restored_and_written_to_after(dat
     copy = await database.backups.restore(database.first, database.restorable)
     await copy.open()
     owner = copy.dsn("shielda", database.password("shielda"))  # The roles and passwords are those of the original.
-    assert await run(owner, "SELECT pg_is_in_recovery(), count(*) FROM organizations") == [(True, 40)]
+    assert await query(owner, "SELECT pg_is_in_recovery(), count(*) FROM organizations") == [(True, 40)]
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-        await run(owner, "INSERT INTO records (id, body) VALUES (201, 'too early')")
+        await query(owner, "INSERT INTO records (id, body) VALUES (700201, 'too early')")
     await copy.finish()
-    assert await run(owner, "SELECT pg_is_in_recovery()") == [(False,)]
-    await run(owner, "INSERT INTO records (id, body) VALUES (201, 'only in the copy')")
-    assert await run(database.dsn("shielda"), "SELECT count(*) FROM records WHERE id = 201") == [(0,)]
+    assert await query(owner, "SELECT pg_is_in_recovery()") == [(False,)]
+    await query(owner, "INSERT INTO records (id, body) VALUES (700201, 'only in the copy')")
+    assert await query(database.dsn("shielda"), "SELECT count(*) FROM records WHERE id = 700201") == [(0,)]
     port = copy.port
     await copy.restart()
-    assert (await run(owner, "SELECT count(*) FROM records WHERE id = 201"), copy.port) == ([(1,)], port)
+    assert (await query(owner, "SELECT count(*) FROM records WHERE id = 700201"), copy.port) == ([(1,)], port)
     await database.backups.drop(copy)
     with pytest.raises(psycopg.OperationalError, match="refused"):
-        await run(owner, "SELECT 1")
+        await query(owner, "SELECT 1")
 
 
 async def test_an_endpoint_that_is_not_reachable_never_answers(database: ServerPair) -> None:
     copy = await restored(database, database.restorable)
     copy.reach(False)
     with pytest.raises(psycopg.errors.ConnectionTimeout):
-        await run(copy.dsn(), "SELECT 1")
+        await query(copy.dsn(), "SELECT 1")
     copy.reach(True)
-    assert await run(copy.dsn(), "SELECT 1") == [(1,)]
+    assert await query(copy.dsn(), "SELECT 1") == [(1,)]
     await database.backups.drop(copy)
 
 
@@ -158,12 +134,12 @@ async def test_restores_work_before_and_after_a_failover(database: ServerPair) -
 
 async def test_nothing_is_lost_from_the_archive_when_a_busy_primary_dies(database: ServerPair) -> None:
     await database.redundant()
-    await run(database.dsn("shielda"), "INSERT INTO records SELECT n, repeat('x', 400) FROM generate_series(10001, 20000) n")
+    await query(database.dsn("shielda"), "INSERT INTO records SELECT n, repeat('x', 400) FROM generate_series(710001, 720000) n")
     await database.kill_primary()  # Several segments are complete and not archived yet.
     await database.failover()
     await marks(database, range(20001, 20002))
     copy = await restored(database, await committed_at(database, 20001))
-    assert await run(copy.dsn(), "SELECT count(*) FROM records WHERE id BETWEEN 10001 AND 20001") == [(10001,)]
+    assert await query(copy.dsn(), "SELECT count(*) FROM records WHERE id BETWEEN 710001 AND 720001") == [(10001,)]
     await database.backups.drop(copy)
     await database.redundant()
 
@@ -194,7 +170,7 @@ async def test_a_moment_the_archive_does_not_reach_is_no_restore(database: Serve
 async def test_the_bot_may_run_amcheck_and_owns_nothing(database: ServerPair) -> None:
     bot = database.dsn("dr_bot")
     checks = "SELECT bt_index_check('users_email_unique', true), count(*) FROM verify_heapam('records')"
-    assert (await run(bot, checks))[0][1] == 0
-    assert await run(bot, "SHOW data_checksums") == await run(bot, "SHOW track_commit_timestamp") == [("on",)]
+    assert (await query(bot, checks))[0][1] == 0
+    assert await query(bot, "SHOW data_checksums") == await query(bot, "SHOW track_commit_timestamp") == [("on",)]
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        await run(bot, "DELETE FROM users")
+        await query(bot, "DELETE FROM users")

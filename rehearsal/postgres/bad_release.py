@@ -1,0 +1,54 @@
+"""A release that writes nonsense: committed, replicated and acknowledged as everything else, at a moment that's recorded."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from rehearsal.postgres.pair import ServerPair
+from rehearsal.postgres.template import OWNER
+
+CUSTOMERS = (3, 11, 27)
+DELETE = "DELETE FROM records WHERE organization_id = ANY(%s)"
+OVERWRITE = "UPDATE organizations SET plan = 'free' WHERE id = ANY(%s) AND plan <> 'free'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incident:
+    """What a bad release did, and when: a restore to any moment before `committed_at` has the rows again."""
+
+    fault: str
+    began_at: datetime
+    committed_at: datetime
+    customers: tuple[int, ...]
+    deleted: int
+    overwritten: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        times = {name: getattr(self, name).isoformat() for name in ("began_at", "committed_at")}
+        return {**asdict(self), **times}
+
+
+async def delete_records(database: ServerPair) -> Incident:
+    """Delete all records of three customers and overwrite what they pay for, in one transaction of the application."""
+    connect = psycopg.AsyncConnection.connect
+    async with await connect(database.dsn(OWNER), connect_timeout=5, application_name="control-plane") as connection:
+        row = await (await connection.execute("SELECT clock_timestamp(), pg_current_xact_id()::text")).fetchone()
+        deleted = (await connection.execute(DELETE, [list(CUSTOMERS)])).rowcount
+        overwritten = (await connection.execute(OVERWRITE, [list(CUSTOMERS)])).rowcount
+    assert row is not None
+    async with await connect(database.dsn("postgres"), connect_timeout=5) as connection:
+        committed = await (await connection.execute("SELECT pg_xact_commit_timestamp(%s::xid)", [row[1]])).fetchone()
+    assert committed is not None
+    return Incident(
+        fault="bad-release",
+        began_at=row[0],
+        committed_at=committed[0],
+        customers=CUSTOMERS,
+        deleted=deleted,
+        overwritten=overwritten,
+    )

@@ -1,0 +1,171 @@
+"""Faults of the data in a whole rehearsal, and the way back by hand: restore, new secret, restart."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+
+from rehearsal.waiting import until
+from rehearsal.world import Options, Rehearsal
+from tests.world.sql import query
+
+KEYS = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "example"}
+NETWORK = {"DBSubnetGroupName": "shielda-private", "VpcSecurityGroupIds": ["sg-0d15ea5edb0000001"]}
+APPLIED = "SELECT count(*) FROM drizzle.__drizzle_migrations"
+
+
+@pytest.fixture(scope="module")
+async def world(work_dirs: Path, cache: Path) -> AsyncIterator[Rehearsal]:
+    """A rehearsal without the bot."""
+    options = Options(work_dir=work_dirs / "data", cache=cache, port=0, speed=1000, with_bot=False)
+    async with Rehearsal(options) as world:
+        yield world
+
+
+async def aws(world: Rehearsal, service: str, method: str, /, **params: Any) -> dict[str, Any]:
+    def ask() -> dict[str, Any]:
+        client = boto3.client(service, region_name="us-west-2", endpoint_url=world.endpoints["us-west-2"], **KEYS)
+        try:
+            return dict(getattr(client, method)(**params))
+        finally:
+            client.close()
+
+    return await asyncio.to_thread(ask)
+
+
+async def counts(dsn: str) -> list[tuple[Any, ...]]:
+    lost = "SELECT count(*) FROM records WHERE id < 0 AND organization_id IN (3, 11, 27)"
+    return await query(dsn, f"SELECT ({lost}), (SELECT count(*) FROM organizations WHERE plan <> 'free')")
+
+
+async def test_what_a_bad_release_deleted_comes_back_and_the_service_moves_over(world: Rehearsal) -> None:
+    before = await counts(world.database.dsn("dr_bot"))
+    await world.faults.put("bad-release")
+    async with httpx.AsyncClient() as client:
+        incident = (await client.get(f"{world.url}/rehearsal/incidents")).json()[-1]
+    assert incident["deleted"] >= 300
+    assert (await counts(world.database.dsn("dr_bot")))[0][0] == 0
+
+    committed = world.faults.data.incidents[-1].committed_at
+    moment = committed - timedelta(microseconds=1)
+    await world.database.backups.archive.covers(committed)
+    names = {"SourceDBInstanceIdentifier": "shielda-prod", "TargetDBInstanceIdentifier": "shielda-prod-restored"}
+    await aws(world, "ecs", "update_service", cluster="shielda", service="control-plane", desiredCount=0)
+    await aws(world, "rds", "restore_db_instance_to_point_in_time", **names, RestoreTime=moment, **NETWORK)
+    await world.rds.settled()
+    restored = world.rds.registry.instance("us-west-2", "shielda-prod-restored")
+    assert restored.behind is not None
+    password = world.database.password("shielda")
+    url = f"postgresql://shielda:{password}@{restored.behind.host}:{restored.behind.port}/shielda"
+    recovered = "SELECT NOT pg_is_in_recovery()"
+
+    async def writable() -> bool:
+        return (await query(url, recovered))[0][0] is True
+
+    await until(writable, 20, "the end of recovery")
+    await aws(world, "secretsmanager", "put_secret_value", SecretId="shielda/database-url", SecretString=url)
+    await aws(world, "ecs", "update_service", cluster="shielda", service="control-plane", desiredCount=1)
+    await world.witness.healthy(30)
+    assert await counts(world.live_dsn("dr_bot")) == before
+    used = "SELECT count(*) FROM records WHERE written_at > now() - interval '10 s' AND id > 0"
+
+    async def written() -> bool:
+        return (await query(world.live_dsn("dr_bot"), used))[0][0] > 0
+
+    await until(written, 10, "rows written to the restored database")
+    world.aws.secrets.create("shielda/database-url", world.database.url("shielda"))
+    await aws(world, "ecs", "update_service", cluster="shielda", service="control-plane", forceNewDeployment=True)
+    await world.ecs.completed()
+    world.rds.production.settings["DeletionProtection"] = True
+    await aws(world, "rds", "delete_db_instance", DBInstanceIdentifier="shielda-prod-restored", SkipFinalSnapshot=True)
+    await world.rds.settled()
+
+
+async def test_every_fault_has_a_plain_title_and_can_be_undone(world: Rehearsal) -> None:
+    async with httpx.AsyncClient(base_url=world.url) as client:
+        listed = (await client.get("/rehearsal/faults")).json()
+        names = {fault["name"] for fault in listed if fault["kind"] in ("data", "restore")}
+        assert {"bad-release", "archive-stuck", "restore-incompatible", "restore-slow", "bad-migration"} <= names
+        for name in sorted(names - {"bad-release", "new-migration"}):
+            assert (await client.post("/rehearsal/faults", json={"name": name})).json() == {"ok": True}
+    assert world.rds.restore_faults.incompatible
+    assert world.database.backups.archive.stuck
+    assert len(world.migrations.migrations()) == 3
+    await world.faults.put("heal")
+    assert not world.rds.restore_faults.incompatible
+    assert world.rds.restore_faults.damage is None
+    assert not world.database.backups.archive.stuck
+    assert len(world.migrations.migrations()) == 2
+
+
+async def test_the_database_has_every_migration_of_the_project_applied(world: Rehearsal) -> None:
+    rows = await query(world.database.dsn("dr_bot"), "SELECT hash, created_at FROM drizzle.__drizzle_migrations ORDER BY id")
+    assert rows == [(one.hash, one.made_at) for one in world.migrations.migrations()]
+
+
+@pytest.fixture(scope="module")
+def drizzle(cache: Path) -> Path:
+    """The real drizzle-kit, installed once by npm."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("node and npm are not installed: the real drizzle-kit can't run")
+    home = cache / "drizzle"
+    home.mkdir(exist_ok=True)
+    files = Path(__file__).parents[2] / "rehearsal/migrations/files/package.json"
+    if not (home / "node_modules").exists() or home.joinpath("package.json").read_text() != files.read_text():
+        shutil.copy(files, home)
+        argv = ["npm", "install", "--no-audit", "--no-fund"]
+        done = subprocess.run(argv, cwd=home, capture_output=True, text=True, timeout=150, check=False)
+        if done.returncode:
+            pytest.skip(f"npm can't install drizzle-kit here: {done.stderr.strip()[-200:]}")
+    return (home / "node_modules").absolute()
+
+
+async def run_drizzle(world: Rehearsal, modules: Path, *words: str) -> tuple[int, str, str]:
+    link = world.migrations.folder / "node_modules"
+    if not link.exists():
+        link.symlink_to(modules)
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "DATABASE_URL": world.database.url("shielda")}
+    argv, pipe = [shutil.which("node") or "node", str(modules / "drizzle-kit/bin.cjs"), *words], asyncio.subprocess.PIPE
+    none = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        *argv, cwd=world.migrations.folder, env=environment, stdin=none, stdout=pipe, stderr=pipe
+    )
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_drizzle_itself_finds_the_schema_as_its_migrations_made_it(world: Rehearsal, drizzle: Path) -> None:
+    code, out, err = await run_drizzle(world, drizzle, "push")
+    assert (code, "No changes detected" in out) == (0, True), out + err
+    code, out, _ = await run_drizzle(world, drizzle, "migrate")
+    assert (code, "migrations applied successfully" in out) == (0, True)
+    assert await query(world.database.dsn("dr_bot"), APPLIED) == [(2,)]
+
+
+async def test_push_without_a_terminal_says_0_and_changes_nothing(world: Rehearsal, drizzle: Path) -> None:
+    await world.faults.put("bad-migration")
+    code, out, err = await run_drizzle(world, drizzle, "push")
+    assert (code, "CAUSE DATA LOSS" in out, "require a TTY" in err) == (0, True, True)
+    columns = "SELECT count(*) FROM information_schema.columns WHERE column_name = 'slug'"
+    assert await query(world.database.dsn("dr_bot"), columns) == [(0,)]
+    assert await query(world.database.dsn("dr_bot"), "SELECT count(*) FROM organizations") == [(40,)]
+    await world.faults.put("heal")
+
+
+async def test_drizzle_runs_the_migration_that_a_release_brings(world: Rehearsal, drizzle: Path) -> None:
+    await world.faults.put("new-migration")
+    code, out, err = await run_drizzle(world, drizzle, "migrate")
+    assert code == 0, out + err
+    assert await query(world.database.dsn("dr_bot"), APPLIED) == [(3,)]
+    rows = await query(world.database.dsn("dr_bot"), "SELECT hash FROM drizzle.__drizzle_migrations ORDER BY id DESC LIMIT 1")
+    assert rows == [(world.migrations.migrations()[-1].hash,)]
+    journal = json.loads((world.migrations.folder / "drizzle/meta/_journal.json").read_text())
+    assert [entry["idx"] for entry in journal["entries"]] == [0, 1, 2]
