@@ -26,6 +26,7 @@ from rehearsal.waiting import until
 
 STANDBY = "standby"
 LEAK = "nightly-report"
+FIRST_SHIPPING = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -235,6 +236,7 @@ class ServerPair:
         return conninfo.make_conninfo(host=self.host, port=port, user=role, password=self.password(role), dbname=DATABASE)
 
     async def _ship(self) -> None:
+        await asyncio.sleep(min(self._ship_every, FIRST_SHIPPING))  # A start has enough to do.
         while True:
             try:
                 await self.ship()
