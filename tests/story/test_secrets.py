@@ -188,7 +188,7 @@ def plant_in_aws(incident: Incident, planted: Planted, environment: dict[str, st
     scheduler.tasks.append(stopped)
     scheduler.records[-1].status, scheduler.records[-1].reason = "STOPPED", planted.into(ROLLOUT)
     for text in RDS_EVENTS:
-        world.rds.events.add(planted.into(text), "notification")
+        world.rds.events.add(world.rds.production.source, planted.into(text), "notification")
     world.cloudwatch.set_state("shielda-rds-cpu-high", "ALARM", planted.into(ALARM))
 
 
