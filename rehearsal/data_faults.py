@@ -8,7 +8,7 @@ from typing import Any
 
 from rehearsal.aws.rds.api import Rds
 from rehearsal.migrations.project import HARMLESS, TRUNCATING, Project, Release
-from rehearsal.postgres.bad_release import Incident, delete_records
+from rehearsal.postgres.bad_release import Incident, bring_back_records, delete_records
 from rehearsal.postgres.damage import DAMAGE, Damage
 from rehearsal.postgres.pair import ServerPair
 
@@ -72,6 +72,11 @@ class DataFaults:
     def heal(self) -> None:
         """Undo what can be undone: the pending migrations are gone; what a bad release deleted stays deleted."""
         self.migrations.renew()
+
+    async def bring_back(self) -> None:
+        """What bad releases deleted and overwrote is there again; the record of them is kept."""
+        if self.incidents:
+            await bring_back_records(self.database)
 
     async def _release_badly(self) -> None:
         self.incidents.append(await delete_records(self.database))

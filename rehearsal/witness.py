@@ -142,6 +142,11 @@ class Witness:
         self._lost = [number for number in ids if number not in found]
         return self.report()
 
+    def forget_rows(self) -> None:
+        """Forget the rows so far: the service writes to another database from now on, which never had them."""
+        self._acknowledged.clear()
+        self._lost = None
+
     @property
     def acknowledged(self) -> frozenset[int]:
         """The ids of the rows that the service acknowledged."""

@@ -23,7 +23,7 @@ from rehearsal.faults import FaultPanel
 from rehearsal.machines.processes import Processes
 from rehearsal.migrations.project import Project
 from rehearsal.postgres.pair import ServerPair
-from rehearsal.postgres.template import DATABASE
+from rehearsal.postgres.template import DATABASE, OWNER
 from rehearsal.routes import Routes
 from rehearsal.slack.members import PEOPLE
 from rehearsal.slack.server import serve
@@ -110,7 +110,7 @@ class Rehearsal:
         await enter(self.processes)
         await asyncio.gather(enter(self.database), enter(self.aws))
         self.rds.open()
-        self.aws.secrets.create(DATABASE_SECRET, self.database.url("shielda"), "DATABASE_URL of the control plane")
+        self._keep_secret()
         self._write_settings()
         if self.options.with_bot:
             await self.start_bot()
@@ -141,6 +141,10 @@ class Rehearsal:
     async def _spawn(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
         return await self.processes.start(name, list(argv), env=env, stdout=asyncio.subprocess.PIPE)
 
+    def _keep_secret(self) -> None:
+        """The secret that tasks read when they start, with one version: production's URL."""
+        self.aws.secrets.create(DATABASE_SECRET, self.database.url(OWNER), "DATABASE_URL of the control plane")
+
     def _task_environment(self) -> Mapping[str, str]:
         database_url = self.aws.secrets.current(DATABASE_SECRET)
         return settings.inherited() | {"DATABASE_URL": database_url, "AGENT_TOKEN": "fleet-secret"}
@@ -156,11 +160,21 @@ class Rehearsal:
         return self.aws.endpoints
 
     async def restore(self) -> None:
-        """Undo every fault, wait until every part is healthy, and forget the calls so far."""
-        await self.rds.settled()
+        """Undo every fault, go back to production's database, wait until every part is healthy, and forget the calls so far.
+
+        Instances and snapshots that were made since the start are gone. Migrations that were applied stay applied.
+        """
+        await self.rds.production.settled()
         await self.faults.put("heal")
         await self.database.redundant()
-        await self.ecs.restore()
+        moved = self.aws.secrets.current(DATABASE_SECRET) != self.database.url(OWNER)
+        if moved:
+            self._keep_secret()
+        await self.ecs.restore(restart=moved)
+        if moved:
+            self.witness.forget_rows()
+        await self.rds.reset()
+        await self.faults.data.bring_back()
         await self.witness.healthy()
         self.journal.clear()
 

@@ -57,10 +57,10 @@ class Archive:
         """Ships what the server has committed by now; returns the moment up to which a restore is possible.
 
         A commit of our own follows that moment, as RDS's heartbeat does: replay stops *before* the first commit after the
-        moment asked for, so there must be one, on an idle database too.
+        moment asked for, so there must be one, on an idle database too. It takes no connection slot from anybody.
         """
         async with asyncio.timeout(timeout):
-            async with superuser(server.port, password, "postgres") as connection:
+            async with superuser(server.port, password, "postgres", slot=False) as connection:
                 # Without SET this commit would wait for a standby, which may be missing at present.
                 await connection.execute("SET synchronous_commit = local")
                 moment = await (await connection.execute("SELECT clock_timestamp()")).fetchone()

@@ -9,11 +9,16 @@ from typing import Any
 import psycopg
 
 from rehearsal.postgres.pair import ServerPair
-from rehearsal.postgres.template import OWNER
+from rehearsal.postgres.template import OWNER, PLAN, RECORDS
 
 CUSTOMERS = (3, 11, 27)
 DELETE = "DELETE FROM records WHERE organization_id = ANY(%s)"
 OVERWRITE = "UPDATE organizations SET plan = 'free' WHERE id = ANY(%s) AND plan <> 'free'"
+
+BRING_BACK = f"""
+{RECORDS} ON CONFLICT (id) DO NOTHING;
+UPDATE organizations SET plan = {PLAN.format("id")} WHERE plan <> {PLAN.format("id")};
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +57,9 @@ async def delete_records(database: ServerPair) -> Incident:
         deleted=deleted,
         overwritten=overwritten,
     )
+
+
+async def bring_back_records(database: ServerPair) -> None:
+    """Undo all that bad releases did to the records and plans of the first day."""
+    async with await psycopg.AsyncConnection.connect(database.dsn(OWNER), connect_timeout=5) as connection:
+        await connection.execute(BRING_BACK)

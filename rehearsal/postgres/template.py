@@ -52,13 +52,17 @@ log_connections = on
 log_line_prefix = '%m [%p] %u@%d/%a %e '
 """
 
-SEED = """
+PLAN = "(ARRAY['free', 'team', 'enterprise'])[1 + {} % 3]"
+RECORDS = """
+INSERT INTO records (id, body, organization_id)
+  SELECT -n, 'An earlier record of some length, number ' || n, 1 + n % 40 FROM generate_series(1, 4000) AS n
+"""
+SEED = f"""
 INSERT INTO organizations (id, name, plan)
-  SELECT n, 'Organization ' || n, (ARRAY['free', 'team', 'enterprise'])[1 + n % 3] FROM generate_series(1, 40) AS n;
+  SELECT n, 'Organization ' || n, {PLAN.format("n")} FROM generate_series(1, 40) AS n;
 INSERT INTO users (organization_id, email) SELECT 1 + n % 40, 'person' || n || '@example.com' FROM generate_series(1, 120) AS n;
 INSERT INTO agents (organization_id, name) SELECT 1 + n % 40, 'agent-' || n FROM generate_series(1, 80) AS n;
-INSERT INTO records (id, body, organization_id)
-  SELECT -n, 'An earlier record of some length, number ' || n, 1 + n % 40 FROM generate_series(1, 4000) AS n;
+{RECORDS};
 """
 
 # amcheck looks into the structure of tables and indexes; the bot may run it and change nothing with it.
@@ -178,12 +182,15 @@ async def _fill(processes: Processes, binaries: Binaries, fresh: Path, password:
 
 @contextlib.asynccontextmanager
 async def superuser(
-    port: int, password: str, database: str = DATABASE
+    port: int, password: str, database: str = DATABASE, *, slot: bool = True
 ) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
-    """A short connection of the rehearsal itself, directly to a server and not through the endpoint."""
+    """A short connection of the rehearsal itself, directly to a server and not through the endpoint.
+
+    Without a `slot` it is one of PostgreSQL's WAL senders, which don't count as connections; it takes no parameters.
+    """
     connection = await psycopg.AsyncConnection.connect(
         host="127.0.0.1", port=port, user=SUPERUSER, password=password, dbname=database,
-        autocommit=True, connect_timeout=5, application_name="rehearsal",
+        autocommit=True, connect_timeout=5, application_name="rehearsal", replication="false" if slot else "database",
     )  # fmt: skip
     async with connection:
         yield connection

@@ -98,7 +98,7 @@ class Ecs:
         earlier = [self.revisions[number] for number in sorted(self.revisions) if number < revision]
         for number, old in enumerate(earlier[-1:], 1):
             self.scheduler.records.append(_past(number, old))
-        self.scheduler.desired = desired
+        self.scheduler.desired = self._desired = desired
         await self.deploy(revision)
 
     async def deploy(self, revision: int) -> None:
@@ -109,10 +109,14 @@ class Ecs:
         """Wait until a deployment is complete: the newest one if none is given."""
         await until(lambda: (deployment or self.scheduler.primary).rollout == COMPLETED, timeout, "a complete deployment")
 
-    async def restore(self) -> None:
-        """Undo every fault: the current revision is deployed and healthy, under the rules it started with."""
+    async def restore(self, *, restart: bool = False) -> None:
+        """Undo every fault: the current revision is deployed and healthy, under the rules and as often as it started.
+
+        With `restart` the tasks are new ones, which read their secrets anew.
+        """
         self.scheduler.rules = Rules()
-        if not self.healthy:
+        self.scheduler.desired = self._desired
+        if restart or not self.healthy:
             await self.deploy(CURRENT)
         await self.completed()
 

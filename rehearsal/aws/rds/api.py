@@ -19,6 +19,7 @@ from rehearsal.aws.rds.restores import RestoreFaults, Restores
 from rehearsal.aws.rds.settings import CREATED, TAGS, settings
 from rehearsal.aws.rds.snapshots import Snapshots
 from rehearsal.postgres.pair import ServerPair
+from rehearsal.postgres.server import ServerError
 
 
 class Rds:
@@ -53,7 +54,7 @@ class Rds:
             self.open()
 
     def open(self) -> None:
-        """Production exists, with the automated snapshot of its first day."""
+        """Production exists, open to its applications, with the automated snapshot of its first day."""
         self.production = Instance(
             name=self._name,
             region=self._region,
@@ -65,6 +66,7 @@ class Rds:
             behind=Production(self._database),
         )
         self.production.replicas = self._replicas
+        self.production.let_in()
         self.registry.add(self.production)
         self._snapshots.keep_first(self.production, self._database.first)
 
@@ -86,6 +88,13 @@ class Rds:
     async def close(self) -> None:
         """Stops what is under way."""
         await self.registry.close()
+
+    async def reset(self) -> None:
+        """Production is as on the first day, and all there is: instances and snapshots made since are gone with their data."""
+        if not self._database.running:
+            raise ServerError("Production was deleted. Start another rehearsal.")
+        await self.registry.clear(self.production)
+        self.open()
 
     async def settled(self, timeout: float = 60.0) -> None:
         """Returns when no work is under way on any instance."""

@@ -138,6 +138,20 @@ class Registry:
         for one in list(self.instances.values()):
             await one.close()
 
+    async def clear(self, production: Instance) -> None:
+        """Forget every instance and snapshot; only production's own servers go on."""
+        await self.close()
+        for one in self.instances.values():
+            if one is not production and one.behind is not None:
+                await one.behind.close()
+        for copy in list(self.backups.copies):  # of restores that didn't come to their end
+            await self.backups.drop(copy)
+        for snapshot in self.snapshots.values():
+            if snapshot.base is not None:
+                await self.backups.discard(snapshot.base)
+        self.instances.clear()
+        self.snapshots.clear()
+
 
 def _last(name: str) -> str:
     return name.rpartition(":")[2].lower()
