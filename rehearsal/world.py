@@ -34,6 +34,7 @@ from rehearsal.witness import Witness
 __all__ = ["PRIMARY", "CannotStart", "Options", "Rehearsal"]
 
 SHIP_SECONDS = 300.0  # AWS's: RDS uploads its logs every five minutes.
+SHIP_AT_LEAST = 1.0  # Each segment costs a few processes, and a restore replays them one by one.
 MANIFEST = Path(__file__).parent.parent / "manifest.yml"
 
 
@@ -70,7 +71,7 @@ class Rehearsal:
         self.random = random.Random(options.seed)
         self.work_dir = options.work_dir.absolute()
         self.processes = Processes(self.work_dir / "processes.json")
-        ship_every = max(SHIP_SECONDS / options.speed, 0.2)
+        ship_every = max(SHIP_SECONDS / options.speed, SHIP_AT_LEAST)
         folder, cache = self.work_dir / "postgres", options.cache.absolute()
         self.database = ServerPair(self.processes, folder, cache=cache, ship_every=ship_every)
         self.migrations = Project(self.work_dir / "control-plane")

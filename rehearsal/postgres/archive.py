@@ -53,7 +53,7 @@ class Archive:
         """Archiving works again, and the servers catch up by themselves."""
         self._stuck.unlink(missing_ok=True)
 
-    async def advance(self, server: Server, password: str, timeout: float = 5.0) -> datetime:
+    async def advance(self, server: Server, password: str, timeout: float = 15.0) -> datetime:
         """Ships what the server has committed by now; returns the moment up to which a restore is possible.
 
         A commit of our own follows that moment, as RDS's heartbeat does: replay stops *before* the first commit after the
@@ -65,7 +65,8 @@ class Archive:
                 await connection.execute("SET synchronous_commit = local")
                 moment = await (await connection.execute("SELECT clock_timestamp()")).fetchone()
                 await connection.execute("SELECT pg_logical_emit_message(true, 'rdsadmin', 'heartbeat')")
-                segment = await (await connection.execute("SELECT pg_walfile_name(pg_switch_wal())")).fetchone()
+                # One byte before: if somebody else has just begun a new segment, it's the old one that holds our commit.
+                segment = await (await connection.execute("SELECT pg_walfile_name(pg_switch_wal() - 1)")).fetchone()
             assert moment is not None
             assert segment is not None
             await until(

@@ -78,6 +78,12 @@ BEGIN
 END $$;
 """
 
+# Nobody needs template0, and every copy of the template has 300 files less without it.
+DROP_TEMPLATE0 = (
+    "UPDATE pg_database SET datistemplate = false WHERE datname = 'template0'",
+    "DROP DATABASE template0",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
@@ -122,7 +128,7 @@ ALTER ROLE {BOT} SET log_statement = 'all';
 async def prepare(processes: Processes, cache: Path) -> Template:
     """The template for the PostgreSQL of this machine. The first time it's built below `cache`, in about 2 s."""
     binaries = await asyncio.to_thread(find, cache)
-    content = settings(binaries) + roles(binaries) + schema() + SEED + AMCHECK + str(binaries.folder)
+    content = settings(binaries) + roles(binaries) + schema() + SEED + AMCHECK + "".join(DROP_TEMPLATE0) + str(binaries.folder)
     key = f"template-{binaries.version}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
     folder = reachable(cache, binaries.account) / key
     if not folder.exists():
@@ -174,6 +180,8 @@ async def _fill(processes: Processes, binaries: Binaries, fresh: Path, password:
     async with superuser(server.port, password, "postgres") as connection:
         await connection.execute(roles(binaries))
         await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+        for statement in DROP_TEMPLATE0:
+            await connection.execute(statement)
     async with superuser(server.port, password) as connection:
         await connection.execute(AMCHECK)
         await connection.execute(f"SET ROLE {OWNER}; {schema()} {SEED}; ANALYZE")

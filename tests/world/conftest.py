@@ -10,6 +10,7 @@ import pytest
 from rehearsal.machines.processes import Processes
 from rehearsal.postgres.pair import ServerPair
 from tests.world.aws_world import LocalAws
+from tests.world.rds_account import Account, rds_account
 from tests.world.slack_world import SlackWorld, slack_world
 
 
@@ -23,7 +24,7 @@ async def processes(work_dirs: Path) -> AsyncIterator[Processes]:
 @pytest.fixture(scope="session")
 async def servers(work_dirs: Path, cache: Path, processes: Processes) -> AsyncIterator[ServerPair]:
     """The database servers of this session."""
-    async with ServerPair(processes, work_dirs / "postgres", cache=cache, ship_every=0.25) as servers:
+    async with ServerPair(processes, work_dirs / "postgres", cache=cache) as servers:
         yield servers
 
 
@@ -33,6 +34,23 @@ async def database(servers: ServerPair) -> AsyncIterator[ServerPair]:
     yield servers
     await servers.heal()
     await servers.redundant()
+
+
+@pytest.fixture(scope="session")
+async def shared_account(servers: ServerPair) -> AsyncIterator[Account]:
+    """An AWS account with RDS, in which the database servers of this session are production."""
+    async with rds_account(servers) as account:
+        yield account
+
+
+@pytest.fixture
+async def account(shared_account: Account, database: ServerPair) -> AsyncIterator[Account]:
+    """The account with production only, before and after the test."""
+    await shared_account.rds.reset()
+    yield shared_account
+    await shared_account.rds.production.settled()
+    shared_account.rds.heal()
+    await shared_account.rds.reset()
 
 
 @pytest.fixture

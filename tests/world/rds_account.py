@@ -46,7 +46,7 @@ class Account:
         self.clock = Clock(speed)
         self.journal = Journal()
         self.rds = Rds(database, self.clock)
-        self.front = Front(regions={WEST: 0, "us-east-1": 0}, clock=self.clock, journal=self.journal, faults=Faults())
+        self.front = Front(regions={WEST: 0, "us-east-1": 0}, journal=self.journal, faults=Faults())
         self.front.add("rds", self.rds.handlers)
         self.client: Any = None
 
@@ -75,8 +75,7 @@ class Account:
         """A restore to the moment, or to the latest one, which is available at the end."""
         when: dict[str, Any] = {"RestoreTime": moment} if moment else {"UseLatestRestorableTime": True}
         names = {"SourceDBInstanceIdentifier": PROD, "TargetDBInstanceIdentifier": name}
-        if moment:
-            await self.database.backups.archive.covers(moment)
+        await self.database.ship()
         await self.call("restore_db_instance_to_point_in_time", **names, **when, **more)
         return await self.available(name)
 
@@ -107,16 +106,15 @@ class Account:
 
 @asynccontextmanager
 async def rds_account(database: ServerPair) -> AsyncIterator[Account]:
-    """An account in which production is this database. Every instance a test made is gone at the end."""
+    """An account in which production is this database."""
     account = Account(database, speed=2400)
     endpoint = (await account.front.start())[WEST]
     config = Config(retries={"total_max_attempts": 1}, read_timeout=20)
     account.client = boto3.client("rds", region_name=WEST, endpoint_url=endpoint, config=config, **KEYS)
     yield account
     account.client.close()
+    await account.rds.reset()
     await account.rds.close()
-    for copy in list(database.backups.copies):
-        await database.backups.drop(copy)
     await account.front.close()  # raises if an answer did not fit AWS's shapes
 
 

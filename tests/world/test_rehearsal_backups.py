@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import psycopg
 import pytest
+from psycopg import conninfo
 
 from rehearsal.postgres.copies import Copy
 from rehearsal.postgres.pair import ServerPair
@@ -32,7 +33,7 @@ async def marks(database: ServerPair, numbers: range, pause: float = 0.02) -> No
 
 
 async def restored(database: ServerPair, moment: datetime) -> Copy:
-    await database.backups.archive.covers(moment, 10)
+    await database.ship()
     copy = await database.backups.restore(database.first, moment)
     await copy.finish()
     await copy.open()
@@ -60,15 +61,14 @@ async def test_the_moment_of_a_commit_restores_that_commit_and_no_later_one(data
 
 
 async def test_an_idle_database_can_be_restored_to_ever_later_moments(database: ServerPair) -> None:
-    before = database.restorable
-    await asyncio.sleep(0.7)
-    assert database.restorable > before
+    before = await database.ship()
+    assert await database.ship() > before
     copy = await restored(database, database.restorable)
     await database.backups.drop(copy)
 
 
 async def test_a_copy_can_be_read_before_it_is_restored_and_written_to_after(database: ServerPair) -> None:
-    await database.backups.archive.covers(database.restorable, 10)
+    await database.ship()
     copy = await database.backups.restore(database.first, database.restorable)
     await copy.open()
     owner = copy.dsn("shielda", database.password("shielda"))  # The roles and passwords are those of the original.
@@ -91,7 +91,7 @@ async def test_an_endpoint_that_is_not_reachable_never_answers(database: ServerP
     copy = await restored(database, database.restorable)
     copy.reach(False)
     with pytest.raises(psycopg.errors.ConnectionTimeout):
-        await query(copy.dsn(), "SELECT 1")
+        await query(conninfo.make_conninfo(copy.dsn(), connect_timeout=2), "SELECT 1")
     copy.reach(True)
     assert await query(copy.dsn(), "SELECT 1") == [(1,)]
     await database.backups.drop(copy)
@@ -117,7 +117,7 @@ async def test_a_base_backup_restores_as_it_was_taken(database: ServerPair) -> N
 
 async def _covered(database: ServerPair, number: int) -> datetime:
     moment = await committed_at(database, number)
-    await database.backups.archive.covers(moment, 10)
+    await database.ship()
     return moment
 
 
@@ -146,12 +146,14 @@ async def test_nothing_is_lost_from_the_archive_when_a_busy_primary_dies(databas
 
 async def test_a_stuck_archive_stands_still_and_catches_up(database: ServerPair) -> None:
     database.backups.archive.stick()
-    await asyncio.sleep(0.4)
     stands = database.restorable
-    await asyncio.sleep(0.8)
-    assert database.restorable == stands
     await marks(database, range(501, 502))
+    shipping = asyncio.create_task(database.ship())
+    await asyncio.sleep(0.5)
+    assert not shipping.done()
+    assert database.restorable == stands
     database.backups.archive.heal()
+    await shipping
     copy = await restored(database, await committed_at(database, 501))
     assert await found(copy, 501, 501) == [501]
     await database.backups.drop(copy)

@@ -1,6 +1,5 @@
 """The life of instances by boto3: snapshots, changes, fences, names, tags and the end."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,8 @@ from psycopg import conninfo
 
 from rehearsal.machines.processes import Processes
 from rehearsal.postgres.pair import ServerPair
-from tests.world.rds_account import NETWORK, PROD, WEST, Account, rds_account
+from tests.world.rds_account import NETWORK, PROD, WEST, Account
 from tests.world.sql import query
-
-
-@pytest.fixture
-async def account(database: ServerPair) -> AsyncIterator[Account]:
-    async with rds_account(database) as account:
-        yield account
 
 
 async def test_a_deletion_needs_a_legal_state_and_a_word_about_the_final_snapshot(account: Account) -> None:

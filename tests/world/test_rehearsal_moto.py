@@ -4,23 +4,16 @@ import asyncio
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
 
-from rehearsal.postgres.pair import ServerPair
 from rehearsal.waiting import until
-from tests.world.rds_account import CARRIED, KEYS, NETWORK, PROD, WEST, Account, rds_account
+from tests.world.rds_account import CARRIED, KEYS, NETWORK, PROD, WEST, Account
 
 LATEST = {"UseLatestRestorableTime": True}
-
-
-@pytest.fixture
-async def account(database: ServerPair) -> AsyncIterator[Account]:
-    async with rds_account(database) as account:
-        yield account
 
 
 @pytest.fixture(scope="module")

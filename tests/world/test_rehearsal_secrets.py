@@ -43,7 +43,7 @@ class Account:
             secrets={"DATABASE_URL": self.secrets.arn(NAME)},
             revisions=known_revisions("no-database"),
         )
-        self.front = Front(regions={WEST: 0, "us-east-1": 0}, clock=clock, journal=self.journal, faults=Faults())
+        self.front = Front(regions={WEST: 0, "us-east-1": 0}, journal=self.journal, faults=Faults())
         self.front.add("secretsmanager", self.secrets.handlers())
         self.front.add("ecs", ecs_handlers([self.ecs]))
         self.endpoints: dict[str, str] = {}

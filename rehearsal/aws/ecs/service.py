@@ -69,6 +69,7 @@ class Ecs:
             patience = max(clock.real(BROKEN_EXIT_AFTER), 0.1)
             return {"BROKEN_EXIT_AFTER": f"{patience:g}", **environment()}
 
+        self._desired = 1
         runner = Runner(clock=clock, spawn=spawn, output=keep)
         self.scheduler = Scheduler(name=service, clock=clock, runner=runner, balancer=balancer, environment=task_environment)
         self.views = Views(

@@ -65,7 +65,11 @@ class Production:
 
 
 class Restored:
-    """A copy that was restored, in a zone of its own; nothing of it is archived."""
+    """A copy that was restored, in a zone of its own.
+
+    Nothing of it is archived, so that nobody can restore *from* it to a moment; AWS would begin to back it up at once. It can
+    be the source of a snapshot.
+    """
 
     restorable: datetime | None = None
     first_backup: Base | None = None
