@@ -14,6 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from actions.scrub import plain, scrub
 from bot import cards
+from bot.choices import CHOICES
 from bot.inbox import Inbox
 from bot.mrkdwn import shown
 from bot.settings import Settings
@@ -23,7 +24,7 @@ from commands.scenario import BadCommand, Request, help_text, parse
 log = structlog.get_logger(__name__)
 CONNECTIONS = 2  # Slack sends each payload to one of them; one may be gone while the other lives
 PING_SECONDS = 3
-BUTTONS = ("dr_approve", "dr_reject", "dr_retry", "dr_skip", "dr_fallback", "dr_abort", "dr_stop", "dr_hold_yes", "dr_hold_no")
+BUTTONS = ("dr_approve", "dr_reject", *(choice.action_id for choice in CHOICES.values()))
 MOST_TYPED, MOST_REASON = 1000, 300  # characters of a command, and of a reason
 MOST_SAID = 3900  # characters of an answer that only one person sees
 _ID = re.compile(r"[\w.-]{1,150}", re.ASCII)
@@ -166,16 +167,25 @@ def read_form(body: Mapping[str, Any]) -> Item:
     person = _id(body.get("user") or {}, "id", "user")
     if not isinstance(view, dict) or view.get("callback_id") != "dr_confirm":
         raise Malformed("I don't recognise this form.")
-    channel, _, value = _text(view, "private_metadata", "view").partition("|")
-    if not _ID.fullmatch(channel) or not _VALUE.fullmatch(value):
-        raise Malformed("I don't recognise this form.")
+    channel, value, choice = _about(_text(view, "private_metadata", "view"))
     typed = _UNTYPED.sub("", _maybe(view, "state", "values", "reason", "reason", "value"))
     reason = scrub(" ".join(typed.split())).rstrip(".")
     if len(reason) < 3:
         raise Malformed("A reason of at least three characters is needed.")
     if len(reason) > MOST_REASON:
         raise Malformed(f"The reason has {len(reason)} characters; give one of at most {MOST_REASON}.")
-    return _item(f"submit/{_id(view, 'id', 'view')}", "submit", person, channel, {"value": value, "reason": reason})
+    return _item(
+        f"submit/{_id(view, 'id', 'view')}", "submit", person, channel, {"value": value, "choice": choice, "reason": reason}
+    )
+
+
+def _about(metadata: str) -> tuple[str, str, str]:
+    """The channel, the question's value and the choice that a form is about. A form of an earlier version was for a skip."""
+    channel, value, *choices = metadata.split("|")[:3] if "|" in metadata else (metadata, "")
+    choice = CHOICES.get(choices[0] if choices else "skip")
+    if not _ID.fullmatch(channel) or not _VALUE.fullmatch(value) or choice is None or choice.form is None:
+        raise Malformed("I don't recognise this form.")
+    return channel, value, choice.name
 
 
 def _item(name: str, kind: str, person: str, channel: str, payload: dict[str, str]) -> Item:

@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from bot.choices import CHOICES, Question
 from bot.store import Refusal, Store
-from bot.story import ENDS, Run, is_unread, read_story
+from bot.story import ENDS, is_unread, read_story
 from bot.tables import approvals, decisions, locks, outbox, plans, runs
 from commands.plan import Plan
 
@@ -75,20 +76,18 @@ def answer(connection: Connection, store: Store, click: Click, person: str, choi
     run = story.run if story else None
     if run is None:
         raise Refusal(f"There is no run {click.run_id!r}. Nothing was done; `/dr runs` lists them.")
-    question = f"{click.run_id}/{click.question}"
-    open_question = run.question or {}
+    question, asked = f"{click.run_id}/{click.question}", run.question
     given = connection.execute(select(decisions).where(decisions.c.question == question)).mappings().first()
-    if given or open_question.get("id") != question or open_question.get("nonce") != click.nonce:
-        by = f" <@{given['person']}> answered it at {clock(given['at'])}: {given['choice']}." if given else ""
+    if given or asked is None or (asked.id, asked.nonce) != (question, click.nonce):
+        by = f" <@{given['person']}> answered it at {clock(given['at'])}: {_word(given['choice'])}." if given else ""
         raise Refusal(f"This question of run {click.run_id} is closed.{by} The run is {run.state} now. Nothing was done.")
-    if choice not in open_question["choices"]:
-        raise Refusal(
-            f"{choice!r} is no answer to this question; it takes {', '.join(open_question['choices'])}. Nothing was done."
-        )
-    if not _decided(connection, store, run, choice, person, reason):
+    if choice not in asked.choices:
+        takes = ", ".join(CHOICES[name].title for name in asked.choices)
+        raise Refusal(f"{CHOICES[choice].title} is no answer to this question; it takes {takes}. Nothing was done.")
+    if not _decided(connection, store, asked, choice, person, reason):
         raise Refusal(f"Somebody answered this question of run {click.run_id} a moment ago. Nothing was done twice.")
     because = f", because: {reason}" if reason else ""
-    store.tell(connection, click.run_id, f"{click.question}:answer", "ask", f"<@{person}> decided: {choice}{because}.")
+    store.tell(connection, click.run_id, f"{click.question}:answer", "ask", f"<@{person}> decided: {_word(choice)}{because}.")
 
 
 def ask_to_stop(connection: Connection, store: Store, run_id: str, person: str) -> str:
@@ -101,11 +100,12 @@ def ask_to_stop(connection: Connection, store: Store, run_id: str, person: str) 
     if story.run.stop_by:
         raise Refusal(f"<@{story.run.stop_by}> has told run {run_id} to stop already; it ends at its next step.")
     connection.execute(update(runs).where(runs.c.id == run_id).values(stop_by=person))
-    waits = story.run.question is not None and _decided(connection, store, story.run, "abort", person, STOPPED)
+    asked = story.run.question
+    waits = asked is not None and _decided(connection, store, asked, "abort", person, STOPPED)
     goes_on = "The step under way is finished and proven first; no further step begins."
     then = "It waits for a person, and ends here." if waits else goes_on
     store.tell(connection, run_id, "stop", "ask", f"<@{person}> told the run to stop. {then}")
-    return str(story.run.question["name"]) if waits else ""
+    return asked.name if asked and waits else ""
 
 
 def held_by(target: str, held: Any) -> str:
@@ -121,9 +121,14 @@ def clock(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
 
 
-def _decided(connection: Connection, store: Store, run: Run, choice: str, person: str, reason: str) -> bool:
+def _word(choice: str) -> str:
+    """A choice as a person says it in a sentence."""
+    return CHOICES[choice].title.lower()
+
+
+def _decided(connection: Connection, store: Store, asked: Question, choice: str, person: str, reason: str) -> bool:
     """Record the one decision on a run's open question; False where somebody else's is on record."""
-    row = {"question": run.question["id"], "run_id": run.id, "choice": choice, "person": person, "reason": reason}
+    row = {"question": asked.id, "run_id": asked.run_id, "choice": choice, "person": person, "reason": reason}
     return store.insert_once(connection, decisions, **row, at=time.time())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from bot.choices import Choice, Who
 from bot.pace import Pace, lane_of
 from bot.settings import Authority
 from bot.store import Refusal
@@ -96,7 +97,7 @@ class Gate:
         await self._listed(person, rule.approvers, f"approve `/dr {scenario}`", "[authority] approvers")
 
     async def may_decide(self, person: str, scenario: str) -> None:
-        """Whether a person may answer a run's question about an effect: retry, skip, go to the fallback."""
+        """Whether a person may decide what an approver decides in a run."""
         rule = self.authority.rule(scenario)
         await self._listed(person, rule.approvers, f"decide in a run of `/dr {scenario}`", "[authority] approvers")
 
@@ -106,6 +107,16 @@ class Gate:
         await self._listed(
             person, [*rule.requesters, *rule.approvers], f"end a run of `/dr {scenario}`", "[authority] requesters"
         )
+
+    async def may_choose(self, person: str, choice: Choice, plan: Plan) -> None:
+        """Whether a person may make this choice in a run of the plan."""
+        if choice.who is Who.LISTED:
+            await self.may_end(person, plan.scenario)
+            return
+        for scenario in plan.scenarios:
+            await self.may_decide(person, scenario)
+        if choice.name == "fallback" and plan.fallback:
+            await self.may_request(person, plan.fallback)
 
     async def _listed(self, person: str, entries: Iterable[str], what: str, where: str) -> None:
         if person not in await self.directory.members(entries):

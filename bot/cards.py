@@ -5,6 +5,7 @@ from __future__ import annotations
 from actions.base import Json, count
 from bot import blocks
 from bot.blocks import Block, clock, stamp
+from bot.choices import Choice
 from bot.mrkdwn import shown
 from bot.plan_card import plan_blocks, plan_text
 from bot.run_card import run_blocks, run_text
@@ -62,21 +63,23 @@ def _run_line(story: Story) -> str:
     return f"• *{run.id}* {plan.heading} (`{plan.command}`): {run.state}, began {stamp(run.began)}. {shown(run.says, 200)}"
 
 
-def reason_form(value: str, channel: str) -> Json:
-    """The form that asks why a step is skipped."""
+def reason_form(choice: Choice, value: str, channel: str) -> Json:
+    """The form that asks for the reason of a choice."""
+    form = choice.form
+    assert form is not None, choice.name
     return {
         "type": "modal",
         "callback_id": "dr_confirm",
-        "private_metadata": f"{channel}|{value}",
-        "title": blocks.plain("Skip a step"),
-        "submit": blocks.plain("Skip it"),
+        "private_metadata": f"{channel}|{value}|{choice.name}",
+        "title": blocks.plain(form.title),
+        "submit": blocks.plain(form.submit),
         "close": blocks.plain("Go back"),
         "blocks": [
-            blocks.section("The run goes on *without* what failed, and its end will say so."),
+            blocks.section(form.warning),
             {
                 "type": "input",
                 "block_id": "reason",
-                "label": blocks.plain("Why is it right to go on?"),
+                "label": blocks.plain(form.label),
                 "element": {"type": "plain_text_input", "action_id": "reason", "min_length": 3, "max_length": 300},
             },
         ],

@@ -89,6 +89,21 @@ class Conduct:
             return Applied(outcome=outcome)
         return await self._send(action, await self.store.record_intent(run_id, step, attempt, facts))
 
+    async def vouch(self, run_id: str, step: str, action: Action, person: str, reason: str) -> Applied:
+        """What a person vouches for: nothing is sent, and `verify` goes on from the facts before the effect.
+
+        The world is asked once more. If it shows by now that nothing happened, that counts: the settle time is long over.
+        """
+        says = f"<@{person}> says that it happened: {reason}."
+        facts = await self.store.first_facts(run_id, step)
+        if facts is None:
+            return Applied(outcome=failed(f"{says} But nothing can have been sent: no attempt is on record."))
+        proof = await self._ask_for_proof(action, facts)
+        if proof.verdict is Verdict.NOT_DONE:
+            return Applied(outcome=failed(f"{says} But I read it back once more, and it did not: {proof.says}"))
+        seen = f" Reading back shows it, too: {proof.says}" if proof.verdict is Verdict.DONE else ""
+        return Applied(facts=facts, receipt=proof.receipt, says=f"{says}{seen}")
+
     async def observe(self, action: Action) -> tuple[Facts, Outcome | None]:
         """The facts before the effect, and an outcome if the step must not go on."""
         try:
@@ -129,16 +144,19 @@ class Conduct:
         """Ask the world for the effect until it shows or the settle time is over."""
         proof = Proof(verdict=Verdict.UNKNOWN, says="Nobody was asked yet.")
         async for _ in self.world.ticks(timeout=action.settle, every=2.0):
-            try:
-                async with asyncio.timeout(GRACE_SECONDS):
-                    proof = await action.applied(self.world, facts)
-            except Exception as error:
-                _log_defect(error, action)
-                proof = Proof(verdict=Verdict.UNKNOWN, says=f"Reading back gave no answer: {_sentence(error)}")
+            proof = await self._ask_for_proof(action, facts)
             if proof.verdict is Verdict.DONE:
                 break
         log.info("read_back", step=action.kind, verdict=proof.verdict, says=proof.says)
         return proof
+
+    async def _ask_for_proof(self, action: Action, facts: Facts) -> Proof:
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                return await action.applied(self.world, facts)
+        except Exception as error:
+            _log_defect(error, action)
+            return Proof(verdict=Verdict.UNKNOWN, says=f"Reading back gave no answer: {_sentence(error)}")
 
     async def _send(self, action: Action, facts: Facts) -> Applied:
         try:

@@ -13,6 +13,7 @@ from actions.scrub import unexpected
 from bot import approvals, cards
 from bot.approvals import Click
 from bot.authority import Gate, approvals_needed
+from bot.choices import CHOICES, Choice
 from bot.offers import already_on_offer
 from bot.outbox import Outbox
 from bot.planner import Planner, plan_id
@@ -24,7 +25,7 @@ from commands.plan import Plan
 from commands.scenario import BadCommand, parse
 
 log = structlog.get_logger(__name__)
-NO_FORM = "Slack did not say that it opened the form for your reason. Nothing was done; if it is not there, press Skip again."
+NO_FORM = "Slack did not say that it opened the form for your reason. Nothing was done; if it is not there, press {} again."
 STALE_SECONDS = 15 * 60.0  # a command that a crash kept from being planned for longer is not planned any more
 
 
@@ -108,7 +109,7 @@ class Desk:
         story = await self.store.story(run_id)
         if story is None:
             raise Refusal(f"There is no run {run_id!r} to stop. `/dr runs` lists them. Nothing was done.")
-        await self.gate.may_end(person, story.offer.plan.scenario)
+        await self.gate.may_choose(person, CHOICES["stop"], story.offer.plan)
         question = await self.store.do(approvals.ask_to_stop, self.store, run_id, person)
         if question:
             await self.runs.answer(run_id, question, "abort", person, approvals.STOPPED)
@@ -128,11 +129,8 @@ class Desk:
             await self.store.do(approvals.reject, self.store, click, item.person)
         elif action == "dr_stop":
             await self._stop(click.run_id, item.person)
-        elif action == "dr_skip":
-            await self._may_decide(item.person, plan)
-            await self._ask_reason(item)
         else:
-            await self._decide(click, action.removeprefix("dr_"), item.person, plan)
+            await self._choose(CHOICES[action.removeprefix("dr_")], click, item, plan)
 
     async def _approve(self, click: Click, person: str, offer: Offer) -> None:
         """Count an approval. A plan may have become another scenario since somebody asked: both need the right to both."""
@@ -144,34 +142,31 @@ class Desk:
         if enough:
             await self.runs.start(click.run_id)
 
-    async def _may_decide(self, person: str, plan: Plan) -> None:
-        for scenario in plan.scenarios:
-            await self.gate.may_decide(person, scenario)
+    async def _choose(self, choice: Choice, click: Click, item: Item, plan: Plan) -> None:
+        """Take a person's decision; one that needs a reason gets its form first."""
+        await self.gate.may_choose(item.person, choice, plan)
+        reason = str(item.payload.get("reason", ""))
+        if choice.form and not reason:
+            await self._ask_reason(choice, item)
+            return
+        await self.store.do(approvals.answer, self.store, click, item.person, choice.name, reason)
+        await self.runs.answer(click.run_id, click.question, choice.name, item.person, reason)
 
-    async def _decide(self, click: Click, choice: str, person: str, plan: Plan, reason: str = "") -> None:
-        if choice == "abort":
-            await self.gate.may_end(person, plan.scenario)
-        else:
-            await self._may_decide(person, plan)
-        if choice == "fallback" and plan.fallback:
-            await self.gate.may_request(person, parse(plan.fallback).words)
-        await self.store.do(approvals.answer, self.store, click, person, choice, reason)
-        await self.runs.answer(click.run_id, click.question, choice, person, reason)
-
-    async def _ask_reason(self, item: Item) -> None:
-        view = cards.reason_form(item.payload["value"], item.channel)
+    async def _ask_reason(self, choice: Choice, item: Item) -> None:
+        view = cards.reason_form(choice, item.payload["value"], item.channel)
         try:
             await self.slack.views_open(trigger_id=item.payload["trigger_id"], view=view)
         except Exception as error:  # away, or the click is older than the three seconds that Slack gives to open a form
             log.warning("form_not_opened", item=item.id, error=str(error))
-            raise Refusal(NO_FORM) from error
+            raise Refusal(NO_FORM.format(choice.title)) from error
 
     async def _submit(self, item: Item) -> None:
         click = Click.from_value(item.payload["value"])
         story = await self.store.story(click.run_id)
         if story is None:
             raise Refusal(f"There is no run {click.run_id!r}. Nothing was done.")
-        await self._decide(click, "skip", item.person, story.offer.plan, item.payload["reason"])
+        choice = CHOICES[item.payload.get("choice", "skip")]  # what an earlier version recorded was a skip
+        await self._choose(choice, click, item, story.offer.plan)
 
 
 def _answers_of(connection: Any, run_id: str) -> list[Any]:

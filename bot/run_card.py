@@ -6,6 +6,7 @@ import time
 
 from bot import blocks
 from bot.blocks import Block
+from bot.choices import CHOICES, Choice
 from bot.layout import IN_THREAD, Draft, Groups, lay_out
 from bot.mrkdwn import shown
 from bot.plan_card import lay_out_plan, step_lines
@@ -85,17 +86,16 @@ def _buttons(run: Run) -> list[Block]:
     if run.over:
         return []
     if run.question:
-        value = f"{run.id}:{run.question['name']}:{run.question['nonce']}"
-        return [blocks.actions(*(_choice(choice, value) for choice in run.question["choices"]))]
+        return [blocks.actions(*(_button(CHOICES[choice], run.question.value) for choice in run.question.choices))]
     if run.stop_by:
         return [blocks.context(f"<@{run.stop_by}> told it to stop; no further step begins.")]
-    confirm = blocks.confirm("Stop this run?", "The step under way is finished and proven; no further step begins.", "Stop")
-    return [blocks.actions(blocks.button("dr_stop", "Stop", f"{run.id}:stop:now", style="danger", confirm=confirm))]
+    return [blocks.actions(_button(CHOICES["stop"], f"{run.id}:stop:now"))]
 
 
-def _choice(choice: str, value: str) -> Block:
-    labels = {"retry": "Retry", "skip": "Skip, with a reason", "fallback": "Plan the fallback", "abort": "Abort"}
-    return blocks.button(f"dr_{choice}", labels[choice], value, style={"retry": "primary", "abort": "danger"}.get(choice))
+def _button(choice: Choice, value: str) -> Block:
+    asks = choice.confirm
+    confirm = blocks.confirm(asks.title, asks.text, asks.submit) if asks else None
+    return blocks.button(choice.action_id, choice.label or choice.title, value, style=choice.style, confirm=confirm)
 
 
 def _elapsed(story: Story, run: Run) -> str:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from actions.base import Facts, Json, Outcome, Result
 from actions.scrub import scrub, scrub_all
 from bot.away import Ending, Patience, is_away
+from bot.choices import Question
 from bot.story import ENDS, Story, read_story
 from bot.tables import inbox, insert_once, intents, locks, outbox, plans, runs, steps, timeline
 
@@ -157,7 +158,7 @@ class Store:
 
         return await self.do(work)
 
-    async def ask(self, run_id: str, question: Json, says: str) -> str:
+    async def ask(self, run_id: str, question: Question, says: str) -> str:
         """Open a run's question, once: the buttons that were shown first stay good. Returns who told the run to stop, or ""."""
 
         says = scrub(says)
@@ -166,8 +167,8 @@ class Store:
             of_run = runs.c.id == run_id
             run = connection.execute(select(runs.c.question, runs.c.stop_by).where(of_run)).mappings().one()
             if not run["question"]:
-                connection.execute(update(runs).where(of_run).values(state="waiting", says=says, question=question))
-                self.tell(connection, run_id, f"{question['name']}:ask", "ask", says)
+                connection.execute(update(runs).where(of_run).values(state="waiting", says=says, question=question.to_json()))
+                self.tell(connection, run_id, f"{question.name}:ask", "ask", says)
             return str(run["stop_by"])
 
         return await self.do(work)

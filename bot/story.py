@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, RowMapping, select
 
-from actions.base import Json
+from bot.choices import Question
 from bot.tables import approvals, outbox, plans, runs, steps, timeline
 from commands.plan import Plan
 
@@ -68,7 +68,7 @@ class Run:
     began: float
     ended: float | None
     stop_by: str
-    question: Json
+    question: Question | None
 
     @property
     def over(self) -> bool:
@@ -102,10 +102,15 @@ def read_story(connection: Connection, run_id: str) -> Story | None:
     lines = connection.execute(of_run[1].order_by(timeline.c.seq)).mappings()
     return Story(
         offer=offer,
-        run=Run(**run) if run else None,
+        run=_run(run) if run else None,
         steps=tuple(StepState(**{k: v for k, v in s.items() if k != "run_id"}) for s in states),
         timeline=tuple(Line(at=line["at"], mark=line["mark"], text=line["text"]) for line in lines),
     )
+
+
+def _run(row: RowMapping) -> Run:
+    question = Question.from_json(row["question"]) if row["question"] else None
+    return Run(**{**row, "question": question})
 
 
 def is_unread(connection: Connection, plan_id: str) -> bool:

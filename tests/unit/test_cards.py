@@ -18,6 +18,7 @@ from actions.base import Finding, Level
 from actions.health import HealthAnswers
 from bot import cards
 from bot.blocks import code
+from bot.choices import CHOICES, Choice, Question
 from bot.mrkdwn import escape
 from bot.plan_card import lay_out_plan
 from bot.run_card import STATES
@@ -85,12 +86,8 @@ def stories(draw: st.DrawFn) -> Story:
 @st.composite
 def runs(draw: st.DrawFn) -> Run:
     state = draw(st.sampled_from([*ENDS, "approved", "running", "waiting"]))
-    question = {
-        "id": "abcdefgh/stage1-1",
-        "name": "stage1-1",
-        "nonce": "n" * 16,
-        "choices": ["retry", "skip", "fallback", "abort"],
-    }
+    choices = draw(st.lists(st.sampled_from(sorted(CHOICES)), min_size=1, max_size=5, unique=True).map(tuple))
+    question = Question(run_id="abcdefgh", name="stage1-1", nonce="n" * 16, choices=choices, steps=("1.1",))
     return Run(
         id="abcdefgh",
         target=draw(long),
@@ -156,7 +153,7 @@ def test_buttons_are_there_exactly_while_they_can_be_pressed(story: Story) -> No
     elif story.run.over:
         assert buttons == set()
     elif story.run.question:
-        assert buttons == {"dr_retry", "dr_skip", "dr_fallback", "dr_abort"}
+        assert buttons == {f"dr_{choice}" for choice in story.run.question.choices}
     else:
         assert buttons == (set() if story.run.stop_by else {"dr_stop"})
 
@@ -174,9 +171,9 @@ def test_a_line_of_the_thread_is_never_too_long(mark: str, text: str) -> None:
     assert 0 < len(cards.reply(mark, text)) <= 3000
 
 
-@given(st.text(max_size=300))
-def test_the_form_for_a_reason_is_one_that_slack_takes(value: str) -> None:
-    assert slack.view_problems(cards.reason_form(value, "C0INCIDENT")) == []
+@given(st.text(max_size=300), st.sampled_from([choice for choice in CHOICES.values() if choice.form]))
+def test_the_form_for_a_reason_is_one_that_slack_takes(value: str, choice: Choice) -> None:
+    assert slack.view_problems(cards.reason_form(choice, value, "C0INCIDENT")) == []
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)

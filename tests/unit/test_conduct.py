@@ -163,6 +163,30 @@ async def test_where_nobody_can_say_what_happened_nothing_is_repeated_also_not_b
     assert switch.flips == []
 
 
+VOUCHED = "<@U0BOB> says that it happened: I see it."
+
+
+async def test_what_a_person_vouches_for_is_not_sent_but_proven(conduct: Conduct, switch: Switch) -> None:
+    await cut_off(conduct, switch)
+    switch.proof = Verdict.UNKNOWN
+    action = Flip(switch=switch)
+    applied = await conduct.vouch(RUN, STEP, action, "U0BOB", "I see it")
+    outcome = await conduct.verify(action, Applied.from_json(applied.to_json()))
+    assert outcome == done(f"{VOUCHED} It is on since look 1, as {{'read': 'back'}} proves.")
+    assert switch.flips == []
+
+
+async def test_a_persons_word_does_not_count_against_a_proof(conduct: Conduct, switch: Switch) -> None:
+    await cut_off(conduct, switch)
+    applied = await conduct.vouch(RUN, STEP, Flip(switch=switch), "U0BOB", "I see it")
+    assert applied.outcome == failed(f"{VOUCHED} But I read it back once more, and it did not: It is not done.")
+
+
+async def test_what_was_never_attempted_cannot_be_vouched_for(conduct: Conduct, switch: Switch) -> None:
+    applied = await conduct.vouch(RUN, STEP, Flip(switch=switch), "U0BOB", "I see it")
+    assert applied.outcome == failed(f"{VOUCHED} But nothing can have been sent: no attempt is on record.")
+
+
 async def test_an_effect_whose_answer_is_lost_is_found_by_reading_back(conduct: Conduct, switch: Switch) -> None:
     switch.answer, switch.proof = Uncertain("No answer came."), Verdict.DONE
     outcome = await carry_out(conduct, switch)

@@ -39,6 +39,11 @@ COMMAND: dict[str, Any] = {
     "channel_id": "C0INCIDENT",
     "trigger_id": "1.2.a0f3",
 }
+FORMS = {  # what a form carries about the choice, and the choice
+    "C0INCIDENT|abcdefgh:stage1-1:nonce": "skip",  # of an earlier version
+    "C0INCIDENT|abcdefgh:stage1-1:nonce|skip": "skip",
+    "C0INCIDENT|abcdefgh:stage1-1:nonce|happened": "happened",
+}
 STRANGE = "\x00\x07\x1b\ud800\udfff"
 strange = st.text(alphabet=f"ab1:.<{STRANGE}\n", max_size=40) | st.sampled_from(["x" * 5000, "U" * 41, ":" * 3000])
 json = st.recursive(
@@ -156,7 +161,7 @@ def test_the_same_click_delivered_twice_is_the_same_item_and_two_clicks_are_two(
 def test_a_form_carries_where_it_came_from_and_the_reason() -> None:
     item = read_form(FORM)
     assert (item.channel, item.person) == ("C0INCIDENT", "U0BOB")
-    assert item.payload == {"value": "abcdefgh:stage1-1:nonce", "reason": "It answers again"}
+    assert item.payload == {"value": "abcdefgh:stage1-1:nonce", "choice": "skip", "reason": "It answers again"}
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "ab", "...", None, 7])
@@ -165,3 +170,18 @@ def test_a_reason_that_is_none_is_malformed(reason: object) -> None:
     form["view"]["state"]["values"]["reason"]["reason"]["value"] = reason
     with pytest.raises(Malformed, match="at least three characters"):
         read_form(form)
+
+
+@pytest.mark.parametrize(("about", "choice"), FORMS.items())
+def test_a_form_says_which_choice_its_reason_is_for(about: str, choice: str) -> None:
+    body = copy.deepcopy(FORM)
+    body["view"]["private_metadata"] = about
+    assert read_form(body).payload["choice"] == choice
+
+
+@pytest.mark.parametrize("choice", ["retry", "nothing", ""])
+def test_a_form_for_a_choice_without_a_reason_is_refused(choice: str) -> None:
+    body = copy.deepcopy(FORM)
+    body["view"]["private_metadata"] = f"C0INCIDENT|abcdefgh:stage1-1:nonce|{choice}"
+    with pytest.raises(Malformed):
+        read_form(body)

@@ -1,0 +1,76 @@
+"""What a run asks people when a stage failed, and what follows from the answer."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+
+from actions.base import Json
+from bot.approvals import STOPPED
+from bot.approved import Approved, name_steps
+from bot.choices import Question
+from bot.conduct import skipped
+from bot.ends import Ends, what_stands
+from bot.planner import Planner, plan_id
+from bot.running import Running
+
+Answer = Callable[[str, str, str, str, str], Awaitable[None]]  # hands run, question, choice, person and reason to the run
+
+
+class Questions:
+    """Asks, and carries out what was decided. Both are safe to repeat after a crash."""
+
+    def __init__(self, approved: Approved, ends: Ends, planner: Planner, running: Running, answer: Answer) -> None:
+        self.store = planner.store
+        self.approved = approved
+        self.ends = ends
+        self.planner = planner
+        self.running = running
+        self.answer = answer
+
+    async def ask(self, run_id: str, name: str, failed: list[str], doubtful: list[str]) -> None:
+        """Ask what to do about the steps that are not done; the effects of the `doubtful` ones may have happened."""
+        fallback = (await self.approved.plan(run_id)).fallback
+        offered = {"retry": True, "skip": True, "happened": bool(doubtful), "fallback": bool(fallback), "abort": True}
+        choices = tuple(choice for choice, is_offered in offered.items() if is_offered)
+        question = Question(run_id=run_id, name=name, nonce=secrets.token_urlsafe(12), choices=choices, steps=tuple(failed))
+        says = f"{_what_failed(failed, doubtful)} Waiting for your decision. {question.explain(fallback)}"
+        stopped_by = await self.store.ask(run_id, question, says)
+        if stopped_by:  # a stop that came before the question answers it
+            await self.answer(run_id, name, "abort", stopped_by, STOPPED)
+
+    async def decide(self, run_id: str, name: str, failed: list[str], doubtful: list[str], decision: Json) -> str:
+        """Carry out a person's decision; returns the run's end, or "" if it goes on."""
+        choice, person, reason = decision["choice"], decision["person"], decision["reason"]
+        if choice == "abort":
+            by = f"<@{person}> ended the run" if person else "The run ended"
+            return await self.ends.end(run_id, "aborted", f"{by} at {name_steps(failed)}. {what_stands(reason)}", "bad")
+        if choice == "fallback":
+            return await self._fall_back(run_id, failed, person)
+        if choice == "skip":
+            for step in failed:
+                await self.store.end_step(run_id, step, 0, skipped(person, reason))
+        says = {
+            "retry": f"Trying {name_steps(failed)} again.",
+            "skip": f"Going on without {name_steps(failed)}.",
+            "happened": f"<@{person}> vouches for {name_steps(doubtful or failed)}. Going on to prove what it should lead to.",
+        }[choice]
+        await self.store.set_run(run_id, f"{name}:on", "begin", says, state="running", says="", question=None)
+        return ""
+
+    async def _fall_back(self, run_id: str, failed: list[str], person: str) -> str:
+        plan = await self.approved.plan(run_id)
+        fallback = await self.planner.make(plan.fallback, {})
+        self.running.go_on()
+        standing = await self.planner.offer(plan_id(f"{run_id}/fallback"), fallback, person)
+        as_plan = f"The fallback `/dr {plan.fallback}` needs its own approval: Plan {standing}."
+        says = f"Ended at {name_steps(failed)}. {as_plan}"
+        return await self.ends.end(run_id, "failed", says, "bad")
+
+
+def _what_failed(failed: list[str], doubtful: list[str]) -> str:
+    sure = [step for step in failed if step not in doubtful]
+    says = [f"{name_steps(sure)} failed"] if sure else []
+    says += [f"we can't tell whether {name_steps(doubtful)} happened"] if doubtful else []
+    said = ", and ".join(says)
+    return f"{said[0].upper()}{said[1:]}."
