@@ -1,6 +1,7 @@
 """The vocabulary of the product: facts, findings, steps and their outcomes, as plain frozen values.
 
-A step is either a `Check`, which only looks, or an `Action`, which has one effect on one target:
+A step is a `Check`, which only looks, a `Hold`, which shows evidence to a person and asks, or an `Action`, which has one effect
+on one target:
 
     observe -> precheck -> (facts and intent are recorded) -> apply -> applied? -> verify
 
@@ -105,6 +106,7 @@ class Result(StrEnum):
     ALREADY_DONE = "already done"
     FAILED = "failed"
     SKIPPED = "skipped"
+    DECLINED = "declined"
     UNKNOWN = "unknown"
 
 
@@ -226,6 +228,31 @@ class Action(Step):
     @abstractmethod
     async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
         """Follow the effect to its goal, or to `timeout`. Never raises for an expected failure."""
+
+
+class Hold(Step):
+    """A step that stops the run, shows evidence gathered at that moment, and asks an approver Yes or No; alone in its stage.
+
+    No ends the run. If a finding of the evidence is a `stop`, Yes is not offered, unless `yes_despite_stop` says so.
+    """
+
+    yes_despite_stop: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def question(self) -> str:
+        """What is asked, so that Yes means to go on: "Is the restored copy good enough to take over?"."""
+
+    @abstractmethod
+    async def evidence(self, world: World) -> tuple[Finding, ...]:
+        """What the answer should rest on, the most important first. An unread source is a finding, too. Raises `Unreachable`."""
+
+    @property
+    def title(self) -> str:
+        return f"Stop here and ask: {self.question}"
+
+    def command(self) -> str:
+        return f"# An approver answers Yes or No: {self.question}"
 
 
 def step_from(kind: str, arguments: Mapping[str, Json]) -> Step:

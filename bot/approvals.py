@@ -84,6 +84,10 @@ def answer(connection: Connection, store: Store, click: Click, person: str, choi
     if choice not in asked.choices:
         takes = ", ".join(CHOICES[name].title for name in asked.choices)
         raise Refusal(f"{CHOICES[choice].title} is no answer to this question; it takes {takes}. Nothing was done.")
+    if CHOICES[choice].after_reading and is_unread(connection, click.run_id):
+        raise Refusal(
+            "A part of the evidence isn't in the thread yet, so nobody can have read it. Nothing was done; try again then."
+        )
     if not _decided(connection, store, asked, choice, person, reason):
         raise Refusal(f"Somebody answered this question of run {click.run_id} a moment ago. Nothing was done twice.")
     because = f", because: {reason}" if reason else ""
@@ -106,6 +110,11 @@ def ask_to_stop(connection: Connection, store: Store, run_id: str, person: str) 
     then = "It waits for a person, and ends here." if waits else goes_on
     store.tell(connection, run_id, "stop", "ask", f"<@{person}> told the run to stop. {then}")
     return asked.name if asked and waits else ""
+
+
+def decided_at(connection: Connection, question: str) -> float | None:
+    """When a question (by its id) was answered; None if nobody has."""
+    return connection.execute(select(decisions.c.at).where(decisions.c.question == question)).scalar()
 
 
 def held_by(target: str, held: Any) -> str:

@@ -47,6 +47,7 @@ class Choice:
     who: Who = Who.APPROVERS
     form: Form | None = None
     confirm: Confirm | None = None
+    after_reading: bool = False  # it counts only once all that was to be read is in the thread
 
     @property
     def action_id(self) -> str:
@@ -93,6 +94,20 @@ CHOICES = {
         ),
         Choice(name="fallback", title="Fallback", meaning="plans `/dr {fallback}`", label="Plan the fallback"),
         Choice(name="abort", title="Abort", meaning="ends the run here", style="danger", who=Who.LISTED),
+        Choice(name="hold_yes", title="Yes", meaning="goes on", label="Yes, go on", style="primary", after_reading=True),
+        Choice(
+            name="hold_no",
+            title="No",
+            meaning="ends the run here and needs a reason",
+            label="No, end the run",
+            style="danger",
+            form=Form(
+                title="Answer No",
+                warning="The run *ends here*. What was done before stays done.",
+                label="Why not?",
+                submit="Answer No",
+            ),
+        ),
         Choice(
             name="stop",
             title="Stop",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -14,6 +15,8 @@ from actions.base import (
     ActionError,
     Check,
     Facts,
+    Finding,
+    Hold,
     Level,
     Outcome,
     Proof,
@@ -24,6 +27,7 @@ from actions.base import (
     Unreachable,
     Verdict,
     failed,
+    stop,
     unknown,
 )
 from actions.scrub import unexpected
@@ -32,6 +36,7 @@ from bot.approvals import clock
 from bot.store import Store
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 LATE_SECONDS = 5 * 60.0  # how long what people approved may wait for a bot that was away
 ASKING_SHARE = 0.1  # of a step's time limit: how long its first questions are asked again before the step fails
 ASKING_LEAST = 3.0  # local seconds of that: in a rehearsal, too, a proxy's trouble takes its time to pass
@@ -108,7 +113,7 @@ class Conduct:
         """The facts before the effect, and an outcome if the step must not go on."""
         try:
             async with asyncio.timeout(self._patience(action)):
-                facts = await self._ask(action)
+                facts = await self._ask(action, action.observe)
         except Exception as error:
             _log_defect(error, action)
             return {}, failed(f"{_sentence(error)} Nothing was done, because the state before could not be read.")
@@ -117,13 +122,22 @@ class Conduct:
             return facts, failed(f"{finding.says} Nothing was done.")
         return facts, None
 
-    async def _ask(self, action: Action) -> Facts:
-        """The facts. A question that gets no answer is asked again, with growing pauses, for a tenth of the step's time limit."""
+    async def gather(self, hold: Hold) -> tuple[tuple[Finding, ...], bool]:
+        """The evidence for a person's answer, and whether it could be gathered."""
+        try:
+            async with asyncio.timeout(self._patience(hold)):
+                return await self._ask(hold, hold.evidence), True
+        except Exception as error:
+            _log_defect(error, hold)
+            return (stop(f"The evidence could not be gathered: {_sentence(error)}"),), False
+
+    async def _ask(self, step: Step, question: Callable[[World], Awaitable[T]]) -> T:
+        """The answer. A question that gets no answer is asked again, with growing pauses, for a tenth of its time limit."""
         asked, unanswered = 0, Unreachable("Nobody was asked.")
-        async for passed in self.world.ticks(timeout=action.timeout * ASKING_SHARE, at_least=ASKING_LEAST):
+        async for passed in self.world.ticks(timeout=step.timeout * ASKING_SHARE, at_least=ASKING_LEAST):
             asked += 1
             try:
-                return await action.observe(self.world)
+                return await question(self.world)
             except (Unreachable, TimeoutError) as error:
                 if isinstance(error, Unreachable) and error.final:
                     raise

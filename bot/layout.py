@@ -13,7 +13,7 @@ from bot.blocks import LONGEST_SECTION, Block, code, length, sections, size
 
 IN_THREAD = "… (whole in the thread)"
 BEGINNING = 60  # characters of a piece that the message shows if the whole is in the thread
-LONGEST_REPLY = 2700
+LONGEST_REPLY = 2700  # of the text; its heading and signs come to it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Piece:
 
     def replies(self) -> Iterator[str]:
         """All of it, as one message in the thread or several."""
-        parts = list(_parts(self.text))
+        parts = list(split(self.text))
         for number, part in enumerate(parts, 1):
             which = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
             yield f"*{self.name}*{which}\n{code(part) if self.is_code else part}"
@@ -90,7 +90,7 @@ def _fits(groups: Groups, blocks: list[Block], budget: int) -> bool:
     return size(blocks) <= budget and all(length(line) < LONGEST_SECTION for lines in groups for line in lines)
 
 
-def _parts(text: str) -> Iterator[str]:
+def split(text: str) -> Iterator[str]:
     """The text in parts that each fit into a reply."""
     while text:
         most = LONGEST_REPLY

@@ -13,12 +13,14 @@ from bot.plan_card import lay_out_plan, step_lines
 from bot.story import Run, Story
 
 BODY = 6500  # characters for the steps; the rest is for the head of the card and its buttons
+POSTING = ":hourglass_flowing_sand: *I'm posting the evidence in the thread.* The Yes button appears when it's there."
 STATES = {
     "started": ":hourglass_flowing_sand:",
     "done": ":white_check_mark:",
     "already done": ":white_check_mark:",
     "failed": ":x:",
     "skipped": ":fast_forward:",
+    "declined": ":no_entry:",
     "unknown": ":grey_question:",
     "": ":white_circle:",
 }
@@ -56,7 +58,7 @@ def run_blocks(story: Story, run: Run, rto_minutes: int) -> list[Block]:
             ],
         },
         *_steps(story, run),
-        *_buttons(run),
+        *_buttons(run, offer.unread),
         blocks.context(f"Run `{run.id}`, digest `{offer.digest[:12]}`. {details}"),
     ]
 
@@ -82,11 +84,13 @@ def _steps(story: Story, run: Run) -> list[Block]:
     return lay_out(build, BODY, away=away).blocks
 
 
-def _buttons(run: Run) -> list[Block]:
+def _buttons(run: Run, unread: bool) -> list[Block]:
     if run.over:
         return []
     if run.question:
-        return [blocks.actions(*(_button(CHOICES[choice], run.question.value) for choice in run.question.choices))]
+        choices = [CHOICES[name] for name in run.question.choices if not (unread and CHOICES[name].after_reading)]
+        buttons = [_button(choice, run.question.value) for choice in choices]
+        return [*([blocks.section(POSTING)] if unread else []), *([blocks.actions(*buttons)] if buttons else [])]
     if run.stop_by:
         return [blocks.context(f"<@{run.stop_by}> told it to stop; no further step begins.")]
     return [blocks.actions(_button(CHOICES["stop"], f"{run.id}:stop:now"))]

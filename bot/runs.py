@@ -16,12 +16,13 @@ import structlog
 from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, DBOSPortableJSONSerializer, SetWorkflowID
 from sqlalchemy import update
 
-from actions.base import Action, Check, Json, Outcome, Result
+from actions.base import Action, Check, Hold, Json, Outcome, Result
 from actions.scrub import unexpected
 from bot.approvals import clock
 from bot.approved import Approved
 from bot.conduct import LATE_SECONDS, Applied, Conduct, outcome_from, outcome_json
 from bot.ends import Ends
+from bot.holds import AGAIN, Holds
 from bot.planner import Planner, plan_id
 from bot.questions import Questions
 from bot.running import Running
@@ -47,6 +48,7 @@ class Runs(DBOSConfiguredInstance):
         self.running = Running()
         self.approved = Approved(store)
         self.ends = Ends(store, self.approved)
+        self.holds = Holds(self.approved, self.ends, self.conduct, self.running, self.answer)
         self.questions = Questions(self.approved, self.ends, planner, self.running, self.answer)
 
     def launch(self, url: str) -> None:
@@ -119,6 +121,8 @@ class Runs(DBOSConfiguredInstance):
 
     async def _stage(self, run_id: str, number: int, steps: list[str]) -> str:
         """Carry out a stage until it is through; returns the run's end where a person or a stop ends it here."""
+        if isinstance(await self.approved.step(run_id, steps[0]), Hold):
+            return await self._hold(run_id, number, steps[0])
         outcomes: dict[str, Outcome] = {}
         due, vouched = steps, None
         for attempt in itertools.count(1):
@@ -140,6 +144,19 @@ class Runs(DBOSConfiguredInstance):
                 break
             due, vouched = (doubtful, decision) if decision["choice"] == "happened" else (pending, None)
         return ""
+
+    async def _hold(self, run_id: str, number: int, step: str) -> str:
+        """Ask an approver Yes or No; returns the run's end, or "" if it goes on."""
+        for attempt in itertools.count(1):
+            if not await self._recorded(f"stage {number}#{attempt} begin", self._begin, run_id, [step], attempt):
+                break
+            question = f"stage{number}-{attempt}"
+            await self._recorded(f"ask {question}", self.holds.ask, run_id, question, step)
+            decision = await self._await_answer(question)
+            end = await self._recorded(f"decide {question}", self.holds.decide, run_id, question, step, attempt, decision)
+            if end != AGAIN:
+                return str(end)
+        return str(await self._recorded(f"stage {number} stopped", self.ends.end_stopped, run_id))
 
     async def _together(self, run_id: str, steps: list[str], attempt: int, vouched: Json) -> dict[str, Outcome]:
         """Carry out steps side by side and return their outcomes; one failing does not disturb another.

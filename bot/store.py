@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from actions.base import Facts, Json, Outcome, Result
 from actions.scrub import scrub, scrub_all
 from bot.away import Ending, Patience, is_away
 from bot.choices import Question
-from bot.story import ENDS, Story, read_story
+from bot.story import ENDS, WHOLE, Story, read_story
 from bot.tables import inbox, insert_once, intents, locks, outbox, plans, runs, steps, timeline
 
 T = TypeVar("T")
@@ -158,8 +158,11 @@ class Store:
 
         return await self.do(work)
 
-    async def ask(self, run_id: str, question: Question, says: str) -> str:
-        """Open a run's question, once: the buttons that were shown first stay good. Returns who told the run to stop, or ""."""
+    async def ask(self, run_id: str, question: Question, says: str, evidence: Sequence[str] = ()) -> str:
+        """Open a run's question, once: the buttons that were shown first stay good. Returns who told the run to stop, or "".
+
+        The `evidence` stands in the thread before it, a reply each.
+        """
 
         says = scrub(says)
 
@@ -168,6 +171,8 @@ class Store:
             run = connection.execute(select(runs.c.question, runs.c.stop_by).where(of_run)).mappings().one()
             if not run["question"]:
                 connection.execute(update(runs).where(of_run).values(state="waiting", says=says, question=question.to_json()))
+                for number, text in enumerate(evidence, 1):
+                    self.tell(connection, run_id, f"{question.name}:evidence{number}", WHOLE, text)
                 self.tell(connection, run_id, f"{question.name}:ask", "ask", says)
             return str(run["stop_by"])
 

@@ -10,7 +10,7 @@ from bot.choices import Question
 from bot.tables import approvals, outbox, plans, runs, steps, timeline
 from commands.plan import Plan
 
-WHOLE = "whole"  # the mark of a reply that holds what a plan's card cannot; without it nobody may approve
+WHOLE = "whole"  # the mark of a reply that holds what people must be able to read before they may approve, or answer Yes
 ENDS = ("done", "failed", "aborted", "stopped", "not started")
 
 
@@ -38,7 +38,7 @@ class Offer:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of a timeline. `mark` is begin, ok, warn, bad, ask or end."""
+    """One line of a timeline. `mark` is begin, ok, warn, bad, ask, end or whole (evidence)."""
 
     at: float
     mark: str
@@ -114,6 +114,6 @@ def _run(row: RowMapping) -> Run:
 
 
 def is_unread(connection: Connection, plan_id: str) -> bool:
-    """Whether a part of a plan's text is not in its thread yet."""
+    """Whether a part of a plan's text, or of the evidence of its run, is not in its thread yet."""
     waiting = select(outbox.c.seq).where(outbox.c.run_id == plan_id, outbox.c.mark == WHOLE, outbox.c.ts == "")
     return connection.execute(waiting.limit(1)).first() is not None

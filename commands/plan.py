@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actions.base import Action, Finding, Json, Level, Step, step_from
+from actions.base import Action, Finding, Hold, Json, Level, Step, step_from
 
 Stage = tuple[Step, ...]
 
@@ -45,6 +45,10 @@ class Plan:
     interrupts: str = ""
     made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     expires: datetime = field(default_factory=lambda: datetime.now(UTC) + timedelta(minutes=15))
+
+    def __post_init__(self) -> None:
+        if any(isinstance(step, Hold) and len(stage) > 1 for stage in self.stages for step in stage):
+            raise ValueError("A Hold must be alone in its stage.")
 
     @property
     def digest(self) -> str:

@@ -6,14 +6,16 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import fields
 
-from actions.base import Action, Step
+from actions.base import Action, Check, Hold, Step
 from actions.site import DatabaseRef
 from commands.scenario import SCENARIOS, VERBS
 
 
 def reference() -> str:
     """The text of docs/reference.md."""
-    return "\n".join([*_head(), *_commands(), *_steps("Actions", True), *_steps("Checks", False)]) + "\n"
+    return (
+        "\n".join([*_head(), *_commands(), *_steps("Actions", Action), *_steps("Checks", Check), *_steps("Holds", Hold)]) + "\n"
+    )
 
 
 def _head() -> Iterator[str]:
@@ -32,11 +34,12 @@ def _commands() -> Iterator[str]:
     yield ""
 
 
-def _steps(title: str, changing: bool) -> Iterator[str]:
-    yield from (f"## {title}", "")
-    for kind, step in sorted(Step.registry.items()):
-        if issubclass(step, Action) is changing and kind.split(".")[0] != "bench":
-            yield from _step(kind, step)
+def _steps(title: str, of: type[Step]) -> Iterator[str]:
+    known = {k: step for k, step in Step.registry.items() if issubclass(step, of) and not step.__module__.startswith("tests.")}
+    if known:
+        yield from (f"## {title}", "")
+    for kind, step in sorted(known.items()):
+        yield from _step(kind, step)
 
 
 def _step(kind: str, step: type[Step]) -> Iterator[str]:

@@ -1,0 +1,83 @@
+"""A rehearsal whose bot is `held_bot`: it has one scenario more, with a Hold and a clean-up, and its steps obey the test."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from rehearsal.waiting import until
+from rehearsal.world import Options, Rehearsal
+from tests.story.conftest import SPEED, Incident
+
+ROOT = Path(__file__).parents[2]
+HOLD = "test hold"
+
+
+class HeldWorld(Rehearsal):
+    """The rehearsal, with the other bot."""
+
+    async def start_bot(self) -> None:
+        """Start the bot that has the scenario of the test."""
+        argv = [sys.executable, "-m", "tests.story.held_bot", "serve", "--config", str(self.config)]
+        environment = self.bot_environment | {"HELD_DIR": str(self.work_dir)}
+        await self.processes.start("bot", argv, env=environment, stdout=self.bot_log, cwd=ROOT)
+
+
+@asynccontextmanager
+async def held_world(work_dir: Path, cache: Path) -> AsyncIterator[HeldWorld]:
+    """The rehearsal with this bot, connected."""
+    async with HeldWorld(Options(work_dir=work_dir, cache=cache, port=0, speed=SPEED)) as world:
+        await world.witness.healthy()
+        await until(lambda: '"serving"' in world.bot_log.read_text(), 60, "a serving bot")
+        yield world
+
+
+class HeldIncident(Incident):
+    """The incident channel, and what the steps did."""
+
+    def control(self, **controls: Any) -> None:
+        """Say how the steps turn out from now on."""
+        (self.world.work_dir / "controls.json").write_text(json.dumps(controls))
+
+    @property
+    def done(self) -> list[str]:
+        """What the steps did so far, in order."""
+        path = self.world.work_dir / "effects.txt"
+        return path.read_text().split() if path.exists() else []
+
+    async def held(self) -> str:
+        """A run of Alice's, approved by Bob, that waits in its Hold; returns its id."""
+        run = await self.plan("alice", HOLD, timeout=60)
+        await self.click("bob", run, "dr_approve")
+        await self.asks(run)
+        return run
+
+    async def asks(self, run: str) -> None:
+        """Wait until the card asks for a Yes or No."""
+        await until(lambda: "dr_hold_no" in self.buttons(run), 30, lambda: self._state_of(run))
+
+    async def says_no(self, run: str, person: str = "carol", reason: str = "Rows are missing.") -> None:
+        """Answer No with a reason."""
+        await self.click(person, run, "dr_hold_no")
+        await self.fill_in(person, reason=reason)
+
+    async def revive(self) -> None:
+        """Kill the bot with SIGKILL and start it again."""
+        before = self.world.bot_log.read_text().count('"serving"')
+        await self.world.kill_bot()
+        await self.world.start_bot()
+        await until(lambda: self.world.bot_log.read_text().count('"serving"') > before, 60, "a bot that serves again")
+
+    async def forget(self) -> None:
+        """End what is open, and forget what was done."""
+        self.control()
+        for run in self.ids():
+            if "dr_hold_no" in self.buttons(run):
+                await self.says_no(run)
+                await self.ended(run, 60)
+        for name in ("effects.txt", "temporary"):
+            (self.world.work_dir / name).unlink(missing_ok=True)
