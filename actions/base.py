@@ -128,6 +128,11 @@ def done(says: str) -> Outcome:
     return Outcome(result=Result.DONE, says=says)
 
 
+def already_done(says: str) -> Outcome:
+    """There was nothing left to do."""
+    return Outcome(result=Result.ALREADY_DONE, says=says)
+
+
 def failed(says: str) -> Outcome:
     """The step did not reach its goal."""
     return Outcome(result=Result.FAILED, says=says)
@@ -214,8 +219,11 @@ class Action(Step):
         """The state before the effect, as JSON, with all that `applied` needs for its proof. Raises `Unreachable`."""
 
     @abstractmethod
-    def precheck(self, facts: Facts) -> Finding:
-        """Whether the effect may be had in this state; a `stop` finding ends the step before anything is done."""
+    def precheck(self, facts: Facts) -> Finding | Outcome:
+        """Whether the effect may be had in this state; a `stop` finding ends the step before anything is done.
+
+        So does an `Outcome`, which is then the step's own: `already_done("There is no temporary instance.")`.
+        """
 
     @abstractmethod
     async def apply(self, world: World, facts: Facts) -> Facts:

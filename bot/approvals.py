@@ -101,6 +101,9 @@ def ask_to_stop(connection: Connection, store: Store, run_id: str, person: str) 
         raise Refusal(f"There is no run {run_id!r} to stop. `/dr runs` lists them. Nothing was done.")
     if story.run.state in ENDS:
         raise Refusal(f"Run {run_id} is over: {story.run.state}. There is nothing to stop.")
+    if story.run.main_end:
+        ended = story.run.main_end["state"]
+        raise Refusal(f"Run {run_id} has ended ({ended}) and is cleaning up, which follows every end. There is nothing to stop.")
     if story.run.stop_by:
         raise Refusal(f"<@{story.run.stop_by}> has told run {run_id} to stop already; it ends at its next step.")
     connection.execute(update(runs).where(runs.c.id == run_id).values(stop_by=person))

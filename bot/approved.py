@@ -27,6 +27,10 @@ class Approved:
             self._plans[run_id] = (await self.story(run_id)).offer.plan
         return self._plans[run_id]
 
+    async def is_cleanup(self, run_id: str, step_id: str) -> bool:
+        """Whether a step belongs to the clean-up of its run."""
+        return (await self.plan(run_id)).is_cleanup(step_id)
+
     async def step(self, run_id: str, step_id: str) -> Step:
         """One of its steps, such as "2.1"."""
         return dict((await self.plan(run_id)).steps())[step_id]

@@ -13,6 +13,7 @@ from bot.pace import Pace, lane_of
 from bot.settings import Authority
 from bot.store import Refusal
 from commands.plan import Plan
+from commands.scenario import parse
 
 log = structlog.get_logger(__name__)
 GROUP_SECONDS = 60.0  # how long a user group's members are remembered; a person is asked about anew every time
@@ -116,7 +117,7 @@ class Gate:
         for scenario in plan.scenarios:
             await self.may_decide(person, scenario)
         if choice.name == "fallback" and plan.fallback:
-            await self.may_request(person, plan.fallback)
+            await self.may_request(person, parse(plan.fallback).words)
 
     async def _listed(self, person: str, entries: Iterable[str], what: str, where: str) -> None:
         if person not in await self.directory.members(entries):

@@ -166,7 +166,11 @@ def _plan_text(plan: Plan) -> str:
 
 
 def _step_lines(plan: Plan) -> list[str]:
-    return [line for step_id, step in plan.steps() for line in (f"  {step_id} {step.title}", f"      {step.command()}")]
+    lines = []
+    for step_id, step in plan.steps():
+        note = " (at the end, whatever happens)" if plan.is_cleanup(step_id) else ""
+        lines += [f"  {step_id} {step.title}{note}", f"      {step.command()}"]
+    return lines
 
 
 def _run_line(story: Story) -> str:

@@ -118,6 +118,8 @@ class Conduct:
             _log_defect(error, action)
             return {}, failed(f"{_sentence(error)} Nothing was done, because the state before could not be read.")
         finding = action.precheck(facts)
+        if isinstance(finding, Outcome):
+            return facts, finding
         if finding.level is Level.STOP:
             return facts, failed(f"{finding.says} Nothing was done.")
         return facts, None

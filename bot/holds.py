@@ -76,7 +76,7 @@ class Holds:
         story = await self.approved.story(run_id)
         stands = [state.step for state in story.steps if state.state in (Result.DONE, Result.ALREADY_DONE)]
         did_before = f"What was done before stays done ({name_steps(stands)})." if stands else "No step was done before."
-        says = f"The run ended at step {step_id}: {by} {did}.{because} {did_before} Nothing more is done."
+        says = f"The run ended at step {step_id}: {by} {did}.{because} {did_before} No further step begins."
         return await self.ends.end(run_id, "aborted", says, "bad")
 
     async def _late(self, question: str) -> str:

@@ -13,6 +13,7 @@ from commands.plan import Plan
 
 BODY = 8000  # characters for what is the same as long as the plan is on offer; the rest is for what may still change
 LEVELS = {Level.OK: ":white_check_mark:", Level.WARN: ":warning:", Level.STOP: ":octagonal_sign:"}
+CLEANUP = "*At the end, whatever happens*"
 CLOSED = {"superseded": "superseded by a newer plan or run"}
 
 
@@ -53,9 +54,11 @@ def _groups(plan: Plan, changes: Sequence[str], draft: Draft) -> Iterator[list[s
         yield ["*Made again, because the last one no longer holds:*", *made_again]
     found = list(_findings(plan, draft)) or ["Nothing beyond what the steps say."]
     yield ["*What I found*", *found]
-    steps = [line for _, title, command in step_lines(plan, draft) for line in (f":white_circle: {title}", command)]
-    if steps:
-        yield ["*What will be done, in this order*", *steps]
+    steps = [(plan.is_cleanup(step), f":white_circle: {title}", command) for step, title, command in step_lines(plan, draft)]
+    for is_cleanup, heading in ((False, "*What will be done, in this order*"), (True, CLEANUP)):
+        lines = [line for which, *lines in steps if which is is_cleanup for line in lines]
+        if lines:
+            yield [heading, *lines]
     cost = [f"• {draft.say(f'Cost {n}', sentence)}" for n, sentence in enumerate(plan.cost, 1)]
     if cost:
         yield ["*What it costs*", *cost]

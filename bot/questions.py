@@ -30,8 +30,15 @@ class Questions:
 
     async def ask(self, run_id: str, name: str, failed: list[str], doubtful: list[str]) -> None:
         """Ask what to do about the steps that are not done; the effects of the `doubtful` ones may have happened."""
-        fallback = (await self.approved.plan(run_id)).fallback
-        offered = {"retry": True, "skip": True, "happened": bool(doubtful), "fallback": bool(fallback), "abort": True}
+        plan = await self.approved.plan(run_id)
+        is_main, fallback = not plan.is_cleanup(failed[0]), plan.fallback
+        offered = {
+            "retry": True,
+            "skip": True,
+            "happened": bool(doubtful),
+            "fallback": bool(fallback) and is_main,
+            "abort": is_main,  # a clean-up isn't given up in silence: skipping it takes a reason
+        }
         choices = tuple(choice for choice, is_offered in offered.items() if is_offered)
         question = Question(run_id=run_id, name=name, nonce=secrets.token_urlsafe(12), choices=choices, steps=tuple(failed))
         says = f"{_what_failed(failed, doubtful)} Waiting for your decision. {question.explain(fallback)}"
@@ -55,12 +62,20 @@ class Questions:
             "skip": f"Going on without {name_steps(failed)}.",
             "happened": f"<@{person}> vouches for {name_steps(doubtful or failed)}. Going on to prove what it should lead to.",
         }[choice]
-        await self.store.set_run(run_id, f"{name}:on", "begin", says, state="running", says="", question=None)
+        run = (await self.approved.story(run_id)).run
+        main_end = run.main_end if run else None
+        state, last_word = ("cleaning up", main_end["says"]) if main_end else ("running", "")
+        await self.store.set_run(run_id, f"{name}:on", "begin", says, state=state, says=last_word, question=None)
         return ""
+
+    async def remind(self, run_id: str, name: str, times: int) -> None:
+        """Say that a question about the clean-up still waits."""
+        says = "The clean-up still waits for your decision, and its target stays locked until then."
+        await self.store.do(lambda c: self.store.tell(c, run_id, f"{name}:remind{times}", "ask", says))
 
     async def _fall_back(self, run_id: str, failed: list[str], person: str) -> str:
         plan = await self.approved.plan(run_id)
-        fallback = await self.planner.make(plan.fallback, {})
+        fallback = await self.planner.make_fallback(plan)
         self.running.go_on()
         standing = await self.planner.offer(plan_id(f"{run_id}/fallback"), fallback, person)
         as_plan = f"The fallback `/dr {plan.fallback}` needs its own approval: Plan {standing}."

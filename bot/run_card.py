@@ -9,7 +9,7 @@ from bot.blocks import Block
 from bot.choices import CHOICES, Choice
 from bot.layout import IN_THREAD, Draft, Groups, lay_out
 from bot.mrkdwn import shown
-from bot.plan_card import lay_out_plan, step_lines
+from bot.plan_card import CLEANUP, lay_out_plan, step_lines
 from bot.story import Run, Story
 
 BODY = 6500  # characters for the steps; the rest is for the head of the card and its buttons
@@ -28,6 +28,7 @@ TITLES = {
     "approved": "Run begins",
     "running": "Running",
     "waiting": "Waiting for a person",
+    "cleaning up": "Cleaning up",
     "done": "Done",
     "failed": "Failed",
     "aborted": "Aborted",
@@ -72,8 +73,10 @@ def _steps(story: Story, run: Run) -> list[Block]:
         return IN_THREAD if name in away else f"… (whole in `dr show {run.id}`)"
 
     def build(draft: Draft) -> Groups:
-        lines = []
+        lines: list[str] = []
         for step_id, title, command in step_lines(plan, draft, end):
+            if plan.is_cleanup(step_id) and CLEANUP not in lines:
+                lines.append(CLEANUP)
             state = states.get(step_id)
             lines += [f"{STATES[state.state if state else '']} {title}", command]
             if state and state.says:
@@ -91,6 +94,8 @@ def _buttons(run: Run, unread: bool) -> list[Block]:
         choices = [CHOICES[name] for name in run.question.choices if not (unread and CHOICES[name].after_reading)]
         buttons = [_button(choice, run.question.value) for choice in choices]
         return [*([blocks.section(POSTING)] if unread else []), *([blocks.actions(*buttons)] if buttons else [])]
+    if run.main_end:
+        return [blocks.context(f"The run has ended ({run.main_end['state']}). It cleans up, whatever happened.")]
     if run.stop_by:
         return [blocks.context(f"<@{run.stop_by}> told it to stop; no further step begins.")]
     return [blocks.actions(_button(CHOICES["stop"], f"{run.id}:stop:now"))]

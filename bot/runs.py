@@ -105,19 +105,34 @@ class Runs(DBOSConfiguredInstance):
         structlog.contextvars.bind_contextvars(run=run_id)
         with self.running.known(str(DBOS.workflow_id)):
             try:
-                return await self._carry_out(run_id)
+                end = await self._carry_out(run_id)
             except Exception as error:  # a defect: the run must not hold its target for ever without a word
                 log.exception("run_broke")
-                return str(await self._recorded("broke", self.ends.end_broken, run_id, unexpected(error)))
+                end = str(await self._recorded("broke", self.ends.end_broken, run_id, unexpected(error)))
+            if not await self.store.cleaning_up(run_id):
+                return end
+            try:
+                return await self._clean_up(run_id)
+            except Exception as error:
+                log.exception("clean_up_broke")
+                return str(await self._recorded("clean-up broke", self.ends.end_clean, run_id, unexpected(error)))
 
     async def _carry_out(self, run_id: str) -> str:
         if not await self._recorded("plan again", self._plan_again, run_id):
             return "not started"
-        for number, steps in enumerate(await self._stages(run_id), 1):
+        main, _ = await self._stages(run_id)
+        for number, steps in main.items():
             end = await self._stage(run_id, number, steps)
             if end:
                 return str(end)
         return str(await self._recorded("end", self.ends.end_well, run_id))
+
+    async def _clean_up(self, run_id: str) -> str:
+        """Carry out the stages of the clean-up, whatever the main part came to; returns the run's end."""
+        _, cleanup = await self._stages(run_id)
+        for number, steps in cleanup.items():
+            await self._stage(run_id, number, steps)
+        return str(await self._recorded("clean", self.ends.end_clean, run_id))
 
     async def _stage(self, run_id: str, number: int, steps: list[str]) -> str:
         """Carry out a stage until it is through; returns the run's end where a person or a stop ends it here."""
@@ -135,7 +150,7 @@ class Runs(DBOSConfiguredInstance):
             doubtful = [step for step in pending if outcomes[step].result is Result.UNKNOWN and await self._changes(run_id, step)]
             question = f"stage{number}-{attempt}"
             await self._recorded(f"ask {question}", self.questions.ask, run_id, question, pending, doubtful)
-            decision = await self._await_answer(question)
+            decision = await self._await_answer(question, run_id if await self.approved.is_cleanup(run_id, steps[0]) else "")
             about = run_id, question, pending, doubtful
             end = await self._recorded(f"decide {question}", self.questions.decide, *about, decision)
             if end:
@@ -192,8 +207,13 @@ class Runs(DBOSConfiguredInstance):
     async def _changes(self, run_id: str, step_id: str) -> bool:
         return isinstance(await self.approved.step(run_id, step_id), Action)
 
-    async def _await_answer(self, question: str) -> Json:
-        answer = await DBOS.recv_async(question, timeout_seconds=ANSWER_SECONDS)
+    async def _await_answer(self, question: str, reminded: str = "") -> Json:
+        """The answer. Without one for 24 hours it is an abort, or people are `reminded` in that run."""
+        for times in itertools.count(1):
+            answer = await DBOS.recv_async(question, timeout_seconds=ANSWER_SECONDS)
+            if answer or not reminded:
+                break
+            await self._recorded(f"remind {question} {times}", self.questions.remind, reminded, question, times)
         return answer or {"choice": "abort", "person": "", "reason": "nobody answered for 24 hours"}
 
     async def _recorded(self, name: str, work: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
@@ -221,9 +241,14 @@ class Runs(DBOSConfiguredInstance):
         await self.ends.end(run_id, "not started", says, "warn")
         return False
 
-    async def _stages(self, run_id: str) -> list[list[str]]:
+    async def _stages(self, run_id: str) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
+        """The steps of each stage by its number: those of the main part, and those of the clean-up."""
         plan = await self.approved.plan(run_id)
-        return [[f"{s}.{n}" for n, _ in enumerate(stage, 1)] for s, stage in enumerate(plan.stages, 1)]
+        main: dict[int, list[str]] = {}
+        cleanup: dict[int, list[str]] = {}
+        for step, _ in plan.steps():
+            (cleanup if plan.is_cleanup(step) else main).setdefault(int(step.partition(".")[0]), []).append(step)
+        return main, cleanup
 
     async def _begin(self, run_id: str, steps: list[str], attempt: int) -> bool:
         titles = {step: (await self.approved.step(run_id, step)).title for step in steps}

@@ -140,14 +140,15 @@ class Store:
         return await self.do(lambda c: list(c.execute(select(runs.c.id).where(runs.c.state.not_in(ENDS))).scalars()))
 
     async def begin_steps(self, run_id: str, titles: dict[str, str], attempt: int) -> bool:
-        """Say that the steps of a stage begin; False where the run was told to stop, and then none of them begins."""
+        """Say that the steps of a stage begin; False if the run was told to stop, and then only a clean-up begins."""
 
         def work(connection: Connection) -> bool:
             of_run = steps.c.run_id == run_id
             begun = select(steps.c.step).where(of_run, steps.c.step.in_(titles), steps.c.attempt == attempt)
             if connection.execute(begun).first():
                 return True  # before a crash
-            if connection.execute(select(runs.c.stop_by).where(runs.c.id == run_id)).scalar():
+            run = connection.execute(select(runs.c.stop_by, runs.c.main_end).where(runs.c.id == run_id)).mappings().one()
+            if run["stop_by"] and not run["main_end"]:
                 return False
             began = {"attempt": attempt, "state": "started", "says": ""}
             for step, title in titles.items():
@@ -168,13 +169,13 @@ class Store:
 
         def work(connection: Connection) -> str:
             of_run = runs.c.id == run_id
-            run = connection.execute(select(runs.c.question, runs.c.stop_by).where(of_run)).mappings().one()
+            run = connection.execute(select(runs).where(of_run)).mappings().one()
             if not run["question"]:
                 connection.execute(update(runs).where(of_run).values(state="waiting", says=says, question=question.to_json()))
                 for number, text in enumerate(evidence, 1):
                     self.tell(connection, run_id, f"{question.name}:evidence{number}", WHOLE, text)
                 self.tell(connection, run_id, f"{question.name}:ask", "ask", says)
-            return str(run["stop_by"])
+            return "" if run["main_end"] else str(run["stop_by"])
 
         return await self.do(work)
 
@@ -243,6 +244,11 @@ class Store:
             self.tell(connection, run_id, key, mark, text)
 
         await self.do(work)
+
+    async def cleaning_up(self, run_id: str) -> bool:
+        """Whether the main part of a run has ended, and its clean-up has not."""
+        query = select(runs.c.main_end).where(runs.c.id == run_id, runs.c.state.not_in(ENDS))
+        return bool(await self.do(lambda c: c.execute(query).scalar()))
 
     async def ephemeral(self, key: str, person: str, channel: str, text: str, about: str = "") -> None:
         """Order a sentence that only one person sees; `about` is the plan or run that it answers for."""

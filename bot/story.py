@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, select
 
+from actions.base import Json
 from bot.choices import Question
 from bot.tables import approvals, outbox, plans, runs, steps, timeline
 from commands.plan import Plan
@@ -69,6 +70,7 @@ class Run:
     ended: float | None
     stop_by: str
     question: Question | None
+    main_end: Json = None  # state, says and mark of the end of the main part, if a clean-up follows or followed
 
     @property
     def over(self) -> bool:

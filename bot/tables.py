@@ -52,7 +52,8 @@ approvals = Table(
     Column("at", Float, nullable=False),
 )
 
-# state: approved, running, waiting, and the ends: done, failed, aborted, stopped, "not started".
+# state: approved, running, waiting, "cleaning up", and the ends: done, failed, aborted, stopped, "not started".
+# main_end: how the main part ended (state, says, mark), if the plan has a clean-up that follows.
 runs = Table(
     "dr_runs",
     metadata,
@@ -64,6 +65,7 @@ runs = Table(
     Column("ended", Float),
     Column("stop_by", String(40), nullable=False, default=""),
     Column("question", JSON),
+    Column("main_end", JSON),
 )
 
 locks = Table(
@@ -146,7 +148,7 @@ outbox = Table(
 )
 
 
-NEW_COLUMNS = (outbox.c.at,)
+NEW_COLUMNS = (outbox.c.at, runs.c.main_end)
 
 # Who leads: `epoch` goes up when the lead changes hands, and every transaction that writes checks it. `holder` names the
 # process, "" after it gave the lead up. The beat is a row of its own, so that renewing it waits for no transaction.

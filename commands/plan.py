@@ -24,6 +24,7 @@ class Plan:
     never reuse: what was known of it must be known again, and the same, before anything is done. `findings` and `cost` are
     for people and may be volatile. `fallback` is the command that is offered when a stage fails, with its arguments; it is
     planned and approved on its own. `target` is what is locked.
+    `cleanup` holds the stages that follow at every end of a run that began: done, failed, aborted or stopped.
 
     `title` says in a few words what the plan does, `asked` which scenario a person asked for, and `substitute` that it does
     something else than the scenario's name says. `interrupts` names what works now and is interrupted: "a working database".
@@ -39,6 +40,7 @@ class Plan:
     findings: tuple[Finding, ...] = ()
     cost: tuple[str, ...] = ()
     fallback: str = ""
+    cleanup: tuple[Stage, ...] = ()
     title: str = ""
     asked: str = ""
     substitute: bool = False
@@ -49,6 +51,8 @@ class Plan:
     def __post_init__(self) -> None:
         if any(isinstance(step, Hold) and len(stage) > 1 for stage in self.stages for step in stage):
             raise ValueError("A Hold must be alone in its stage.")
+        if any(isinstance(step, Hold) for stage in self.cleanup for step in stage):
+            raise ValueError("A clean-up has no Hold: it follows whatever happened.")
 
     @property
     def digest(self) -> str:
@@ -83,10 +87,14 @@ class Plan:
         return f"/dr {spelled(self.scenarios[0], self.arguments if same else {})}"
 
     def steps(self) -> Iterator[tuple[str, Step]]:
-        """Every step with its id: "1.1" is the first step of the first stage."""
-        for s, stage in enumerate(self.stages, 1):
+        """Every step with its id: "1.1" is the first step of the first stage. Those of the clean-up come last."""
+        for s, stage in enumerate((*self.stages, *self.cleanup), 1):
             for n, step in enumerate(stage, 1):
                 yield f"{s}.{n}", step
+
+    def is_cleanup(self, step_id: str) -> bool:
+        """Whether a step belongs to the clean-up."""
+        return int(step_id.partition(".")[0]) > len(self.stages)
 
     def actions(self) -> tuple[Action, ...]:
         """The steps that change something."""
@@ -106,9 +114,8 @@ class Plan:
             "identity": dict(self.identity),
             "findings": [{"level": f.level.value, "says": f.says, "evidence": f.evidence} for f in self.findings],
             "cost": list(self.cost),
-            "stages": [
-                [_step_json(f"{s}.{n}", step) for n, step in enumerate(stage, 1)] for s, stage in enumerate(self.stages, 1)
-            ],
+            "stages": _stages_json(self.stages, 1),
+            "cleanup": _stages_json(self.cleanup, len(self.stages) + 1),
             "fallback": self.fallback,
             "title": self.title,
             "asked": self.asked,
@@ -125,13 +132,14 @@ class Plan:
             arguments=stored["arguments"],
             why=stored["why"],
             target=stored["target"],
-            stages=tuple(tuple(step_from(s["step"], s["arguments"]) for s in stage) for stage in stored["stages"]),
+            stages=_stages_from(stored["stages"]),
             basis=stored["basis"],
             identity=stored.get("identity", {}),
             findings=tuple(Finding(level=Level(f["level"]), says=f["says"], evidence=f["evidence"]) for f in stored["findings"]),
             cost=tuple(stored["cost"]),
             fallback=stored["fallback"],
-            title=stored.get("title", ""),  # plans of earlier versions have none of these
+            cleanup=_stages_from(stored.get("cleanup", [])),  # plans of earlier versions have none of these
+            title=stored.get("title", ""),
             asked=stored.get("asked", ""),
             substitute=stored.get("substitute", False),
             interrupts=stored.get("interrupts", ""),
@@ -140,15 +148,16 @@ class Plan:
         )
 
     def _bound(self) -> dict[str, Json]:
-        return {
+        bound = {
             "scenario": self.scenario,
             "arguments": dict(self.arguments),
             "target": self.target,
-            "stages": [[[step.kind, step.arguments, step.command()] for step in stage] for stage in self.stages],
+            "stages": _bound_stages(self.stages),
             "basis": dict(self.basis),
             "identity": dict(self.identity),
             "fallback": self.fallback,
         }
+        return bound | ({"cleanup": _bound_stages(self.cleanup)} if self.cleanup else {})  # else as earlier versions had it
 
 
 def changes(old: Plan, new: Plan) -> tuple[str, ...]:
@@ -201,6 +210,18 @@ def _spoken(plan: Plan) -> str:
 def spelled(scenario: str, arguments: Mapping[str, str]) -> str:
     """A scenario with its arguments, as a person types it after `/dr`."""
     return " ".join([scenario, *(shlex.quote(f"{name}={value}") for name, value in arguments.items())])
+
+
+def _stages_json(stages: tuple[Stage, ...], first: int) -> Json:
+    return [[_step_json(f"{s}.{n}", step) for n, step in enumerate(stage, 1)] for s, stage in enumerate(stages, first)]
+
+
+def _stages_from(stored: Json) -> tuple[Stage, ...]:
+    return tuple(tuple(step_from(step["step"], step["arguments"]) for step in stage) for stage in stored)
+
+
+def _bound_stages(stages: tuple[Stage, ...]) -> Json:
+    return [[[step.kind, step.arguments, step.command()] for step in stage] for stage in stages]
 
 
 def _step_json(step_id: str, step: Step) -> dict[str, Json]:

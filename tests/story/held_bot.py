@@ -7,6 +7,7 @@ the steps turn out. All of it is in the folder that HELD_DIR names. The product 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -16,12 +17,29 @@ from typing import Any, ClassVar
 
 import bot.planner  # noqa: F401 - every scenario, and with them every action, is registered by it
 from actions.aws.ecs import ForceNewDeployment
-from actions.base import Action, Facts, Finding, Hold, Outcome, Proof, Refused, Unreachable, Verdict, done, ok, stop, warn
+from actions.base import (
+    Action,
+    Facts,
+    Finding,
+    Hold,
+    Outcome,
+    Proof,
+    Refused,
+    Unreachable,
+    Verdict,
+    already_done,
+    done,
+    ok,
+    stop,
+    warn,
+)
 from actions.health import HealthAnswers
 from actions.world import World
 from bot.cli import main
 from commands.plan import Plan
 from commands.scenario import scenario
+
+SLOW = 3.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +84,14 @@ class _OnFile(Action):
     async def observe(self, world: World) -> Facts:
         return {"there": self.file.exists()}
 
+    async def obey(self, control: str | None) -> None:
+        """Be slow, or refuse, as the test says."""
+        if control == "refused":
+            raise Refused("The folder refused it.")
+        if control == "slow":
+            self.shared.note("trying")
+            await asyncio.sleep(SLOW)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MakeFile(_OnFile, kind="test.make_file"):
@@ -81,8 +107,7 @@ class MakeFile(_OnFile, kind="test.make_file"):
         return ok("It can be made.")
 
     async def apply(self, world: World, facts: Facts) -> Facts:
-        if self.shared.control("make") == "refused":
-            raise Refused("The folder refused it.")
+        await self.obey(self.shared.control("make"))
         self.file.touch()
         self.shared.note("make")
         return {}
@@ -130,14 +155,15 @@ class DropFile(_OnFile, kind="test.drop_file"):
     def command(self) -> str:
         return f"rm {self.file}"
 
-    def precheck(self, facts: Facts) -> Finding:
-        return ok("It can be dropped.")
+    def precheck(self, facts: Facts) -> Finding | Outcome:
+        return ok("It can be dropped.") if facts["there"] else already_done("There is no temporary file.")
 
     async def apply(self, world: World, facts: Facts) -> Facts:
-        if self.shared.control("drop") == "refused":
-            raise Refused("The folder refused it.")
+        await self.obey(self.shared.control("drop"))
         self.file.unlink()
         self.shared.note("drop")
+        if self.shared.control("drop") == "slow answer":
+            await asyncio.sleep(SLOW)
         return {}
 
     async def applied(self, world: World, facts: Facts) -> Proof:
@@ -163,7 +189,9 @@ async def test_hold(world: World) -> Plan:
             (Judge(folder=folder),),
             (restart,),
         ),
+        cleanup=((DropFile(folder=folder),),),
         basis={},
+        fallback="control-plane rollback",
         title="Make a file and judge it",
     )
 

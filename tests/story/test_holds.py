@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -48,7 +49,7 @@ async def test_a_hold_shows_its_evidence_whole_and_asks(incident: HeldIncident) 
     await until(lambda: incident.buttons(run) == ["dr_hold_yes", "dr_hold_no"])
     said = evidence_of(incident, run)
     assert "The file is there." in said
-    assert ROWS in said.replace("`\n      `", "")
+    assert ROWS in re.sub(r"`\n *`", "", said)
     asks = incident.thread(run)[-1]
     assert asks.startswith("Step 2.1 asks: Is the file good enough? The evidence is in the thread: 2 findings")
     assert "(1 to be weighed, 1 for it)" in asks
@@ -72,7 +73,7 @@ async def test_a_no_takes_a_reason_and_ends_the_run_with_what_stands(incident: H
     assert await incident.ended(run, 60) == "Aborted"
     lines = incident.thread(run)
     assert "Step 2.1 declined: <@U0CAROL> answered No. Reason: Rows are missing." in lines
-    assert any("What was done before stays done (steps 1.1 and 1.2). Nothing more is done." in line for line in lines)
+    assert any("What was done before stays done (steps 1.1 and 1.2). No further step begins." in line for line in lines)
     assert incident.effects() == []
 
 

@@ -47,6 +47,7 @@ plans = st.builds(
     why=long,
     target=long,
     stages=st.lists(st.lists(restarts | rollbacks | checks, min_size=1, max_size=5).map(tuple), max_size=6).map(tuple),
+    cleanup=st.lists(st.lists(checks, min_size=1, max_size=2).map(tuple), max_size=2).map(tuple),
     basis=st.just({}),
     findings=st.lists(findings, max_size=8).map(tuple),
     cost=st.lists(long, max_size=4).map(tuple),
@@ -85,7 +86,7 @@ def stories(draw: st.DrawFn) -> Story:
 
 @st.composite
 def runs(draw: st.DrawFn) -> Run:
-    state = draw(st.sampled_from([*ENDS, "approved", "running", "waiting"]))
+    state = draw(st.sampled_from([*ENDS, "approved", "running", "waiting", "cleaning up"]))
     choices = draw(st.lists(st.sampled_from(sorted(CHOICES)), min_size=1, max_size=5, unique=True).map(tuple))
     question = Question(run_id="abcdefgh", name="stage1-1", nonce="n" * 16, choices=choices, steps=("1.1",))
     return Run(
@@ -97,6 +98,7 @@ def runs(draw: st.DrawFn) -> Run:
         ended=draw(moments) if state in ENDS else None,
         stop_by=draw(st.sampled_from(["", "U0BOB"])),
         question=question if state == "waiting" else None,
+        main_end={"state": "failed", "says": "It ended.", "mark": "bad"} if state == "cleaning up" else None,
     )
 
 
@@ -153,9 +155,10 @@ def test_buttons_are_there_exactly_while_they_can_be_pressed(story: Story) -> No
     elif story.run.over:
         assert buttons == set()
     elif story.run.question:
-        assert buttons == {f"dr_{choice}" for choice in story.run.question.choices}
+        wanted = set(story.run.question.choices) - ({"hold_yes"} if story.offer.unread else set())
+        assert buttons == {f"dr_{choice}" for choice in wanted}
     else:
-        assert buttons == (set() if story.run.stop_by else {"dr_stop"})
+        assert buttons == (set() if story.run.stop_by or story.run.main_end else {"dr_stop"})
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=30, deadline=None)

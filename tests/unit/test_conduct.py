@@ -22,6 +22,7 @@ from actions.base import (
     Uncertain,
     Unreachable,
     Verdict,
+    already_done,
     done,
     failed,
     ok,
@@ -185,6 +186,15 @@ async def test_a_persons_word_does_not_count_against_a_proof(conduct: Conduct, s
 async def test_what_was_never_attempted_cannot_be_vouched_for(conduct: Conduct, switch: Switch) -> None:
     applied = await conduct.vouch(RUN, STEP, Flip(switch=switch), "U0BOB", "I see it")
     assert applied.outcome == failed(f"{VOUCHED} But nothing can have been sent: no attempt is on record.")
+
+
+async def test_where_there_is_nothing_to_do_the_step_is_already_done(
+    conduct: Conduct, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Flip, "precheck", lambda *_: already_done("There is no switch."))
+    assert await carry_out(conduct, switch) == already_done("There is no switch.")
+    assert switch.flips == []
+    assert await conduct.store.first_facts(RUN, STEP) is None
 
 
 async def test_an_effect_whose_answer_is_lost_is_found_by_reading_back(conduct: Conduct, switch: Switch) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 import commands
 from actions.aws.ecs import ForceNewDeployment, RollBack
 from actions.aws.rds import FailOver, FailoverFinished
-from actions.base import Step, UnknownStep, ok, stop, warn
+from actions.base import Finding, Hold, Step, UnknownStep, ok, stop, warn
 from actions.db.health import ConnectionsFree, DatabaseWrites, PrimaryServes
 from actions.db.sessions import EndIdleSessions
 from actions.health import HealthAnswers
 from actions.site import DatabaseRef
+from actions.world import World
 from commands.plan import Plan, changes
 
 assert commands.control_plane  # importing the scenarios registers their steps
@@ -52,6 +53,7 @@ plans = st.builds(
     why=words,
     target=words,
     stages=st.lists(st.lists(steps, min_size=1, max_size=2).map(tuple), max_size=3).map(tuple),
+    cleanup=st.lists(st.lists(steps, min_size=1, max_size=2).map(tuple), max_size=2).map(tuple),
     basis=basis,
     identity=st.dictionaries(words, words, max_size=2),
     findings=st.lists(findings, max_size=2).map(tuple),
@@ -93,7 +95,7 @@ def test_volatile_evidence_does_not_change_the_digest(plan: Plan, why: str, foun
 
 
 @settings(max_examples=100)
-@given(plans, plans, st.sampled_from(["scenario", "arguments", "target", "stages", "basis", "identity", "fallback"]))
+@given(plans, plans, st.sampled_from(["scenario", "arguments", "target", "stages", "cleanup", "basis", "identity", "fallback"]))
 def test_a_plan_that_differs_in_one_bound_field_has_another_digest(plan: Plan, donor: Plan, name: str) -> None:
     other = replace(plan, **{name: getattr(donor, name)})
     assert (other.digest == plan.digest) == (_exact(getattr(other, name)) == _exact(getattr(plan, name)))
@@ -116,6 +118,7 @@ def _exact(value: Any) -> str:
         {"basis": {"task_definition": "control-plane:8"}},
         {"identity": {"ARN": "arn:2"}},
         {"fallback": ""},
+        {"cleanup": PLAN.stages[1:]},
     ],
 )
 def test_each_bound_part_changes_the_digest_and_is_told(change: dict[str, Any]) -> None:
@@ -157,3 +160,39 @@ def test_a_stop_finding_forbids_the_plan() -> None:
 
 def test_steps_are_numbered_by_stage_and_place() -> None:
     assert [step_id for step_id, _ in PLAN.steps()] == ["1.1", "2.1"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge(Hold):
+    """A Hold that is registered nowhere."""
+
+    kind: ClassVar[str] = "judge"
+    question: ClassVar[str] = "Is it good enough?"
+
+    async def evidence(self, world: World) -> tuple[Finding, ...]:
+        return ()
+
+
+Judge.__abstractmethods__ = frozenset()  # what a plan does not look at is not declared
+
+
+def test_a_hold_is_shown_as_a_step_and_is_alone_in_its_stage() -> None:
+    hold = Judge()
+    assert hold.title == "Stop here and ask: Is it good enough?"
+    assert list(replace(PLAN, stages=((hold,),)).steps()) == [("1.1", hold)]
+    for wrong in ({"stages": ((hold, *PLAN.stages[0]),)}, {"cleanup": ((hold,),)}):
+        with pytest.raises(ValueError, match="Hold"):
+            replace(PLAN, **wrong)
+
+
+def test_the_steps_of_a_cleanup_are_numbered_on_and_known_as_such() -> None:
+    plan = replace(PLAN, cleanup=(PLAN.stages[1],))
+    assert [(step, plan.is_cleanup(step)) for step, _ in plan.steps()] == [("1.1", False), ("2.1", False), ("3.1", True)]
+    assert [[step["id"] for step in stage] for stage in plan.to_json()["cleanup"]] == [["3.1"]]
+
+
+def test_a_plan_that_was_stored_before_there_were_cleanups_is_the_same_plan() -> None:
+    stored = PLAN.to_json()
+    del stored["cleanup"]
+    assert Plan.from_json(stored) == PLAN
+    assert "cleanup" not in PLAN._bound()
