@@ -56,7 +56,7 @@ class Choice:
 
     def explain(self, fallback: str) -> str:
         """What it does, as a part of a sentence: "Retry looks again, ..."."""
-        return f"{self.title} {self.meaning.format(fallback=fallback)}"
+        return f"{self.title} {self.meaning.format(fallback=f'`/dr {fallback}`')}"
 
 
 CHOICES = {
@@ -92,7 +92,7 @@ CHOICES = {
                 submit="It happened",
             ),
         ),
-        Choice(name="fallback", title="Fallback", meaning="plans `/dr {fallback}`", label="Plan the fallback"),
+        Choice(name="fallback", title="Fallback", meaning="plans {fallback}", label="Plan the fallback"),
         Choice(name="abort", title="Abort", meaning="ends the run here", style="danger", who=Who.LISTED),
         Choice(name="hold_yes", title="Yes", meaning="goes on", label="Yes, go on", style="primary", after_reading=True),
         Choice(
