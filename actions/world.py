@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import cached_property
@@ -22,23 +23,42 @@ async def _no_memory(_target: str) -> Sequence[Own]:
     return ()
 
 
+def _nobody(_says: str) -> None:
+    """What a step says if it is not followed."""
+
+
 class World:
     """Everything a step may reach. One per process; `close()` ends the clients that were made.
 
     A change to the world passes the `gate` directly before it leaves. `own_deployments` gives the deployments of a target
     ("service shielda/control-plane") that this bot made; a bot that serves puts its memory there, and without one there are none.
+    A step that takes long says how far it is with `progress`; nobody listens unless it is `followed`.
     """
 
     def __init__(self, site: Site, gate: Gate | None = None) -> None:
         self.site = site
         self.own_deployments: Callable[[str], Awaitable[Sequence[Own]]] = _no_memory
         self.gate = gate or Gate()
+        self._origin = self
+        self._listener: Callable[[str], None] = _nobody
+
+    def followed(self, listener: Callable[[str], None]) -> World:
+        """This world with its clients for one step, whose `progress` goes to the listener."""
+        view = copy.copy(self)
+        view._origin, view._listener = self._origin, listener
+        return view
+
+    def progress(self, says: str) -> None:
+        """Say how far a step is, in one sentence, as often as you like: "Restoring, 12 min so far"."""
+        self._listener(says)
 
     @cached_property
     def aws(self) -> Gateway:
         """The gateway to AWS, in every region."""
         from actions.aws.gateway import Gateway
 
+        if self._origin is not self:
+            return self._origin.aws
         return Gateway(self.site.aws, self.gate)
 
     def database(self, database: DatabaseRef) -> Connections:
@@ -52,6 +72,8 @@ class World:
         """The HTTP prober."""
         from actions.http import Http
 
+        if self._origin is not self:
+            return self._origin.http
         return Http()
 
     def local(self, provider_seconds: float) -> float:

@@ -70,9 +70,9 @@ class Conduct:
         self.store = store
         self.world = world
 
-    async def look(self, check: Check) -> Outcome:
-        """Carry out a check."""
-        return await self._bounded(check, check.look(self.world))
+    async def look(self, check: Check, world: World) -> Outcome:
+        """Carry out a check. `world` is this one, or this one as it is followed."""
+        return await self._bounded(check, check.look(world))
 
     async def act(self, run_id: str, step: str, attempt: int, action: Action) -> Applied:
         """Have the effect once. What a crash or an earlier attempt may have done already is read back before anything is sent.
@@ -124,11 +124,11 @@ class Conduct:
             return facts, failed(f"{finding.says} Nothing was done.")
         return facts, None
 
-    async def gather(self, hold: Hold) -> tuple[tuple[Finding, ...], bool]:
+    async def gather(self, hold: Hold, world: World) -> tuple[tuple[Finding, ...], bool]:
         """The evidence for a person's answer, and whether it could be gathered."""
         try:
             async with asyncio.timeout(self._patience(hold)):
-                return await self._ask(hold, hold.evidence), True
+                return await self._ask(hold, lambda _: hold.evidence(world)), True
         except Exception as error:
             _log_defect(error, hold)
             return (stop(f"The evidence could not be gathered: {_sentence(error)}"),), False
@@ -146,11 +146,11 @@ class Conduct:
                 unanswered = Unreachable(f"{_sentence(error)} I asked {asked} times in {passed:.0f} s.")
         raise unanswered
 
-    async def verify(self, action: Action, applied: Applied) -> Outcome:
-        """Follow the effect to its goal."""
+    async def verify(self, action: Action, applied: Applied, world: World) -> Outcome:
+        """Follow the effect to its goal. `world` is this one, or this one as it is followed."""
         if applied.outcome:
             return applied.outcome
-        outcome = await self._bounded(action, action.verify(self.world, applied.facts, applied.receipt))
+        outcome = await self._bounded(action, action.verify(world, applied.facts, applied.receipt))
         said = f"{applied.says} {outcome.says}".strip()
         if outcome.result is Result.DONE and applied.again:
             return Outcome(result=Result.ALREADY_DONE, says=said)

@@ -16,6 +16,7 @@ from bot.conduct import LATE_SECONDS, Conduct
 from bot.ends import Ends
 from bot.layout import LONGEST_REPLY, split
 from bot.plan_card import LEVELS
+from bot.progress import Progress
 from bot.questions import Answer
 from bot.running import Running
 
@@ -26,26 +27,30 @@ WEIGHED = {Level.STOP: "against it", Level.WARN: "to be weighed", Level.OK: "for
 class Holds:
     """Asks for a Yes or No, and carries the answer out. Both are safe to repeat after a crash."""
 
-    def __init__(self, approved: Approved, ends: Ends, conduct: Conduct, running: Running, answer: Answer) -> None:
+    def __init__(
+        self, approved: Approved, ends: Ends, conduct: Conduct, progress: Progress, running: Running, answer: Answer
+    ) -> None:
         self.store = ends.store
         self.approved = approved
         self.ends = ends
         self.conduct = conduct
+        self.progress = progress
         self.running = running
         self.answer = answer
 
-    async def ask(self, run_id: str, name: str, step_id: str) -> None:
+    async def ask(self, run_id: str, name: str, step_id: str, attempt: int) -> None:
         """Gather the evidence, post it and ask, once."""
         story = await self.approved.story(run_id)
         asked = story.run is not None and story.run.question is not None and story.run.question.name == name  # before a crash
-        stopped_by = story.run.stop_by if asked and story.run else await self._ask(run_id, name, step_id)
+        stopped_by = story.run.stop_by if asked and story.run else await self._ask(run_id, name, step_id, attempt)
         if stopped_by:  # a stop that came before the question answers it
             await self.answer(run_id, name, "abort", stopped_by, STOPPED)
 
-    async def _ask(self, run_id: str, name: str, step_id: str) -> str:
+    async def _ask(self, run_id: str, name: str, step_id: str, attempt: int) -> str:
         hold = await self.approved.step(run_id, step_id)
         assert isinstance(hold, Hold), step_id
-        evidence, gathered = await self.conduct.gather(hold)
+        async with self.progress.follow(run_id, step_id, attempt) as world:
+            evidence, gathered = await self.conduct.gather(hold, world)
         self.running.go_on()
         stops = [finding.says for finding in evidence if finding.level is Level.STOP]
         offered = {"hold_yes": not stops or hold.yes_despite_stop, "retry": not gathered, "hold_no": True}
@@ -101,10 +106,11 @@ def replies(step_id: str, evidence: Sequence[Finding]) -> Iterator[str]:
 
 def _lines(finding: Finding) -> Iterator[str]:
     """A finding in lines of which each fits into a reply."""
-    says, *more = split(scrub(finding.says))
+    says, *more = list(split(scrub(finding.says))) or [""]
     yield f"{LEVELS[finding.level]} {says}"
     yield from more
-    for part in split(scrub(finding.evidence)):  # as code: what servers say has underscores and asterisks that are no markup
+    # As code, because what servers say has underscores and asterisks that are no markup. Code takes signs of its own, so half.
+    for part in split(scrub(finding.evidence), LONGEST_REPLY // 2):
         yield f"      {code(part)}"
 
 

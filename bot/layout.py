@@ -90,11 +90,11 @@ def _fits(groups: Groups, blocks: list[Block], budget: int) -> bool:
     return size(blocks) <= budget and all(length(line) < LONGEST_SECTION for lines in groups for line in lines)
 
 
-def split(text: str) -> Iterator[str]:
-    """The text in parts that each fit into a reply."""
+def split(text: str, longest: int = LONGEST_REPLY) -> Iterator[str]:
+    """The text in parts that each fit into a reply, or are no longer than `longest`."""
     while text:
-        most = LONGEST_REPLY
-        while length(text[:most]) > LONGEST_REPLY:
+        most = longest
+        while length(text[:most]) > longest:
             most = most * 3 // 4
         yield text[:most]
         text = text[most:]

@@ -81,6 +81,8 @@ def _steps(story: Story, run: Run) -> list[Block]:
             lines += [f"{STATES[state.state if state else '']} {title}", command]
             if state and state.says:
                 lines.append(f"      {draft.say(f'End of step {step_id}', state.says)}")
+            elif state and state.progress and state.state == "started":
+                lines.append(f"      {draft.say(f'Progress of step {step_id}', state.progress)}")
         last_word = [f"*{draft.say('The last word', run.says)}*"] if run.says else []
         return [group for group in (last_word, lines) if group]
 

@@ -24,6 +24,7 @@ from bot.conduct import LATE_SECONDS, Applied, Conduct, outcome_from, outcome_js
 from bot.ends import Ends
 from bot.holds import AGAIN, Holds
 from bot.planner import Planner, plan_id
+from bot.progress import Progress
 from bot.questions import Questions
 from bot.running import Running
 from bot.store import Store
@@ -45,10 +46,11 @@ class Runs(DBOSConfiguredInstance):
         self.store = store
         self.planner = planner
         self.conduct = Conduct(store, planner.world)
+        self.progress = Progress(store, planner.world)
         self.running = Running()
         self.approved = Approved(store)
         self.ends = Ends(store, self.approved)
-        self.holds = Holds(self.approved, self.ends, self.conduct, self.running, self.answer)
+        self.holds = Holds(self.approved, self.ends, self.conduct, self.progress, self.running, self.answer)
         self.questions = Questions(self.approved, self.ends, planner, self.running, self.answer)
 
     def launch(self, url: str) -> None:
@@ -166,7 +168,7 @@ class Runs(DBOSConfiguredInstance):
             if not await self._recorded(f"stage {number}#{attempt} begin", self._begin, run_id, [step], attempt):
                 break
             question = f"stage{number}-{attempt}"
-            await self._recorded(f"ask {question}", self.holds.ask, run_id, question, step)
+            await self._recorded(f"ask {question}", self.holds.ask, run_id, question, step, attempt)
             decision = await self._await_answer(question)
             end = await self._recorded(f"decide {question}", self.holds.decide, run_id, question, step, attempt, decision)
             if end != AGAIN:
@@ -263,12 +265,14 @@ class Runs(DBOSConfiguredInstance):
         return applied.to_json()
 
     async def _verify(self, run_id: str, step_id: str, attempt: int, action: Action, applied: Json) -> Json:
-        outcome = await self.conduct.verify(action, Applied.from_json(applied))
+        async with self.progress.follow(run_id, step_id, attempt) as world:
+            outcome = await self.conduct.verify(action, Applied.from_json(applied), world)
         self.running.go_on()
         return outcome_json(await self.store.end_step(run_id, step_id, attempt, outcome))
 
     async def _look(self, run_id: str, step_id: str, attempt: int, check: Check) -> Json:
-        outcome = await self.conduct.look(check)
+        async with self.progress.follow(run_id, step_id, attempt) as world:
+            outcome = await self.conduct.look(check, world)
         self.running.go_on()
         return outcome_json(await self.store.end_step(run_id, step_id, attempt, outcome))
 

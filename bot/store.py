@@ -24,6 +24,7 @@ from bot.story import ENDS, WHOLE, Story, read_story
 from bot.tables import inbox, insert_once, intents, locks, outbox, plans, runs, steps, timeline
 
 T = TypeVar("T")
+MOST_PROGRESS = 300  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +151,7 @@ class Store:
             run = connection.execute(select(runs.c.stop_by, runs.c.main_end).where(runs.c.id == run_id)).mappings().one()
             if run["stop_by"] and not run["main_end"]:
                 return False
-            began = {"attempt": attempt, "state": "started", "says": ""}
+            began = {"attempt": attempt, "state": "started", "says": "", "progress": ""}
             for step, title in titles.items():
                 if not self.insert_once(connection, steps, run_id=run_id, step=step, began=time.time(), **began):
                     connection.execute(update(steps).where(of_run, steps.c.step == step).values(ended=None, **began))
@@ -196,6 +197,16 @@ class Store:
             return outcome
 
         return await self.do(work)
+
+    async def progress(self, run_id: str, step: str, attempt: int, says: str) -> None:
+        """Put what a step under way said last onto the run's card."""
+
+        def work(connection: Connection) -> None:
+            this = steps.c.run_id == run_id, steps.c.step == step, steps.c.attempt == attempt, steps.c.state == "started"
+            if connection.execute(update(steps).where(*this).values(progress=scrub(says)[:MOST_PROGRESS])).rowcount:
+                self.redraw(connection, run_id)
+
+        await self.do(work)
 
     async def record_intent(self, run_id: str, step: str, attempt: int, facts: Facts) -> Facts:
         """Write facts and intent before an effect; returns the facts on record, which are the first that the attempt wrote."""

@@ -56,6 +56,7 @@ class StepState:
     says: str
     began: float
     ended: float | None
+    progress: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,7 @@ intents = Table(
     Column("at", Float, nullable=False),
 )
 
-# How far each step is: state started, or a Result once it ended.
+# How far each step is: state started, or a Result once it ended. progress: what a started one said last, for the card only.
 steps = Table(
     "dr_steps",
     metadata,
@@ -99,6 +99,7 @@ steps = Table(
     Column("says", Text, nullable=False, default=""),
     Column("began", Float, nullable=False),
     Column("ended", Float),
+    Column("progress", Text, nullable=False, default="", server_default=""),
 )
 
 # What a person answered to a question of a run; the first answer counts.
@@ -148,7 +149,7 @@ outbox = Table(
 )
 
 
-NEW_COLUMNS = (outbox.c.at, runs.c.main_end)
+NEW_COLUMNS = (outbox.c.at, runs.c.main_end, steps.c.progress)
 
 # Who leads: `epoch` goes up when the lead changes hands, and every transaction that writes checks it. `holder` names the
 # process, "" after it gave the lead up. The beat is a row of its own, so that renewing it waits for no transaction.

@@ -35,6 +35,7 @@ TELLING = {  # the parameter that tells one write of a table from another
     "workflow_status": "status",
 }
 BEGINNING = "dr_inbox(command)"
+PROGRESS = "dr_steps(progress)"
 
 
 class Points:
@@ -75,12 +76,15 @@ def watch_records(points: Points) -> None:
             return
         named = context.compiled_parameters[0] if context and context.compiled_parameters else parameters
         write = label(statement, match[1], named)
+        if write == PROGRESS:  # as often as there is time for it: with it the transaction is no point
+            connection.info["timed"] = True
         if write == BEGINNING:
             points.begin()
         connection.info.setdefault("wrote", []).append(write)
 
     def committing(connection: Connection) -> None:
-        if writes := connection.info.pop("wrote", None):
+        writes, timed = connection.info.pop("wrote", None), connection.info.pop("timed", False)
+        if writes and not timed:
             name = " + ".join(dict.fromkeys(writes))
             connection.info["committed"] = name
             points.passed(f"before record: {name}")
@@ -91,6 +95,7 @@ def watch_records(points: Points) -> None:
 
     def rolled_back(connection: Connection) -> None:
         connection.info.pop("wrote", None)
+        connection.info.pop("timed", None)
 
     event.listen(sqlalchemy.Engine, "after_cursor_execute", wrote)
     event.listen(sqlalchemy.Engine, "commit", committing)

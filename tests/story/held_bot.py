@@ -116,6 +116,9 @@ class MakeFile(_OnFile, kind="test.make_file"):
         return Proof(verdict=Verdict.DONE if self.file.exists() else Verdict.NOT_DONE, says="I looked.")
 
     async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
+        for number in range(self.shared.control("looks") or 0):
+            world.progress(f"Look {number} at the file, as password=hunter2hunter2 allows.")
+            await asyncio.sleep(0.1)
         return done("The file is there.")
 
 

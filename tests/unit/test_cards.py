@@ -105,7 +105,9 @@ def runs(draw: st.DrawFn) -> Run:
 @st.composite
 def step_states(draw: st.DrawFn, step: str) -> StepState:
     state = draw(st.sampled_from([s for s in STATES if s]))
-    return StepState(step=step, attempt=1, state=state, says=draw(long), began=draw(moments), ended=draw(moments))
+    return StepState(
+        step=step, attempt=1, state=state, says=draw(long), began=draw(moments), ended=draw(moments), progress=draw(long)[:300]
+    )
 
 
 def accepted(blocks: list[dict[str, Any]]) -> None:

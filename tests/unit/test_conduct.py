@@ -116,7 +116,7 @@ async def carry_out(conduct: Conduct, switch: Switch, attempt: int = 1) -> Outco
     """One attempt at the step, its parts recorded between as the engine records them."""
     action = Flip(switch=switch)
     applied = await conduct.act(RUN, STEP, attempt, action)
-    return await conduct.verify(action, Applied.from_json(applied.to_json()))
+    return await conduct.verify(action, Applied.from_json(applied.to_json()), conduct.world)
 
 
 async def cut_off(conduct: Conduct, switch: Switch) -> None:
@@ -172,7 +172,7 @@ async def test_what_a_person_vouches_for_is_not_sent_but_proven(conduct: Conduct
     switch.proof = Verdict.UNKNOWN
     action = Flip(switch=switch)
     applied = await conduct.vouch(RUN, STEP, action, "U0BOB", "I see it")
-    outcome = await conduct.verify(action, Applied.from_json(applied.to_json()))
+    outcome = await conduct.verify(action, Applied.from_json(applied.to_json()), conduct.world)
     assert outcome == done(f"{VOUCHED} It is on since look 1, as {{'read': 'back'}} proves.")
     assert switch.flips == []
 
