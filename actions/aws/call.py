@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from botocore import xform_name
+from pydantic import SecretStr
 
 from actions.base import Json, Refused, Unreachable
 
@@ -42,13 +43,15 @@ PROVIDERS = {
 class Call:
     """One operation of one service in one region. `service` and `operation` are AWS's names: "ecs", "UpdateService".
 
-    `parameters` are JSON with AWS's own names; times are ISO strings. Values that are None are left out.
+    `parameters` are JSON with AWS's own names; times are ISO strings. Values that are None are left out. `secret` has the
+    parameters that are sent and never shown; a person sees what stands in `parameters` in their place.
     """
 
     service: str
     operation: str
     region: str
     parameters: Mapping[str, Json] = field(default_factory=dict)
+    secret: Mapping[str, SecretStr] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
@@ -68,14 +71,18 @@ class Call:
     @property
     def arguments(self) -> dict[str, Any]:
         """The parameters that are sent."""
-        return {name: value for name, value in self.parameters.items() if value is not None}
+        return {**self._shown, **{name: value.get_secret_value() for name, value in self.secret.items()}}
 
     def command(self) -> str:
         """The AWS command line that does the same."""
         words = ["aws", self.service, str(xform_name(self.operation, "-"))]
-        for name, value in self.arguments.items():
+        for name, value in self._shown.items():
             words += _option(str(xform_name(name, "-")), value)
         return shlex.join([*words, "--region", self.region])
+
+    @property
+    def _shown(self) -> dict[str, Json]:
+        return {name: value for name, value in self.parameters.items() if value is not None}
 
     def __str__(self) -> str:
         return f"{self.operation} in {self.region}"
