@@ -130,7 +130,7 @@ class SecretsManager:
         versions = [
             {
                 "VersionId": one.id,
-                "VersionStages": list(one.stages),
+                "VersionStages": list(one.stages) or None,
                 "CreatedDate": one.created_at,
                 "LastAccessedDate": one.read_at,
             }
@@ -148,7 +148,7 @@ class SecretsManager:
             "Name": secret.name,
             "VersionId": version.id,
             "SecretString": version.text,
-            "VersionStages": list(version.stages),
+            "VersionStages": list(version.stages) or None,
             "CreatedDate": version.created_at,
         }
 
@@ -185,7 +185,7 @@ class SecretsManager:
         elif version.text != text:
             message = f"The operation failed because a version with the id {number} and another value already exists."
             raise AwsError("ResourceExistsException", message)
-        return {"ARN": secret.arn, "Name": secret.name, "VersionId": version.id, "VersionStages": list(version.stages)}
+        return {"ARN": secret.arn, "Name": secret.name, "VersionId": version.id, "VersionStages": list(version.stages) or None}
 
     def _update_stage(self, region: str, params: Params) -> Params:
         """Moves a stage; who moves it must say which version carries it now."""
