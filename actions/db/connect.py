@@ -61,10 +61,14 @@ class DatabaseUnreachable(Unreachable):
 
 
 class Connections:
-    """Connections to one database. Nothing is pooled: in a disaster every connection is a question of its own."""
+    """Connections to one database. Nothing is pooled: in a disaster every connection is a question of its own.
 
-    def __init__(self, database: DatabaseRef, gate: Gate | None = None) -> None:
+    `address` is host and port if they are others than those of the DSN.
+    """
+
+    def __init__(self, database: DatabaseRef, gate: Gate | None = None, *, address: tuple[str, int] | None = None) -> None:
         self._database = database
+        self._address = address
         self._gate = gate or Gate()
 
     @property
@@ -72,7 +76,11 @@ class Connections:
         """The DSN from the environment. Raises `DatabaseUnreachable`, naming the variable, if it is missing or malformed."""
         if wrong := wrong_dsn(self._database):
             raise DatabaseUnreachable(f"Environment variable {wrong}")
-        return self._database.dsn.get_secret_value()
+        dsn = self._database.dsn.get_secret_value()
+        if self._address is None:
+            return dsn
+        parts = {name: value for name, value in conninfo.conninfo_to_dict(dsn).items() if name != "hostaddr"}
+        return conninfo.make_conninfo("", **{**parts, "host": self._address[0], "port": self._address[1]})
 
     async def connect(self, profile: str = "read", *, dsn: str = "") -> psycopg.AsyncConnection[DictRow]:
         """A connection in autocommit; "read" sessions are read-only by default. Raises `DatabaseUnreachable`."""

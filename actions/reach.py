@@ -1,0 +1,24 @@
+"""Connections to a database at the address that RDS tells: a restored copy is in nobody's DSN yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actions.base import Unreachable
+
+if TYPE_CHECKING:
+    from actions.db.connect import Connections
+    from actions.site import DatabaseRef
+    from actions.world import World
+
+
+async def reach(world: World, database: DatabaseRef) -> Connections:
+    """Connections with this database's DSN, but to the host and port that RDS gives for its instance. Raises `Unreachable`."""
+    from actions.aws.instances import find_instance
+    from actions.db.connect import Connections
+
+    found = await find_instance(world, database.instance, database.region)
+    if found is None or not found.host:
+        state = f"it is {found.status}" if found else "there is none"
+        raise Unreachable(f"RDS in {database.region} gives no address for {database.instance}: {state}.")
+    return Connections(database, world.gate, address=(found.host, found.port))
