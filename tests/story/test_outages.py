@@ -248,3 +248,14 @@ async def test_while_slack_is_away_for_a_minute_the_run_goes_on_and_all_of_it_is
     minute: asyncio.Task[None],
 ) -> None:
     await minute
+
+
+async def test_the_first_command_after_a_start_needs_no_web_api(incident: Incident) -> None:
+    await incident.world.kill_bot()
+    await incident.world.start_bot()
+    await incident.connected()
+    incident.slack.faults.lose_answer("auth.test", times=20)
+    try:
+        assert "What /dr can do" in await incident.type("alice", "help")
+    finally:
+        incident.slack.faults.recover()
