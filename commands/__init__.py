@@ -2,3 +2,4 @@
 
 from commands import control_plane as control_plane
 from commands import database as database
+from commands import restore as restore

@@ -35,11 +35,13 @@ speed = {speed}
 cluster = "shielda"
 service = "control-plane"
 log_group = "/ecs/shielda-control-plane"
+database_secret = "shielda/database-url"
 health_url = "{public}/api/health"
 
 [databases.primary]
 instance = "shielda-prod"
 alarm = "shielda-rds-cpu-high"
+restore_prefix = "shielda-prod-restored"
 dsn_env = "DATABASE_URL"
 
 [authority]

@@ -1,0 +1,306 @@
+"""Scenario 2, the way back in time: restore the database to a moment, beside the one that stands, and let it take over."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from actions.aws.deployments import Service, describe_service
+from actions.aws.desired_count import SetDesiredCount
+from actions.aws.drops import ChangeSettings
+from actions.aws.instances import Described, find_instance
+from actions.aws.restores import RestoreToTime, SameSettings
+from actions.aws.secrets import Leads, MoveStage, PutVersion, leads_to
+from actions.aws.settings import copied, left_out, restorable
+from actions.aws.snapshots import CreateSnapshot, Snapshot, snapshots_of
+from actions.base import Finding, Json, Step, count, ok, stop, warn
+from actions.db.restored import NobodyConnected, Recovered, TakeOver, TakesWrites
+from actions.health import HealthAnswers
+from actions.site import DatabaseRef, ServiceSection
+from actions.world import World
+from commands.facts import Fact, read
+from commands.moments import EXPECTED, ago, iso, moment, stamp
+from commands.plan import Plan, Stage
+from commands.scenario import BadCommand, scenario
+from commands.shared import chosen_database, given
+
+RESTORE = "database restore"
+LONGEST_NAME = 63  # of an instance in RDS
+TAG = "dr-restore"
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """A service that uses the database, and what was read of it."""
+
+    site: ServiceSection
+    service: Fact[Service]
+    leads: Fact[Leads] | None
+
+    @property
+    def tasks(self) -> int | None:
+        """How many tasks it wants; None if ECS doesn't say."""
+        return self.service.value.desired if self.service.value else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What was read for a restore, and the names that it will use."""
+
+    database: DatabaseRef
+    at: datetime
+    now: datetime
+    source: Fact[Described | None]
+    snapshots: Fact[list[Snapshot]]
+    users: tuple[User, ...]
+    name: str
+
+    @property
+    def copy(self) -> DatabaseRef:
+        """The restored database."""
+        meant = self.database
+        return DatabaseRef(name=meant.name, instance=self.name, region=meant.region, dsn_env=meant.dsn_env)
+
+
+@scenario(RESTORE)
+async def restore(world: World, *, time: str = "", database: str = "") -> Plan:
+    """Restore the database to a moment, check the copy, and let it take over if an approver says so; the old one is kept."""
+    meant, now = chosen_database(world, database), datetime.now(UTC)
+    if not time:
+        raise BadCommand(f"`/dr {RESTORE}` needs the time to go back to. {EXPECTED}.")
+    at = moment(time, now)
+    if at > now:
+        raise BadCommand(f"{iso(at)} is in the future, and a restore goes back. {EXPECTED}.")
+    return plan_for(world, await look(world, meant, at, now), given(time=iso(at), database=database))
+
+
+async def look(world: World, database: DatabaseRef, at: datetime, now: datetime) -> Seen:
+    """Read all sources at once; then find a name that is free."""
+    name, region = database.instance, database.region
+    async with asyncio.TaskGroup() as group:
+        source = group.create_task(read("RDS", find_instance(world, name, region)))
+        snapshots = group.create_task(read("RDS snapshots", snapshots_of(world, name, region)))
+        users = [group.create_task(_user(world, site, database)) for site in world.site.users_of(database)]
+    return Seen(
+        database=database,
+        at=at,
+        now=now,
+        source=source.result(),
+        snapshots=snapshots.result(),
+        users=tuple(user.result() for user in users),
+        name=await _free_name(world, database, at) if source.result().value else "",
+    )
+
+
+def plan_for(world: World, seen: Seen, arguments: dict[str, str]) -> Plan:
+    """The plan for what was seen; without steps if something that it needs could not be read."""
+    findings = tuple(_findings(world, seen))
+    possible = not any(finding.level == "stop" for finding in findings)
+    return Plan(
+        scenario=RESTORE,
+        title=f"Restore {seen.database.instance} to {seen.at:%Y-%m-%d %H:%M:%S} UTC",
+        arguments=arguments,
+        why=f"All that was committed after {seen.at:%Y-%m-%d %H:%M:%S} UTC is given up: the last {ago(seen.at, seen.now)}.",
+        target=str(seen.database),
+        stages=_stages(seen) if possible else (),
+        cleanup=(tuple(_started(seen)),) if possible and seen.users else (),
+        basis=_basis(seen),
+        identity=_identity(seen),
+        findings=findings,
+        cost=_cost(seen),
+        interrupts=f"every write to {seen.database.instance}",
+    )
+
+
+def _stages(seen: Seen) -> tuple[Stage, ...]:
+    """Save what is, stop writers, restore beside, prove, ask, switch, start, prove again."""
+    source = seen.source.value
+    assert source is not None
+    tag = f"{TAG}={seen.name}"
+    instance, region = seen.database.instance, seen.database.region
+    later = left_out(source.settings)
+    stages: list[tuple[Step, ...]] = [
+        (CreateSnapshot(instance=instance, snapshot=_snapshot_name(seen), region=region),),
+        tuple(_stopped(seen)),
+        (
+            RestoreToTime(
+                source=instance,
+                instance=seen.name,
+                at=iso(seen.at),
+                region=region,
+                settings=restorable(source.settings),
+                tags=copied(source.tags),
+                tag=tag,
+            ),
+        ),
+        (ChangeSettings(instance=seen.name, region=region, tag=tag, settings=later),) if later else (),
+        (Recovered(database=seen.copy), SameSettings(source=instance, instance=seen.name, region=region)),
+        (TakeOver(database=seen.copy, source=seen.database, at=iso(seen.at)),),
+        tuple(_versions(seen)),
+        tuple(_moves(seen)),
+        tuple(_started(seen)),
+        (TakesWrites(database=seen.copy), *_healthy(seen), NobodyConnected(database=seen.database)),
+    ]
+    return tuple(stage for stage in stages if stage)
+
+
+def _stopped(seen: Seen) -> Iterator[Step]:
+    for user in seen.users:
+        yield SetDesiredCount(cluster=user.site.cluster, service=user.site.service, region=seen.database.region, count=0)
+
+
+def _started(seen: Seen) -> Iterator[Step]:
+    for user in seen.users:
+        yield SetDesiredCount(
+            cluster=user.site.cluster, service=user.site.service, region=seen.database.region, count=user.tasks or 0
+        )
+
+
+def _healthy(seen: Seen) -> Iterator[Step]:
+    for user in seen.users:
+        yield HealthAnswers(url=user.site.health_url)
+
+
+def _versions(seen: Seen) -> Iterator[Step]:
+    for secret, leads in _secrets(seen).items():
+        yield PutVersion(
+            secret=secret,
+            region=seen.database.region,
+            version=_version(seen, secret, leads),
+            current=leads.version,
+            instance=seen.name,
+        )
+
+
+def _moves(seen: Seen) -> Iterator[Step]:
+    for secret, leads in _secrets(seen).items():
+        yield MoveStage(secret=secret, region=seen.database.region, version=_version(seen, secret, leads), current=leads.version)
+
+
+def _secrets(seen: Seen) -> dict[str, Leads]:
+    """The secrets that lead services to the database, each once."""
+    return {user.site.database_secret: user.leads.value for user in seen.users if user.leads and user.leads.value}
+
+
+def _version(seen: Seen, secret: str, leads: Leads) -> str:
+    """The id of the secret's new version: always the same for the same switch, so that it is written once."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{secret}/{leads.version}/{seen.name}"))
+
+
+def _snapshot_name(seen: Seen) -> str:
+    """A name that no snapshot has: the present state is saved anew each time."""
+    taken = {snapshot.name for snapshot in seen.snapshots.value or []}
+    return next(name for name in _numbered(f"{seen.name}-before") if name not in taken)
+
+
+async def _free_name(world: World, database: DatabaseRef, at: datetime) -> str:
+    """A name that no instance has. If RDS does not answer, the first one: the restore itself looks again."""
+    prefix = world.site.databases[database.name].restore_prefix or f"{database.instance}-restored"
+    for name in _numbered(f"{prefix[: LONGEST_NAME - 20]}-{stamp(at)}"):
+        found = await read("RDS", find_instance(world, name, database.region))
+        if found.value is None:
+            return name
+    raise AssertionError("There is always a next name.")
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    number = 2
+    while True:
+        yield f"{name}-{number}"
+        number += 1
+
+
+def _basis(seen: Seen) -> dict[str, Json]:
+    return {
+        "tasks": {user.site.service: user.tasks for user in seen.users},
+        "secret versions": {secret: leads.version for secret, leads in _secrets(seen).items()},
+    }
+
+
+def _identity(seen: Seen) -> dict[str, str]:
+    return {"DbiResourceId": seen.source.value.resource_id if seen.source.value else ""}
+
+
+def _cost(seen: Seen) -> tuple[str, ...]:
+    services = " and ".join(user.site.service for user in seen.users) or "whatever uses it"
+    return (
+        f"Nothing is written from when {services} is stopped until the copy has taken over. AWS often takes 10 to 60 min.",
+        f"All that was committed after {iso(seen.at)} is not in the copy. It stays in {seen.database.instance}, which is kept.",
+        "From now on there are two instances, and a snapshot more, to pay for, until you delete them.",
+    )
+
+
+def _findings(world: World, seen: Seen) -> Iterator[Finding]:
+    yield from _source_findings(seen)
+    for user in seen.users:
+        yield from _user_findings(seen, user)
+    if not seen.users:
+        yield stop(
+            f"No service of dr.toml uses {seen.database.name}, so I can't stop its writers. Look at [services.NAME] database."
+        )
+    if not seen.snapshots.known:
+        yield seen.snapshots.missing()
+    if world.site.migrations.dir:
+        yield warn(
+            "Migrations that are younger than that moment are missing in the copy. I don't run them: when the run asks whether "
+            f"the copy shall take over, run `{world.site.migrations.command}` against it by hand, in {world.site.migrations.dir}."
+        )
+    variable, key = seen.database.dsn_env, f"[databases.{seen.database.name}] instance"
+    says = f"Afterwards this bot's own {variable} and {key} still mean {seen.database.instance}"
+    yield warn(f"{says}. Change both when the copy has taken over.")
+
+
+def _source_findings(seen: Seen) -> Iterator[Finding]:
+    source = seen.source.value
+    if not seen.source.known:
+        yield stop("RDS could not be read, so no restore can be asked for.", seen.source.error)
+    elif source is None:
+        yield stop(f"RDS in {seen.database.region} has no instance {seen.database.instance}.")
+    else:
+        yield from _moment_findings(seen, source)
+        if source.status != "available":
+            says = f"{source.name} is {source.status}, and RDS takes snapshots and restores only of an available instance"
+            yield stop(f"{says}. Wait until it is available; `/dr database failover` may help.")
+
+
+def _moment_findings(seen: Seen, source: Described) -> Iterator[Finding]:
+    latest, kept = source.restorable_to, int(source.settings.get("BackupRetentionPeriod", 0))
+    if latest is None:
+        yield stop(f"{source.name} has no backups: RDS names no latest restorable time.")
+    elif seen.at > latest:
+        yield stop(
+            f"{source.name} can be restored up to {iso(latest)} so far, and {iso(seen.at)} is later. Take an earlier time."
+        )
+    elif kept and seen.at < seen.now - timedelta(days=kept):
+        yield stop(f"{source.name} keeps backups for {count(kept, 'day')}, and {iso(seen.at)} is longer ago.")
+    else:
+        yield ok(f"{source.name} can be restored up to {iso(latest)}, {ago(latest, seen.now)} ago.")
+
+
+def _user_findings(seen: Seen, user: User) -> Iterator[Finding]:
+    name, source = user.site.service, seen.source.value
+    if user.tasks is None:
+        yield stop(f"Service {name} could not be read, so I don't know how many tasks to start again.", user.service.error)
+    elif user.tasks == 0:
+        yield warn(f"Service {name} wants no task now, and gets none afterwards. Start it by hand when the copy has taken over.")
+    else:
+        yield ok(f"Service {name} wants {count(user.tasks, 'task')}; it's stopped meanwhile and gets as many again.")
+    if user.leads is None:
+        yield stop(f"[services.NAME] database_secret of {name} isn't set in dr.toml, so I can't lead it to the copy.")
+    elif user.leads.value is None:
+        yield stop(f"Secret {user.site.database_secret} could not be read, so I can't lead {name} to the copy.", user.leads.error)
+    elif source is not None and (user.leads.value.host, user.leads.value.port) != (source.host, source.port):
+        leads = f"{user.leads.value.host}:{user.leads.value.port}"
+        says = f"Secret {user.site.database_secret} leads to {leads}, and {source.name} listens on {source.host}:{source.port}"
+        yield stop(f"{says}. Look at [databases.{seen.database.name}] instance.")
+
+
+async def _user(world: World, site: ServiceSection, database: DatabaseRef) -> User:
+    service = read("ECS service", describe_service(world, site.cluster, site.service, database.region))
+    secret = site.database_secret
+    leads = read(f"Secret {secret}", leads_to(world, secret, database.region)) if secret else None
+    return User(site=site, service=await service, leads=await leads if leads else None)
