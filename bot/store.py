@@ -155,7 +155,13 @@ class Store:
             for step, title in titles.items():
                 if not self.insert_once(connection, steps, run_id=run_id, step=step, began=time.time(), **began):
                     connection.execute(update(steps).where(of_run, steps.c.step == step).values(ended=None, **began))
-                self.tell(connection, run_id, f"{step}#{attempt}:begin", "begin", _sentence(f"Step {step}: {title}"))
+                self.tell(
+                    connection,
+                    run_id,
+                    f"{step}#{attempt}:begin",
+                    "begin",
+                    f"Step {step}: {title}" + ("" if title.endswith("?") else "."),
+                )
             return True
 
         return await self.do(work)
