@@ -171,10 +171,10 @@ class Rehearsal:
         moved = self.aws.secrets.current(DATABASE_SECRET) != self.database.url(OWNER)
         if moved:
             self._keep_secret()
+        await self.rds.reset()  # Before the tasks: production may be fenced, and then none of them gets healthy.
         await self.ecs.restore(restart=moved)
         if moved:
             self.witness.forget_rows()
-        await self.rds.reset()
         await self.faults.data.bring_back()
         await self.witness.healthy()
         self.journal.clear()

@@ -81,12 +81,33 @@ async def test_what_a_bad_release_deleted_comes_back_and_the_service_moves_over(
         return (await query(world.live_dsn("dr_bot"), used))[0][0] > 0
 
     await until(written, 10, "rows written to the restored database")
-    world.aws.secrets.create("shielda/database-url", world.database.url("shielda"))
-    await aws(world, "ecs", "update_service", cluster="shielda", service="control-plane", forceNewDeployment=True)
-    await world.ecs.completed()
-    world.rds.production.settings["DeletionProtection"] = True
-    await aws(world, "rds", "delete_db_instance", DBInstanceIdentifier="shielda-prod-restored", SkipFinalSnapshot=True)
+    await world.restore()
+    assert world.aws.secrets.current("shielda/database-url") == world.database.url("shielda")
+    assert not world.database.backups.copies
+    assert await counts(world.database.dsn("dr_bot")) == before
+    assert (await world.witness.verify())["rows_lost"] == 0
+
+
+async def test_the_next_incident_finds_everything_as_on_the_first_day(world: Rehearsal) -> None:
+    before, views = await counts(world.database.dsn("dr_bot")), await aws(world, "rds", "describe_db_instances")
+    await world.faults.put("bad-release")
+    new = {"BackupRetentionPeriod": 7, "DeletionProtection": False, "VpcSecurityGroupIds": ["sg-0fe11ce0000000002"]}
+    await aws(world, "rds", "modify_db_instance", DBInstanceIdentifier="shielda-prod", **new)
     await world.rds.settled()
+    names = {"DBSnapshotIdentifier": "by-hand", "DBInstanceIdentifier": "shielda-prod"}
+    await aws(world, "rds", "create_db_snapshot", **names)
+    await aws(world, "ecs", "update_service", cluster="shielda", service="control-plane", desiredCount=0)
+    await world.restore()
+    assert await counts(world.database.dsn("dr_bot")) == before
+    found = await aws(world, "rds", "describe_db_instances")
+    moving = ("LatestRestorableTime",)
+    assert [without(one, *moving) for one in found["DBInstances"]] == [without(one, *moving) for one in views["DBInstances"]]
+    kinds = [one["SnapshotType"] for one in (await aws(world, "rds", "describe_db_snapshots"))["DBSnapshots"]]
+    assert kinds == ["automated"]
+
+
+def without(view: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in view.items() if name not in names}
 
 
 async def test_every_fault_has_a_plain_title_and_can_be_undone(world: Rehearsal) -> None:
