@@ -10,6 +10,7 @@ import structlog
 from actions.base import Result, UnknownStep
 from bot.approved import Approved, name_steps
 from bot.store import Store
+from bot.story import Run
 
 log = structlog.get_logger(__name__)
 
@@ -23,14 +24,16 @@ class Ends:
 
     async def end(self, run_id: str, state: str, says: str, mark: str) -> str:
         """End a run, or its main part if it has begun and a clean-up follows."""
-        if await self._needs_cleanup(run_id):
+        run = await self._run_with_cleanup(run_id)
+        if run is None:
+            await self._close(run_id, state, says, says, mark)
+            return state
+        if not run.main_end:  # the first word counts
             main_end, text = {"state": state, "says": says, "mark": mark}, f"{says} Now the clean-up, which follows every end."
             values: dict[str, Any] = {"state": "cleaning up", "says": says, "question": None, "main_end": main_end}
             await self.store.set_run(run_id, "main end", mark, text, **values)
             log.info("cleaning_up", run=run_id, state=state)
-        else:
-            await self._close(run_id, state, says, says, mark)
-        return state
+        return str(run.main_end["state"]) if run.main_end else state
 
     async def end_clean(self, run_id: str, error: str = "") -> str:
         """End a run after its clean-up: as its main part ended. `error` is a defect that the clean-up came to."""
@@ -48,12 +51,14 @@ class Ends:
         await self.store.set_run(run_id, "end", mark, text, release=True, state=state, says=says, ended=now, question=None)
         log.info("run_ended", run=run_id, state=state)
 
-    async def _needs_cleanup(self, run_id: str) -> bool:
+    async def _run_with_cleanup(self, run_id: str) -> Run | None:
+        """The run if it has begun and its plan has a clean-up."""
         try:
             story = await self.approved.story(run_id)
         except UnknownStep:  # a plan that this version cannot carry out: it can only be closed
-            return False
-        return bool(story.offer.plan.cleanup) and story.run is not None and story.run.state != "approved"
+            return None
+        begun = story.run is not None and story.run.state != "approved"
+        return story.run if begun and story.offer.plan.cleanup else None
 
     async def end_well(self, run_id: str) -> str:
         """End a run that is through; what a person skipped is not proven, and is said."""
