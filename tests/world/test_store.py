@@ -6,17 +6,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from sqlalchemy import inspect, text, update
 
 from actions.aws.ecs import ForceNewDeployment
 from actions.base import done, failed, stop
 from bot import approvals
 from bot.approvals import Click
+from bot.choices import Question
 from bot.database import open_engine
 from bot.settings import BadSettings
 from bot.store import Item, Refusal, Store
+from bot.tables import NEW_COLUMNS, outbox
 from commands.plan import Plan
 from rehearsal.postgres.pair import ServerPair
 
@@ -155,9 +157,8 @@ async def ask(store: Store, run: str) -> Click:
     return Click(run_id=run, question="stage1-1", nonce="n2")
 
 
-def question_of(run: str, nonce: str) -> dict[str, Any]:
-    choices = ["retry", "abort"]
-    return {"id": f"{run}/stage1-1", "name": "stage1-1", "nonce": nonce, "choices": choices, "steps": ["1.1"]}
+def question_of(run: str, nonce: str, choices: tuple[str, ...] = ("retry", "abort")) -> Question:
+    return Question(run_id=run, name="stage1-1", nonce=nonce, choices=choices, steps=("1.1",))
 
 
 async def test_a_question_that_is_asked_again_after_a_crash_keeps_its_buttons(store: Store, run: str) -> None:
@@ -210,6 +211,58 @@ async def test_no_step_begins_after_a_stop(store: Store, run: str) -> None:
     await store.set_run(run, "end", "ok", "Over.", release=True, state="stopped")
     with pytest.raises(Refusal, match="is over: stopped"):
         await store.do(approvals.ask_to_stop, store, run, "U0BOB")
+
+
+async def test_a_yes_counts_only_once_the_evidence_is_in_the_thread(store: Store, run: str) -> None:
+    await store.do(approvals.approve, store, await offer(store, run), "U0BOB", 1)
+    await store.ask(run, question_of(run, "n3", ("hold_yes", "hold_no")), "Is it good?", ["It is.", "It really is."])
+    click = Click(run_id=run, question="stage1-1", nonce="n3")
+    with pytest.raises(Refusal, match="A part of the evidence isn't in the thread yet"):
+        await store.do(approvals.answer, store, click, "U0BOB", "hold_yes", "")
+    await store.do(lambda c: c.execute(update(outbox).where(outbox.c.run_id == run).values(ts="1.1")))
+    await store.do(approvals.answer, store, click, "U0BOB", "hold_yes", "")
+    await store.set_run(run, "end", "ok", "Over.", release=True, state="done", question=None)
+
+
+async def test_a_cleanup_begins_after_a_stop_and_cannot_be_stopped(store: Store, run: str) -> None:
+    await store.do(approvals.approve, store, await offer(store, run), "U0BOB", 1)
+    await store.do(approvals.ask_to_stop, store, run, "U0CAROL")
+    main_end = {"state": "stopped", "says": "It was stopped.", "mark": "warn"}
+    await store.set_run(run, "main end", "warn", "It was stopped.", state="cleaning up", main_end=main_end)
+    assert await store.begin_steps(run, {"2.1": "Drop"}, 1)
+    assert await store.ask(run, question_of(run, "n4"), "What now?") == ""
+    with pytest.raises(Refusal, match=r"has ended \(stopped\) and is cleaning up"):
+        await store.do(approvals.ask_to_stop, store, run, "U0BOB")
+    assert await store.cleaning_up(run)
+    await store.set_run(run, "end", "warn", "Over.", release=True, state="stopped", question=None)
+    assert not await store.cleaning_up(run)
+
+
+async def test_progress_stands_only_while_its_attempt_is_under_way(store: Store, run: str) -> None:
+    await store.do(approvals.approve, store, await offer(store, run), "U0BOB", 1)
+    await store.begin_steps(run, {"1.1": "Restart"}, 1)
+    await store.progress(run, "1.1", 1, "1 of 2 tasks")
+    await store.progress(run, "1.1", 2, "of another attempt")
+    story = await store.story(run)
+    assert story is not None
+    assert [state.progress for state in story.steps] == ["1 of 2 tasks"]
+    await store.end_step(run, "1.1", 1, done("It runs."))
+    await store.progress(run, "1.1", 1, "too late")
+    assert "too late" not in str(await store.story(run))
+    await store.set_run(run, "end", "ok", "Over.", release=True, state="done")
+
+
+def test_a_state_of_an_earlier_version_gets_the_new_columns(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'state.sqlite'}"
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        for column in NEW_COLUMNS:
+            connection.execute(text(f"ALTER TABLE {column.table.name} DROP COLUMN {column.name}"))
+    engine.dispose()
+    again = open_engine(url)
+    for column in NEW_COLUMNS:
+        assert column.name in {there["name"] for there in inspect(again).get_columns(column.table.name)}
+    again.dispose()
 
 
 def test_a_database_that_does_not_open_is_one_line_without_its_password() -> None:
