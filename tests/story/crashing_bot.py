@@ -128,9 +128,14 @@ def _watch(points: Points, kind: str, apply: Callable[..., Awaitable[Facts]]) ->
     return watched
 
 
-if __name__ == "__main__":
+def watch() -> None:
+    """Watch what CRASH_LIST or CRASH_AT says."""
     listed = os.environ.get("CRASH_LIST")
-    watching = Points(os.environ.get("CRASH_AT", ""), Path(listed) if listed else None)
-    watch_records(watching)
-    watch_effects(watching)
+    points = Points(os.environ.get("CRASH_AT", ""), Path(listed) if listed else None)
+    watch_records(points)
+    watch_effects(points)
+
+
+if __name__ == "__main__":
+    watch()
     sys.exit(main())

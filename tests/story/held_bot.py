@@ -38,6 +38,7 @@ from actions.world import World
 from bot.cli import main
 from commands.plan import Plan
 from commands.scenario import scenario
+from tests.story.crashing_bot import watch
 
 SLOW = 3.0  # seconds
 
@@ -180,7 +181,7 @@ class DropFile(_OnFile, kind="test.drop_file"):
 async def test_hold(world: World) -> Plan:
     """Make a file, ask, restart, and drop the file."""
     folder, site = os.environ["HELD_DIR"], world.site
-    control_plane, region = site.control_plane, site.aws.region
+    control_plane, region = site.service(), site.aws.region
     restart = ForceNewDeployment(cluster=control_plane.cluster, service=control_plane.service, region=region)
     return Plan(
         scenario="test hold",
@@ -200,4 +201,6 @@ async def test_hold(world: World) -> Plan:
 
 
 if __name__ == "__main__":
+    if {"CRASH_AT", "CRASH_LIST"} & os.environ.keys():
+        watch()
     sys.exit(main())

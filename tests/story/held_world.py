@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,18 @@ class HeldWorld(Rehearsal):
 
     async def start_bot(self) -> None:
         """Start the bot that has the scenario of the test."""
+        await self.start_crashing_bot({})
+
+    async def start_crashing_bot(self, orders: Mapping[str, str]) -> asyncio.subprocess.Process:
+        """The same, with CRASH_AT or CRASH_LIST (see `crashing_bot`)."""
         argv = [sys.executable, "-m", "tests.story.held_bot", "serve", "--config", str(self.config)]
-        environment = self.bot_environment | {"HELD_DIR": str(self.work_dir)}
-        await self.processes.start("bot", argv, env=environment, stdout=self.bot_log, cwd=ROOT)
+        environment = self.bot_environment | {"HELD_DIR": str(self.work_dir)} | orders
+        return await self.processes.start("bot", argv, env=environment, stdout=self.bot_log, cwd=ROOT)
+
+    @property
+    def starts(self) -> int:
+        """How often a bot has begun to serve."""
+        return self.bot_log.read_text().count('"event": "serving"') if self.bot_log.exists() else 0
 
 
 @asynccontextmanager
@@ -32,12 +42,14 @@ async def held_world(work_dir: Path, cache: Path) -> AsyncIterator[HeldWorld]:
     """The rehearsal with this bot, connected."""
     async with HeldWorld(Options(work_dir=work_dir, cache=cache, port=0, speed=SPEED)) as world:
         await world.witness.healthy()
-        await until(lambda: '"serving"' in world.bot_log.read_text(), 60, "a serving bot")
+        await until(lambda: world.starts, 60, "a serving bot")
         yield world
 
 
 class HeldIncident(Incident):
     """The incident channel, and what the steps did."""
+
+    world: HeldWorld
 
     def control(self, **controls: Any) -> None:
         """Say how the steps turn out from now on."""
@@ -67,10 +79,10 @@ class HeldIncident(Incident):
 
     async def revive(self) -> None:
         """Kill the bot with SIGKILL and start it again."""
-        before = self.world.bot_log.read_text().count('"serving"')
+        before = self.world.starts
         await self.world.kill_bot()
         await self.world.start_bot()
-        await until(lambda: self.world.bot_log.read_text().count('"serving"') > before, 60, "a bot that serves again")
+        await until(lambda: self.world.starts > before, 60, "a bot that serves again")
 
     async def forget(self) -> None:
         """End what is open, and forget what was done."""
