@@ -21,7 +21,7 @@ from rehearsal.world import Options, Rehearsal
 SPEED = 600.0
 RESTART = "control-plane restart"
 WEST = "us-west-2"
-UNFINISHED = {"dr_stop", "dr_retry", "dr_abort"}  # the buttons of a run that isn't over
+UNFINISHED = {"dr_stop", "dr_retry", "dr_abort", "dr_hold_no"}  # the buttons of a run that isn't over
 Json = dict[str, Any]
 
 
