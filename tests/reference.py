@@ -9,6 +9,9 @@ from dataclasses import fields
 from actions.base import Action, Check, Hold, Step
 from actions.site import DatabaseRef
 from commands.scenario import SCENARIOS, VERBS
+from tests import catalogue
+
+assert catalogue  # importing it registers every step
 
 
 def reference() -> str:
@@ -55,6 +58,7 @@ def _example(step: type[Step]) -> Step:
     """A step of this class with made-up arguments of the right types."""
     database = DatabaseRef(name="primary", instance="x", region="x", dsn_env="X")
     made_up = {"DatabaseRef": database, "str": "x", "int": 1, "float": 1.0, "tuple[str, ...]": ()}
+    made_up |= {"Settings": {}, "Mapping[str, str]": {}}
     return step(**{f.name: made_up[str(f.type)] for f in fields(step)})
 
 

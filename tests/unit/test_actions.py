@@ -17,7 +17,6 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 from botocore.validate import ParamValidator
 
-import commands
 from actions.aws.answers import NotAws
 from actions.aws.call import Call
 from actions.aws.deployments import describe_service
@@ -31,8 +30,9 @@ from actions.http import LONGEST_BODY, Http
 from actions.site import Aws, DatabaseRef
 from actions.world import World
 from bot.settings import load
+from tests import catalogue
 
-assert commands.control_plane  # importing the scenarios registers their steps
+assert catalogue  # importing it registers every step
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 LOST = "https://127.0.0.1/"
@@ -45,6 +45,16 @@ EXAMPLES: dict[str, Any] = {
     "task_definition": "control-plane:41",
     "instance": "shielda-prod",
     "database": PROD,
+    "count": 0,
+    "snapshot": "shielda-prod-before-restore-20260115-1030",
+    "source": "shielda-prod",
+    "at": "2026-01-15T10:25:00+00:00",
+    "settings": {"MultiAZ": True, "VpcSecurityGroupIds": ["sg-1", "sg-2"], "DBParameterGroupName": "ours"},
+    "tags": {"Service": "shielda"},
+    "tag": "dr-run=20260115-1030",
+    "secret": "shielda/database-url",
+    "version": "8a1b2c3d-1111-4222-8333-444455556666",
+    "current": "9b1b2c3d-1111-4222-8333-444455556666",
     "url": "https://app.example/health",
     "applications": ("web",),
     "idle_for_seconds": 60,

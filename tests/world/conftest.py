@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,19 @@ async def deployed(aws: LocalAws) -> LocalAws:
     """AWS with control-plane:7 running."""
     await aws.ecs.start(7)
     return aws
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    """The address of moto's own server, empty at first: it says of a request whether its parameters exist and fit."""
+    argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    address = next(line.split()[-1] for line in process.stderr if "Running on http" in line)
+    yield address
+    process.kill()
+    process.wait()
+    process.stderr.close()
 
 
 @pytest.fixture(name="world")

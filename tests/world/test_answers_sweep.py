@@ -1,44 +1,38 @@
 """Every change to AWS meets every answer that AWS, a proxy or a cut connection can give: what the bot says of it is true.
 
 The operations come from the registry of steps, so a new action is swept as soon as it is there. The rehearsal's journal is
-the judge: it tells whether the effect was had, and how often.
+the judge: it tells whether the effect was had, and how often. Of the pages each action meets a few, chosen by its name, and
+every page meets some action; `--every-point` lets each action meet all of them.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
+import random
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.config import Config
 
-import commands
 from actions.aws.gateway import PROFILES, Gateway
-from actions.base import Action, Outcome, Result, Step
-from actions.site import Aws, DatabaseRef, DatabaseSection, ServiceSection, Site
+from actions.base import Action, Result, Step
 from actions.world import World
 from bot import conduct
-from bot.conduct import Conduct
-from bot.database import open_engine
-from bot.store import Store
 from rehearsal.aws.faults import Faults
 from rehearsal.aws.garbled import PAGES
-from rehearsal.aws.rds.api import Rds
 from rehearsal.postgres.pair import ServerPair
-from tests.world.aws_world import EAST, WEST, LocalAws, until
+from tests import catalogue
+from tests.world.fast_aws import BUILDERS, Rig, fast_aws
 
-assert commands.control_plane  # importing the scenarios registers their steps
-SPEED = 5000.0
+assert catalogue  # importing it registers every step
 KINDS = sorted(kind for kind, cls in Step.registry.items() if issubclass(cls, Action) and hasattr(cls, "call"))
-DATABASE = DatabaseRef(name="primary", instance="shielda-prod", region=WEST, dsn_env="DATABASE_URL")
-ARGUMENTS = {"cluster": "shielda", "service": "control-plane", "region": WEST, "database": DATABASE}
-READS = ("Describe*", "List*")
+READING_BACK = ("Describe*", "List*")
+READS = (*READING_BACK, "Get*")
+A_FEW = 3  # pages that an action meets of each kind of fault, unless it meets all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,129 +70,27 @@ CASES = [
 ]
 
 
-class ReadyTask:
-    """The program of a task that costs nothing: it is up at once and answers 200 to all, in this process."""
-
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.returncode: int | None = None
-        self.stdout = asyncio.StreamReader()
-        self._over = asyncio.Event()
-        self._server: asyncio.Server
-
-    @classmethod
-    async def spawn(cls, name: str, argv: Sequence[str], env: Mapping[str, str]) -> Any:
-        task = cls()
-        task._server = await asyncio.start_server(task._answer, "127.0.0.1", int(argv[-1]))
-        return task
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        writer.close()
-
-    def terminate(self) -> None:
-        self.returncode = -15
-        self._server.close()
-        self.stdout.feed_eof()
-        self._over.set()
-
-    kill = terminate
-
-    async def wait(self) -> int:
-        await self._over.wait()
-        return self.returncode or 0
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each kind with each case; of the pages each kind has a few of its own."""
+    if "case" not in metafunc.fixturenames:
+        return
+    every = metafunc.config.getoption("--every-point")
+    pairs = [(kind, case) for kind in KINDS for case in CASES if every or case in few(kind)]
+    metafunc.parametrize(("kind", "case"), pairs, ids=[f"{case.name}-{kind}" for kind, case in pairs])
 
 
-class Zones:
-    """The database whose failover takes no time: the zones change places, and the server stays the same."""
-
-    def __init__(self, database: ServerPair) -> None:
-        self._database = database
-        self.zone, self.other_zone = database.zone, database.other_zone
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._database, name)
-
-    async def failover(self) -> None:
-        self.zone, self.other_zone = self.other_zone, self.zone
-
-
-class Sweep:
-    """One rehearsal of AWS and one step runner for all cases, healthy before each."""
-
-    def __init__(self, rehearsal: LocalAws, rds: Rds, runner: Conduct) -> None:
-        self.rehearsal = rehearsal
-        self.rds = rds
-        self.runner = runner
-        self._runs = 0
-
-    async def ready(self) -> None:
-        """No fault is left, and no deployment or failover is under way."""
-        self.rehearsal.faults.clear()
-        await self.rds.settled()
-        scheduler = self.rehearsal.ecs.scheduler
-        await until(lambda: _soon(scheduler.primary.rollout == "COMPLETED"))
-        self.rehearsal.journal.clear()
-
-    def action(self, kind: str) -> Action:
-        """The action with the arguments of this world; a rollback goes to whichever revision isn't deployed."""
-        other = 13 - self.rehearsal.ecs.scheduler.primary.revision.number  # 6 or 7
-        known: dict[str, Any] = {**ARGUMENTS, "task_definition": f"control-plane:{other}"}
-        cls: Any = Step.registry[kind]
-        missing = [field.name for field in fields(cls) if field.name not in known]
-        assert not missing, f"{kind} has arguments that this sweep does not know: {missing}; add them to ARGUMENTS"
-        action: Action = cls(**{field.name: known[field.name] for field in fields(cls)})
-        return action
-
-    async def carry_out(self, action: Action) -> Outcome:
-        self._runs += 1
-        applied = await self.runner.act(f"run-{self._runs}", "1.1", 1, action)
-        return await self.runner.verify(action, applied)
-
-    def effects(self, operation: str) -> int:
-        return sum(effect["count"] for effect in self.rehearsal.journal.effects() if effect["operation"] == operation)
-
-
-async def _soon(value: bool) -> bool:
-    return value
+def few(kind: str) -> list[Case]:
+    """The cases that an action meets in every test run: those without a page, and a few pages chosen by its name."""
+    chosen = random.Random(kind)
+    before, after = (chosen.sample(sorted(PAGES), A_FEW) for _ in range(2))
+    pages = {"garbled": before, "after_garbled": after}
+    return [case for case in CASES if case.page in pages.get(case.fault, [case.page])]
 
 
 @pytest.fixture(scope="module")
-def database(servers: ServerPair) -> Iterator[ServerPair]:
-    """The database servers of this session, as the bot's DATABASE_URL."""
-    os.environ["DATABASE_URL"] = servers.url("dr_bot")
-    yield servers
-    del os.environ["DATABASE_URL"]
-
-
-@pytest.fixture(scope="module")
-async def shared(work_dirs: Path, database: ServerPair) -> AsyncIterator[Sweep]:
-    rehearsal = LocalAws(SPEED, spawn=ReadyTask.spawn)
-    rds = rehearsal.add_database(Zones(database))  # type: ignore[arg-type]
-    async with rehearsal:
-        await rehearsal.ecs.start(7)
-        world = World(site_of(rehearsal))
-        store = Store(open_engine(f"sqlite:///{work_dirs / 'sweep.sqlite'}"))
-        yield Sweep(rehearsal, rds, Conduct(store, world))
-        store.close()
-        await world.close()
-
-
-def site_of(rehearsal: LocalAws) -> Site:
-    return Site(
-        aws=Aws(region=WEST, dr_region=EAST, endpoints=rehearsal.endpoints, speed=SPEED),
-        services={
-            "control-plane": ServiceSection(
-                cluster="shielda",
-                service="control-plane",
-                log_group="/ecs/shielda-control-plane",
-                health_url=rehearsal.balancer.url,
-            )
-        },
-        databases={"primary": DatabaseSection(instance="shielda-prod")},
-    )
+async def shared(work_dirs: Path, servers: ServerPair) -> AsyncIterator[Rig]:
+    async with fast_aws(work_dirs / "sweep.sqlite", servers=servers) as rig:
+        yield rig
 
 
 @contextlib.asynccontextmanager
@@ -213,22 +105,28 @@ async def impatience(world: World) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def sweep(shared: Sweep) -> Sweep:
+async def sweep(shared: Rig) -> Rig:
     await shared.ready()
     return shared
 
 
+async def example(sweep: Rig, kind: str) -> Any:
+    """The action, ready to be carried out; the questions it took to make it are forgotten."""
+    action = await BUILDERS[kind](sweep)
+    sweep.rehearsal.journal.clear()
+    return action
+
+
 def test_the_sweep_has_every_operation_the_product_changes_with() -> None:
-    assert len(KINDS) >= 3
+    assert sorted(BUILDERS) == KINDS, "an action has no example in fast_aws.py"
     assert {Step.registry[kind].__module__.rpartition(".")[0] for kind in KINDS} == {"actions.aws"}
     assert len(PAGES) >= 12
+    assert {case.page for kind in KINDS for case in few(kind) if "garbled" in case.fault} == set(PAGES)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_what_is_said_of_a_change_is_true(sweep: Sweep, kind: str, case: Case) -> None:
-    action = sweep.action(kind)
-    operation = action.call.operation  # type: ignore[attr-defined]
+async def test_what_is_said_of_a_change_is_true(sweep: Rig, kind: str, case: Case) -> None:
+    action = await example(sweep, kind)
+    operation = action.call.operation
     case.put(sweep.rehearsal.faults, operation)
     async with impatience(sweep.runner.world) if "hang" in case.fault else contextlib.nullcontext():
         outcome = await sweep.carry_out(action)
@@ -241,12 +139,13 @@ async def test_what_is_said_of_a_change_is_true(sweep: Sweep, kind: str, case: C
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fault", ["garbled", "after_garbled"])
-async def test_nobody_claims_anything_if_reading_back_is_impossible_too(sweep: Sweep, kind: str, fault: Any) -> None:
-    action = sweep.action(kind)
+async def test_nobody_claims_anything_if_reading_back_is_impossible_too(sweep: Rig, kind: str, fault: Any) -> None:
+    action = await example(sweep, kind)
     facts, outcome = await sweep.runner.observe(action)
     assert outcome is None
-    for operation in (action.call.operation, *READS):  # type: ignore[attr-defined]
-        sweep.rehearsal.faults.put(fault if operation not in READS else "garbled", operation=operation, times=None)
+    sweep.rehearsal.faults.put(fault, operation=action.call.operation, times=None)
+    for operation in READING_BACK:
+        sweep.rehearsal.faults.put("garbled", operation=operation, times=None)
     applied = await sweep.runner._send(action, facts)
     assert applied.outcome
     assert applied.outcome.result is Result.UNKNOWN, applied.outcome.says
@@ -255,9 +154,9 @@ async def test_nobody_claims_anything_if_reading_back_is_impossible_too(sweep: S
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("page", ["html_403", "html_200", "cut", "emptied"])
-async def test_a_step_asks_again_if_its_first_questions_get_garbage(sweep: Sweep, kind: str, page: str) -> None:
-    action = sweep.action(kind)
+async def test_a_step_asks_again_if_its_first_questions_get_garbage(sweep: Rig, kind: str) -> None:
+    page = ("html_403", "html_200", "cut", "emptied")[KINDS.index(kind) % 4]
+    action = await example(sweep, kind)
     for operation in READS:
         sweep.rehearsal.faults.put("garbled", operation=operation, times=5, page=page)
     outcome = await sweep.carry_out(action)
@@ -266,11 +165,13 @@ async def test_a_step_asks_again_if_its_first_questions_get_garbage(sweep: Sweep
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_step_that_never_gets_an_answer_fails_and_says_how_long_it_asked(
-    sweep: Sweep, kind: str, monkeypatch: pytest.MonkeyPatch
+    sweep: Rig, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conduct, "ASKING_LEAST", 0.2)
-    sweep.rehearsal.faults.put("garbled", operation="Describe*", times=None)
-    outcome = await sweep.carry_out(sweep.action(kind))
+    action = await example(sweep, kind)
+    for operation in READS:
+        sweep.rehearsal.faults.put("garbled", operation=operation, times=None)
+    outcome = await sweep.carry_out(action)
     assert outcome.result is Result.FAILED
     assert " did not answer " in outcome.says
     assert re.search(r"I asked \d+ times in \d+ s\.", outcome.says)
@@ -278,10 +179,22 @@ async def test_a_step_that_never_gets_an_answer_fails_and_says_how_long_it_asked
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_refusal_of_a_question_by_aws_is_final(sweep: Sweep, kind: str) -> None:
-    sweep.rehearsal.faults.put("access_denied", operation="Describe*", times=None)
-    outcome = await sweep.carry_out(sweep.action(kind))
+async def test_a_refusal_of_a_question_by_aws_is_final(sweep: Rig, kind: str) -> None:
+    action = await example(sweep, kind)
+    for operation in READS:
+        sweep.rehearsal.faults.put("access_denied", operation=operation, times=None)
+    outcome = await sweep.carry_out(action)
     assert outcome.result is Result.FAILED
-    assert " refused Describe" in outcome.says
+    assert re.search(r" refused (Describe|List|Get)", outcome.says)
     assert "I asked" not in outcome.says
     assert "Nothing was done" in outcome.says
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sent", [False, True], ids=["before", "after"])
+async def test_a_bot_that_died_around_its_request_has_one_effect(sweep: Rig, kind: str, sent: bool) -> None:
+    action, run = await example(sweep, kind), f"died-{kind}-{sent}"
+    await sweep.die_after(action, sent=sent, run=run)
+    outcome = await sweep.carry_out(action, run=run)
+    assert sweep.effects(action.call.operation) == 1, outcome.says
+    assert outcome.result is (Result.ALREADY_DONE if sent else Result.DONE), outcome.says

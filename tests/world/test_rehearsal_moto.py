@@ -1,8 +1,6 @@
 """moto as an oracle: what the rehearsal accepts has parameters that exist and fit. (It knows no states and no time.)"""
 
 import asyncio
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -14,19 +12,6 @@ from rehearsal.waiting import until
 from tests.world.rds_account import CARRIED, KEYS, NETWORK, PROD, WEST, Account
 
 LATEST = {"UseLatestRestorableTime": True}
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    """moto's own server, empty."""
-    argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    process = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert process.stderr is not None
-    address = next(line.split()[-1] for line in process.stderr if "Running on http" in line)
-    yield address
-    process.kill()
-    process.wait()
-    process.stderr.close()
 
 
 @pytest.fixture(scope="module")
