@@ -21,10 +21,10 @@ from actions.base import (
     Finding,
     Outcome,
     Proof,
-    Result,
     Uncertain,
     Unreachable,
     Verdict,
+    already_done,
     done,
     failed,
     ok,
@@ -154,7 +154,7 @@ class Create(Action):
             return f"it is {seen.status}{percent} after {passed:.0f} s."
         praise = await self.praise(world, seen)
         if receipt.get("found"):
-            return Outcome(result=Result.ALREADY_DONE, says=f"The {self.thing} was there already. {praise}".strip())
+            return already_done(f"The {self.thing} was there already. {praise}".strip())
         return done(f"The {self.thing} is available after {passed:.0f} s. {praise}".strip())
 
     def _foreign(self, seen: Seen, facts: Facts) -> str:

@@ -15,9 +15,9 @@ from actions.base import (
     Json,
     Outcome,
     Proof,
-    Result,
     Unreachable,
     Verdict,
+    already_done,
     count,
     done,
     failed,
@@ -100,7 +100,7 @@ class SetDesiredCount(Action, kind="ecs.set_desired_count"):
                     f"Service {self.service} runs {count(self.count, 'task')}" if self.count else f"No {self.service} task runs"
                 )
                 if receipt.get("found"):
-                    return Outcome(result=Result.ALREADY_DONE, says=f"{says}, as it did before.")
+                    return already_done(f"{says}, as it did before.")
                 return done(f"{says}, seen after {passed:.0f} s.")
             if not self.count:
                 return f"{count(max(service.running, stopping), 'task')} not stopped yet."

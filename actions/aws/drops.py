@@ -15,9 +15,9 @@ from actions.base import (
     Finding,
     Outcome,
     Proof,
-    Result,
     Unreachable,
     Verdict,
+    already_done,
     done,
     failed,
     ok,
@@ -122,7 +122,7 @@ class DropInstance(_Own, kind="rds.drop_instance"):
                 return "it is not there, and may not show itself yet."  # a restore whose answer was lost shows itself late
             if facts["found"] and not receipt.get("found"):
                 return done(f"{self.instance} is gone: RDS has no database of this name, seen after {passed:.0f} s.")
-            return Outcome(result=Result.ALREADY_DONE, says=f"{self.instance} is gone already: RDS has no database of this name.")
+            return already_done(f"{self.instance} is gone already: RDS has no database of this name.")
 
         return await follow(world, look, gave_up=f"{self.instance} is not gone", timeout=self.timeout, at_least=30.0)
 
@@ -162,21 +162,21 @@ class ChangeSettings(_Own, kind="rds.change_settings"):
         return {
             "status": found.status if found else "",
             "ours": found is not None and found.has_tag(self.tag),
-            "wrong": differences(self.settings, found.settings) if found else [],
+            "wrong": [*differences(self.settings, found.settings), *found.unsettled] if found else [],
         }
 
-    def precheck(self, facts: Facts) -> Finding:
+    def precheck(self, facts: Facts) -> Finding | Outcome:
         if not facts["status"]:
             return stop(f"RDS in {self.region} has no database {self.instance}.")
         if not facts["ours"]:
             return self.not_ours()
         if facts["status"] != "available":
             return stop(f"{self.instance} is {facts['status']}, and RDS changes only an available one. Retry later.")
-        return ok(f"{self.instance} is available; to be changed: {'; '.join(facts['wrong']) or 'nothing'}.")
+        if not facts["wrong"]:
+            return already_done(f"{self.instance} has these settings already.")
+        return ok(f"{self.instance} is available; to be changed: {'; '.join(facts['wrong'])}.")
 
     async def apply(self, world: World, facts: Facts) -> Facts:
-        if not facts["wrong"]:
-            return {"found": True}
         return {"request_id": (await world.aws.change(self.call)).request_id}
 
     async def applied(self, world: World, facts: Facts) -> Proof:
@@ -194,8 +194,6 @@ class ChangeSettings(_Own, kind="rds.change_settings"):
             wrong = [*differences(self.settings, found.settings), *found.unsettled]
             if wrong or found.status != "available":
                 return f"it is {found.status} after {passed:.0f} s{'; ' if wrong else ''}{'; '.join(wrong)}."
-            if receipt.get("found"):
-                return Outcome(result=Result.ALREADY_DONE, says=f"{self.instance} has these settings already.")
             return done(f"{self.instance} has its settings after {passed:.0f} s.")
 
         gave_up = f"{self.instance} does not have its settings"
@@ -222,12 +220,10 @@ def judge_change_of_settings(name: str, settings: Settings, facts: Facts, found:
     """Whether the settings were changed since `facts`. Not done only if all is as it was and nothing is under way."""
     if found is None:
         return Proof(verdict=Verdict.UNKNOWN, says=f"RDS has no database {name} any more.")
-    wrong = differences(settings, found.settings)
-    if not wrong:
+    if not differences(settings, found.settings):
         return Proof(verdict=Verdict.DONE, says=f"{name} has these settings.")
-    if wrong == facts["wrong"] and found.status == "available" and not found.unsettled:
+    wrong = [*differences(settings, found.settings), *found.unsettled]
+    if wrong == facts["wrong"] and found.status == "available":
         return Proof(verdict=Verdict.NOT_DONE, says=f"Nothing changed: {'; '.join(wrong)}.")
-    under_way = "; ".join([*wrong, *found.unsettled])
-    if found.unsettled:
-        return Proof(verdict=Verdict.DONE, says=f"{name} is {found.status}: {under_way}.")
-    return Proof(verdict=Verdict.UNKNOWN, says=f"{name} is {found.status}: {under_way}.")
+    verdict = Verdict.DONE if found.unsettled else Verdict.UNKNOWN
+    return Proof(verdict=verdict, says=f"{name} is {found.status}: {'; '.join(wrong)}.")

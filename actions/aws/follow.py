@@ -1,4 +1,4 @@
-"""Following something that AWS does slowly: look until it's over, survive unanswered questions, say how far it came."""
+"""Following something that AWS does slowly: look until it's over, survive unanswered questions, say how far it is."""
 
 from __future__ import annotations
 
@@ -28,4 +28,5 @@ async def follow(world: World, look: Look, *, gave_up: str, timeout: float, at_l
         if isinstance(seen, Outcome):
             return seen
         said = seen
+        world.progress(seen)
     return failed(f"{gave_up} after {passed:.0f} s: {said}")

@@ -22,7 +22,7 @@ BROKEN = (
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """An instance at AWS's time `at`. The port is 0, and the host "", as long as it has no endpoint."""
+    """An instance as RDS describes it. The port is 0, and the host "", as long as it has no endpoint."""
 
     name: str
     status: str
@@ -34,7 +34,6 @@ class Described:
     settings: Settings
     unsettled: tuple[str, ...]
     restorable_to: datetime | None
-    at: datetime
 
     def has_tag(self, tag: str) -> bool:
         """Whether it carries this tag, given as KEY=VALUE."""
@@ -52,7 +51,21 @@ async def find_instance(world: World, name: str, region: str) -> Described | Non
         raise
     if not answer.get("DBInstances"):  # that proves nothing: where there is none, RDS says DBInstanceNotFound
         raise AwsUnreachable(f"RDS's answer about {name} names no instance.")
-    raw = answer["DBInstances"][0]
+    return _described(answer["DBInstances"][0])
+
+
+async def instances_with_tag(world: World, key: str, region: str) -> list[Described]:
+    """All instances of a region that carry a tag of this key, whatever its value: what runs of ours made."""
+    found = await world.aws.read_all(rds("DescribeDBInstances", region), "DBInstances", token="Marker")
+    return [one for one in map(_described, found) if key in one.tags]
+
+
+def rds(operation: str, region: str, **parameters: Any) -> Call:
+    """A call to RDS."""
+    return Call(service="rds", operation=operation, region=region, parameters=parameters)
+
+
+def _described(raw: Mapping[str, Any]) -> Described:
     endpoint = raw.get("Endpoint", {})
     return Described(
         name=raw["DBInstanceIdentifier"],
@@ -65,10 +78,4 @@ async def find_instance(world: World, name: str, region: str) -> Described | Non
         settings=settings_of(raw),
         unsettled=tuple(unsettled(raw)),
         restorable_to=raw.get("LatestRestorableTime"),
-        at=answer.server_time,
     )
-
-
-def rds(operation: str, region: str, **parameters: Any) -> Call:
-    """A call to RDS."""
-    return Call(service="rds", operation=operation, region=region, parameters=parameters)

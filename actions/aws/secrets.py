@@ -25,9 +25,9 @@ from actions.base import (
     Outcome,
     Proof,
     Refused,
-    Result,
     Unreachable,
     Verdict,
+    already_done,
     done,
     failed,
     ok,
@@ -69,7 +69,7 @@ async def leads_to(world: World, secret: str, region: str) -> Leads:
 class _Secret(Action):
     """What both actions share: the secret, the new version's id, and the id of the version that the plan saw as current."""
 
-    secret: str
+    secret_id: str
     region: str
     version: str
     current: str
@@ -80,16 +80,16 @@ class _Secret(Action):
 
     @property
     def target(self) -> str:
-        return f"secret {self.secret}"
+        return f"secret {self.secret_id}"
 
     async def versions(self, world: World) -> Versions:
         """All versions of the secret with their stages."""
-        return await versions_of(world, self.secret, self.region)
+        return await versions_of(world, self.secret_id, self.region)
 
     def moved(self, facts: Facts) -> Finding:
         """Why nothing is done if another version has become current."""
         now = facts["current"] or "no version"
-        return stop(f"{CURRENT} of {self.secret} is on {now}, and this plan saw it on {self.current}. Plan again.")
+        return stop(f"{CURRENT} of {self.secret_id} is on {now}, and this plan saw it on {self.current}. Plan again.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +107,13 @@ class PutVersion(_Secret, kind="secrets.put_version"):
 
     @property
     def title(self) -> str:
-        return f"Write a version of secret {self.secret} that leads to {self.instance}"
+        return f"Write a version of secret {self.secret_id} that leads to {self.instance}"
 
     @property
     def call(self) -> Call:
         """The one request; in place of the value it has the words that a person sees."""
         value = f"<the value of version {self.current} with host and port of {self.instance}>"
-        names = {"SecretId": self.secret, "ClientRequestToken": self.version}
+        names = {"SecretId": self.secret_id, "ClientRequestToken": self.version}
         return _call("PutSecretValue", self.region, **names, SecretString=value, VersionStages=[STAGED])
 
     def command(self) -> str:
@@ -134,7 +134,7 @@ class PutVersion(_Secret, kind="secrets.put_version"):
 
     def precheck(self, facts: Facts) -> Finding:
         if facts["found"]:
-            return ok(f"Version {self.version} of {self.secret} is there already.")
+            return ok(f"Version {self.version} of {self.secret_id} is there already.")
         if facts["current"] != self.current:
             return self.moved(facts)
         if facts["status"] != "available" or not facts["host"]:
@@ -159,8 +159,8 @@ class PutVersion(_Secret, kind="secrets.put_version"):
         except Unreachable as error:
             return Proof(verdict=Verdict.UNKNOWN, says=str(error))
         if self.version in versions:
-            return Proof(verdict=Verdict.DONE, says=f"Version {self.version} of {self.secret} exists.")
-        return Proof(verdict=Verdict.NOT_DONE, says=f"Nothing changed: {self.secret} has no version {self.version}.")
+            return Proof(verdict=Verdict.DONE, says=f"Version {self.version} of {self.secret_id} exists.")
+        return Proof(verdict=Verdict.NOT_DONE, says=f"Nothing changed: {self.secret_id} has no version {self.version}.")
 
     async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
         async def look(_: float) -> Outcome | str:
@@ -168,7 +168,7 @@ class PutVersion(_Secret, kind="secrets.put_version"):
             found = await find_instance(world, self.instance, self.region)
             return self._judge(new, old, (found.host, found.port) if found else ("", 0), receipt)
 
-        gave_up = f"Version {self.version} of {self.secret} can't be read"
+        gave_up = f"Version {self.version} of {self.secret_id} can't be read"
         return await follow(world, look, gave_up=gave_up, timeout=self.timeout, at_least=10.0)
 
     def _judge(self, new: str, old: str, wanted: tuple[str, int], receipt: Facts) -> Outcome:
@@ -176,7 +176,7 @@ class PutVersion(_Secret, kind="secrets.put_version"):
         try:
             leads, same = address_of(new), pointed_back(new, ("x", 1)) == pointed_back(old, ("x", 1))
         except UnknownForm as error:
-            return failed(f"Version {self.version} of {self.secret} is not what was written. {error}")
+            return failed(f"Version {self.version} of {self.secret_id} is not what was written. {error}")
         if leads != wanted:
             listens = f"listens on {wanted[0]}:{wanted[1]}" if wanted[0] else "has no address"
             return failed(f"Version {self.version} leads to {leads[0]}:{leads[1]}, and {self.instance} {listens}. Plan again.")
@@ -184,14 +184,14 @@ class PutVersion(_Secret, kind="secrets.put_version"):
             return failed(f"Version {self.version} differs from {self.current} in more than host and port. Plan again.")
         says = f"Version {self.version} leads to {leads[0]}:{leads[1]} and differs from {self.current} in nothing else"
         if receipt.get("found"):
-            return Outcome(result=Result.ALREADY_DONE, says=f"{says}; it was there already.")
+            return already_done(f"{says}; it was there already.")
         return done(f"{says}.")
 
     async def _read(self, world: World, version: str) -> str:
         """The text of a version. It is kept in memory only."""
-        answer = await world.aws.read(_call("GetSecretValue", self.region, SecretId=self.secret, VersionId=version))
+        answer = await world.aws.read(_call("GetSecretValue", self.region, SecretId=self.secret_id, VersionId=version))
         if not isinstance(answer.get("SecretString"), str):
-            raise AwsUnreachable(f"Version {version} of {self.secret} has no text.", final=True)
+            raise AwsUnreachable(f"Version {version} of {self.secret_id} has no text.", final=True)
         return str(answer["SecretString"])
 
 
@@ -206,13 +206,13 @@ class MoveStage(_Secret, kind="secrets.move_stage"):
 
     @property
     def title(self) -> str:
-        return f"Make version {self.version} of secret {self.secret} current"
+        return f"Make version {self.version} of secret {self.secret_id} current"
 
     @property
     def call(self) -> Call:
         """The one request."""
         move = {"MoveToVersionId": self.version, "RemoveFromVersionId": self.current}
-        return _call("UpdateSecretVersionStage", self.region, SecretId=self.secret, VersionStage=CURRENT, **move)
+        return _call("UpdateSecretVersionStage", self.region, SecretId=self.secret_id, VersionStage=CURRENT, **move)
 
     def command(self) -> str:
         return self.call.command()
@@ -226,18 +226,16 @@ class MoveStage(_Secret, kind="secrets.move_stage"):
         versions = await self.versions(world)
         return {"current": _holder(versions), "known": self.version in versions}
 
-    def precheck(self, facts: Facts) -> Finding:
+    def precheck(self, facts: Facts) -> Finding | Outcome:
         if facts["current"] == self.version:
-            return ok(f"Version {self.version} is current already.")
+            return already_done(self._with_undo())
         if facts["current"] != self.current:
             return self.moved(facts)
         if not facts["known"]:
-            return stop(f"{self.secret} has no version {self.version}, so it can't become current.")
-        return ok(f"{CURRENT} of {self.secret} is on {self.current}, as when this was planned.")
+            return stop(f"{self.secret_id} has no version {self.version}, so it can't become current.")
+        return ok(f"{CURRENT} of {self.secret_id} is on {self.current}, as when this was planned.")
 
     async def apply(self, world: World, facts: Facts) -> Facts:
-        if facts["current"] == self.version:
-            return {"found": True}
         return {"request_id": (await world.aws.change(self.call)).request_id}
 
     async def applied(self, world: World, facts: Facts) -> Proof:
@@ -251,15 +249,16 @@ class MoveStage(_Secret, kind="secrets.move_stage"):
         async def look(_: float) -> Outcome | str:
             holder = _holder(await self.versions(world))
             if holder == self.version:
-                says = f"{CURRENT} of {self.secret} is on {self.version}. Undo: {self.undo.command()}"
-                already = Outcome(result=Result.ALREADY_DONE, says=f"It was so already: {says}")
-                return already if receipt.get("found") else done(says)
+                return done(self._with_undo())
             if holder not in ("", self.current):
-                return failed(f"{CURRENT} of {self.secret} is on {holder}: somebody else moved it. Plan again.")
+                return failed(f"{CURRENT} of {self.secret_id} is on {holder}: somebody else moved it. Plan again.")
             return f"{CURRENT} is on {holder or 'no version'}."
 
-        gave_up = f"{CURRENT} of {self.secret} is not on {self.version}"
+        gave_up = f"{CURRENT} of {self.secret_id} is not on {self.version}"
         return await follow(world, look, gave_up=gave_up, timeout=self.timeout, at_least=10.0)
+
+    def _with_undo(self) -> str:
+        return f"{CURRENT} of {self.secret_id} is on {self.version}. Undo: {self.undo.command()}"
 
 
 def judge_move(wanted: str, before: str, holder: str) -> Proof:
