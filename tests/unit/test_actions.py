@@ -52,7 +52,7 @@ EXAMPLES: dict[str, Any] = {
     "settings": {"MultiAZ": True, "VpcSecurityGroupIds": ["sg-1", "sg-2"], "DBParameterGroupName": "ours"},
     "tags": {"Service": "shielda"},
     "tag": "dr-run=20260115-1030",
-    "secret": "shielda/database-url",
+    "secret_id": "shielda/database-url",
     "version": "8a1b2c3d-1111-4222-8333-444455556666",
     "current": "9b1b2c3d-1111-4222-8333-444455556666",
     "url": "https://app.example/health",

@@ -332,12 +332,12 @@ async def change_settings(rig: Rig) -> ChangeSettings:
 async def put_version(rig: Rig) -> PutVersion:
     rig.add_instance("shielda-prod-restored")
     return PutVersion(
-        secret=DATABASE_SECRET, region=WEST, version=str(uuid.uuid4()), current=rig.current, instance="shielda-prod-restored"
+        secret_id=DATABASE_SECRET, region=WEST, version=str(uuid.uuid4()), current=rig.current, instance="shielda-prod-restored"
     )
 
 
 async def move_stage(rig: Rig) -> MoveStage:
-    return MoveStage(secret=DATABASE_SECRET, region=WEST, version=rig.add_version(), current=rig.current)
+    return MoveStage(secret_id=DATABASE_SECRET, region=WEST, version=rig.add_version(), current=rig.current)
 
 
 Builder = Callable[[Rig], Awaitable[Action]]

@@ -26,6 +26,7 @@ from rehearsal.aws.faults import Faults
 from rehearsal.aws.garbled import PAGES
 from rehearsal.postgres.pair import ServerPair
 from tests import catalogue
+from tests.world.aws_world import until
 from tests.world.fast_aws import BUILDERS, Rig, fast_aws
 
 assert catalogue  # importing it registers every step
@@ -134,6 +135,11 @@ async def test_what_is_said_of_a_change_is_true(sweep: Rig, kind: str, case: Cas
     assert case.says in outcome.says
     assert outcome.result is (Result.DONE if case.done else Result.FAILED), outcome.says
     assert ("Nothing changed" in outcome.says) is not case.done, outcome.says
+
+    async def all_recorded() -> bool:  # a call that hung is recorded when its connection is gone
+        return len(sweep.rehearsal.journal.calls(operation=operation)) >= case.sent
+
+    await until(all_recorded, 5)
     assert len(sweep.rehearsal.journal.calls(operation=operation)) == case.sent
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from actions.aws.drops import ChangeSettings, DropInstance
+from actions.aws.instances import instances_with_tag
 from actions.aws.restores import RestoreSnapshot, SameSettings
 from actions.base import Result
 from tests.world.fast_aws import (
@@ -198,6 +200,14 @@ async def test_settings_that_rds_forgot_are_told_with_the_restore(rig: Rig) -> N
     assert "It is not as it was asked for: Multi-AZ: off, not on; subnet group: default, not shielda-private" in outcome.says
 
 
+async def test_a_restore_says_how_far_it_is(rig: Rig) -> None:
+    action, said = await restore_to_time(rig), list[str]()
+    facts, _ = await rig.runner.observe(action)
+    await action.apply(rig.world, facts)
+    await action.verify(rig.world.followed(said.append), facts, {})
+    assert [re.sub(r"\d+", "9", one) for one in said[:1]] == ["it is creating after 9 s."]
+
+
 async def test_a_snapshot_that_is_not_available_is_not_restored(rig: Rig) -> None:
     action = await restore_snapshot(rig)
     assert isinstance(action, RestoreSnapshot)
@@ -267,6 +277,14 @@ async def test_settings_of_a_database_that_is_gone_are_not_compared(rig: Rig) ->
 
 
 # --- dropping and changing what is ours -------------------------------------------------------------------------
+
+
+async def test_left_overs_are_found_by_their_tag(rig: Rig) -> None:
+    rig.add_instance("shielda-verify-1")
+    rig.add_instance("shielda-verify-2", tag="dr-run=earlier")
+    rig.add_instance("billing", tag="owner=ann")
+    found = await instances_with_tag(rig.world, "dr-run", WEST)
+    assert [(one.name, one.tags["dr-run"]) for one in found] == [("shielda-verify-1", "test"), ("shielda-verify-2", "earlier")]
 
 
 async def test_our_temporary_instance_is_dropped_and_its_absence_seen(rig: Rig) -> None:

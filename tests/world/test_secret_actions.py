@@ -217,7 +217,7 @@ async def test_versions_without_a_stage_are_listed_too(rig: Rig) -> None:
 
 async def test_the_whole_way_there_and_back(rig: Rig) -> None:
     put = await put_version(rig)
-    move = MoveStage(secret=put.secret, region=WEST, version=put.version, current=put.current)
+    move = MoveStage(secret_id=put.secret_id, region=WEST, version=put.version, current=put.current)
     assert isinstance(put, PutVersion)
     for action in (put, move):
         assert (await rig.carry_out(action)).result is Result.DONE
