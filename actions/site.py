@@ -91,6 +91,7 @@ class DatabaseSection(Section):
     alarm: str = ""
     replica: str = ""
     restore_prefix: str = ""
+    heartbeat_table: Annotated[str, Field(pattern=r"^([a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62})?)?$")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,6 +102,8 @@ class App:
     def _heard(self, request: Request) -> str:
         if request.words == "stop":
             return f"Got `/dr stop {request.about}`. Nothing has changed yet; the run's card says what happens next."
+        if request.report:
+            return f"Collecting facts for `/dr {request.words}`. I'll answer here within a few seconds, to you alone."
         channel = f"<#{self._settings.slack.channel}>"
         return f"Collecting facts for `/dr {request.words}`. I'll post the plan in {channel}. Nothing has changed."
 

@@ -1,4 +1,4 @@
-"""The `dr` program: serve, plan, runs, show, check."""
+"""The `dr` program: serve, plan, targets, report, runs, show, check."""
 
 from __future__ import annotations
 
@@ -43,11 +43,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dr", description="Disaster recovery from Slack: a plan, an approval, a durable run.")
-    words = parser.add_subparsers(required=True, metavar="serve | plan | runs | show | check")
+    words = parser.add_subparsers(required=True, metavar="serve | plan | targets | report | runs | show | check")
     _word(words, "serve", _serve, "connect to Slack and serve")
     plan = _word(words, "plan", _plan, "make a plan and print it; touches nothing", as_json=True)
     plan.add_argument("scenario", help='the words after /dr, such as "database failover"')
     plan.add_argument("arguments", nargs="*", help="name=value")
+    targets = _word(words, "targets", _report, "the recovery targets: met, missed or unknown", as_json=True)
+    targets.add_argument("arguments", nargs="*", help="name=value")
+    targets.set_defaults(report="targets")
+    report = _word(words, "report", _report, "make a read-only report and print it; exit code 1 if not all is well", as_json=True)
+    report.add_argument("report", help='the words after /dr, such as "backup status"')
+    report.add_argument("arguments", nargs="*", help="name=value")
     _word(words, "runs", _runs, "list the latest runs", as_json=True)
     _word(words, "show", _show, "show a run and its timeline", as_json=True).add_argument("run")
     _word(words, "check", _check, "what would fail tonight: settings, Slack, AWS, databases", as_json=True)
@@ -89,6 +95,30 @@ async def _plan(settings: Settings, options: argparse.Namespace) -> int:
         await world.close()
     _say(plan.to_json() if options.json else _plan_text(plan))
     return 1 if plan.forbidden else 0
+
+
+async def _report(settings: Settings, options: argparse.Namespace) -> int:
+    from actions.world import World
+    from bot.memory import LateMemory
+    from bot.report_card import report_text
+    from commands.report import REPORTS
+    from commands.scenario import BadCommand, parse
+
+    world, memory = World(settings), LateMemory(lambda: _store(settings))
+    try:
+        request = parse(" ".join([options.report, *options.arguments]))
+        if request.report is None:
+            raise BadCommand(f"`dr report` takes a report, and {request.words!r} is none; there are {', '.join(REPORTS)}.")
+        await world.aws.prewarm([("rds", "probe")])  # loading takes a while, and is not the silence of AWS
+        report = await request.report.make(world, memory, request.arguments)
+    except BadCommand as error:
+        _complain(str(error))
+        return 2
+    finally:
+        await memory.close()
+        await world.close()
+    _say(report.to_json() if options.json else report_text(report))
+    return 0 if report.good else 1
 
 
 async def _runs(settings: Settings, options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import select
 
 from actions.scrub import unexpected
-from bot import approvals, cards
+from bot import approvals, cards, reports
 from bot.approvals import Click
 from bot.authority import Gate, approvals_needed
 from bot.choices import CHOICES, Choice
@@ -79,13 +79,16 @@ class Desk:
         if request.words == "stop":
             await self._stop(request.about, item.person)
             return
-        if await self.store.story(plan_id(item.id)):
+        if request.scenario and await self.store.story(plan_id(item.id)):
             return  # planned before a crash
         if time.time() - item.at > STALE_SECONDS:
             raise Refusal(
                 f"I was away when you typed `/dr {item.payload['text']}`. Nothing was done; type it again if it still holds."
             )
         await self.gate.may_request(item.person, request.words)
+        if request.report:
+            await reports.answer(self.store, self.planner.world, item, request.report, request.arguments)
+            return
         plan = await self.planner.make(request.words, request.arguments)
         await self._may_request(item.person, plan)
         held = await self.store.holder(plan.target)

@@ -1,5 +1,7 @@
-"""What a person can ask for, one module per failure scenario: facts, findings, plan. Importing them fills the registry."""
+"""What a person can ask for, one module per failure scenario or report. Importing them fills the registries."""
 
+from commands import backups as backups
 from commands import control_plane as control_plane
 from commands import database as database
 from commands import restore as restore
+from commands import targets as targets

@@ -8,6 +8,7 @@ from dataclasses import fields
 
 from actions.base import Action, Check, Hold, Step
 from actions.site import DatabaseRef
+from commands.report import REPORTS
 from commands.scenario import SCENARIOS, VERBS
 from tests import catalogue
 
@@ -30,8 +31,8 @@ def _head() -> Iterator[str]:
 
 def _commands() -> Iterator[str]:
     yield from ("## Commands", "", "| command | what it gets |", "|---|---|")
-    for scenario in SCENARIOS.values():
-        yield f"| `{scenario.usage}` | {scenario.summary} |"
+    for asked in (*SCENARIOS.values(), *REPORTS.values()):
+        yield f"| `{asked.usage}` | {asked.summary} |"
     for verb, (about, says) in VERBS.items():
         yield f"| `{' '.join(['/dr', verb, about]).strip()}` | {says} |"
     yield ""

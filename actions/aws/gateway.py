@@ -17,7 +17,7 @@ import os
 import random
 import textwrap
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -62,7 +62,7 @@ REHEARSAL_KEYS = {
 }
 PREWARMED = (  # what the first plan and its effect need; each client is made in about 50 ms and takes 0.3 to 6 MB
     *(("ecs", "read"), ("rds", "read"), ("logs", "read"), ("cloudwatch", "read"), ("ecr", "read")),
-    *(("ecs", "change"), ("rds", "change")),
+    *(("ecs", "change"), ("rds", "change"), ("rds", "probe")),
 )
 
 
@@ -152,10 +152,10 @@ class Gateway:
             await asyncio.sleep(random.uniform(0.2, 0.5) * 2**attempt / self._settings.speed)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def prewarm(self) -> None:
+    async def prewarm(self, clients: Sequence[tuple[str, str]] = PREWARMED) -> None:
         """Make the clients that an incident will need first, in the background; failures are left to the first use."""
         try:
-            for service, profile in PREWARMED:
+            for service, profile in clients:
                 await asyncio.get_running_loop().run_in_executor(
                     self._pool, self._client, self._settings.region, service, profile
                 )

@@ -7,11 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import commands
+from commands.report import REPORTS
 from commands.scenario import SCENARIOS, VERBS, BadCommand, Request, help_text, parse
 
 assert commands.database  # importing the scenarios registers them
 
-likely = st.sampled_from([*SCENARIOS, *VERBS, "anyway=yes", "anyway=no", "idle_for=30", "idle_for=x", "=", "'", '"', "database"])
+likely = st.sampled_from(
+    [*SCENARIOS, *REPORTS, *VERBS, "anyway=yes", "anyway=no", "idle_for=30", "idle_for=x", "=", "'", '"', "database"]
+)
 texts = st.one_of(st.text(), st.lists(likely, max_size=4).map(" ".join))
 
 
@@ -21,7 +24,7 @@ def test_any_text_is_a_request_or_a_sentence(text: str) -> None:
     if isinstance(answer, str):
         assert answer[-1] in ".`"
     else:
-        assert answer.scenario or answer.words in VERBS
+        assert answer.scenario or answer.report or answer.words in VERBS
 
 
 def answered(text: str) -> Request | str:
@@ -53,12 +56,31 @@ def test_nothing_asks_for_help() -> None:
         ("control-plane restart anyway=", "name=value"),
         ("show", "takes one run id"),
         ("database 'failover", "Close the quotation mark"),
+        ("target", "Did you mean `targets`?"),
+        ("targets now", "`/dr targets` takes nothing after it, and it got 'now'."),
+        ("targets since=monday", "/dr targets has no argument 'since'. Usage: `/dr targets [database=TEXT]`"),
+        ("targets databse=primary", "Did you mean `database`?"),
+        ("backup", "After `backup` comes one of: status"),
+        ("backup statsu", "After `backup` comes one of: status"),
     ],
 )
 def test_a_bad_command_says_what_is_wrong(text: str, says: str) -> None:
     with pytest.raises(BadCommand) as error:
         parse(text)
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize("words", ["targets", "backup status", "backup  status", "targets database=replica"])
+def test_a_report_is_asked_for_by_its_words(words: str) -> None:
+    request = parse(words)
+    assert request.report is REPORTS[" ".join(words.split(" database")[0].split())]
+    assert request.scenario is None
+
+
+def test_help_lists_every_report_with_its_first_docstring_line() -> None:
+    for report in REPORTS.values():
+        assert report.summary.endswith(".")
+        assert f"`{report.usage}`: {report.summary}" in help_text()
 
 
 def test_help_lists_every_scenario_with_its_first_docstring_line() -> None:

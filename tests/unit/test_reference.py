@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from commands.report import REPORTS
 from commands.scenario import SCENARIOS
 from tests.reference import reference
 
@@ -14,4 +15,4 @@ def test_the_reference_in_docs_is_what_the_code_says() -> None:
 
 def test_every_command_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert [name for name in SCENARIOS if f"/dr {name}" not in readme] == []
+    assert [name for name in (*SCENARIOS, *REPORTS) if f"/dr {name}" not in readme] == []

@@ -1,0 +1,76 @@
+"""The bot's past for reports, from its own record: `commands/memory.py` says what may be asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from actions.base import Unreachable
+from bot.settings import BadSettings
+from bot.store import Store
+from bot.story import ENDS
+from bot.tables import plans, runs
+from commands.memory import VERIFICATION, PastRun
+
+LATEST = 20
+
+
+class StoreMemory:
+    """The memory of a bot whose state is open."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def recoveries(self) -> Sequence[PastRun]:
+        """The latest runs that are over, newest first, without the verifications of backups."""
+        return await self._store.do(_past, plans.c.scenario != VERIFICATION)
+
+    async def verifications(self) -> Sequence[PastRun]:
+        """The latest verifications of backups that are over, newest first."""
+        return await self._store.do(_past, plans.c.scenario == VERIFICATION)
+
+
+class LateMemory:
+    """The same for a program that opens the state only for this: its server may be away, and the report comes all the same."""
+
+    def __init__(self, open_store: Callable[[], Store]) -> None:
+        self._open_store = open_store
+        self._opening: asyncio.Task[Store] | None = None
+
+    async def recoveries(self) -> Sequence[PastRun]:
+        """As `StoreMemory` has it. Raises `Unreachable` if the state cannot be opened."""
+        return await StoreMemory(await self._store()).recoveries()
+
+    async def verifications(self) -> Sequence[PastRun]:
+        """As `StoreMemory` has it. Raises `Unreachable` if the state cannot be opened."""
+        return await StoreMemory(await self._store()).verifications()
+
+    async def close(self) -> None:
+        """Close the state if it was opened."""
+        if self._opening and self._opening.done() and not self._opening.exception():
+            self._opening.result().close()
+
+    async def _store(self) -> Store:
+        self._opening = self._opening or asyncio.create_task(asyncio.to_thread(self._open_store))
+        try:
+            return await asyncio.shield(self._opening)
+        except BadSettings as error:
+            raise Unreachable(str(error)) from error
+
+
+def _past(connection: Connection, which: Any) -> list[PastRun]:
+    chosen = select(plans.c.scenario, runs.c.id, runs.c.state, runs.c.says, runs.c.began, runs.c.ended).where(
+        plans.c.id == runs.c.id
+    )
+    over = chosen.where(which, runs.c.state.in_(ENDS), runs.c.ended.is_not(None))
+    rows = connection.execute(over.order_by(runs.c.ended.desc()).limit(LATEST)).mappings()
+    return [_run(row) for row in rows]
+
+
+def _run(row: Any) -> PastRun:
+    approved, ended = (datetime.fromtimestamp(row[name], UTC) for name in ("began", "ended"))
+    return PastRun(id=row["id"], scenario=row["scenario"], state=row["state"], says=row["says"], approved=approved, ended=ended)
