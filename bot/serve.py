@@ -128,6 +128,9 @@ class Bot:
                 await asyncio.wait_for(self._connected.wait(), FIRST_SECONDS)
         desk = await self._start_desk()
         self._tasks.append(asyncio.create_task(self._catch_up(desk)))
+        for name, database in self.settings.databases.items():
+            if database.heartbeat_table:
+                self._tasks.append(asyncio.create_task(self._beat(name, database.heartbeat_table)))
         log.info("serving", epoch=lead.epoch, seconds=round(time.monotonic() - self._began, 3))
 
     async def _start_desk(self) -> Desk:
@@ -188,6 +191,12 @@ class Bot:
                 await desk.runs.catch_up()
             except Exception:  # it is tried again, and the runs go on meanwhile
                 log.exception("catching_up_broke")
+
+    async def _beat(self, name: str, table: str) -> None:
+        """Write heartbeat rows into a database that is recovered."""
+        from bot.heartbeat import Heartbeat
+
+        await Heartbeat(self.world, self.settings.database(name), table).run()
 
     # The end ----------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,50 @@
+"""The bot's heartbeat in the database that it recovers: a row every few seconds while it leads, if dr.toml names a table.
+
+It changes nothing else there and makes no table. A beat that cannot be written is given up after some seconds, and is said in the
+log once: whoever asks for `/dr targets` sees how old the newest one is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+
+from actions.db.heartbeat import EVERY_SECONDS, write_heartbeat
+from actions.scrub import plain
+from actions.site import DatabaseRef
+from actions.world import World
+
+log = structlog.get_logger(__name__)
+BEAT_SECONDS = 4.0  # for connecting and writing
+
+
+class Heartbeat:
+    """`run()` writes until cancelled."""
+
+    def __init__(self, world: World, database: DatabaseRef, table: str) -> None:
+        self._world = world
+        self._database = database
+        self._table = table
+        self._fails = False
+
+    async def run(self) -> None:
+        """Write the row every few seconds. Never gives up, and never waits longer than until the next one is due."""
+        while True:
+            began = time.monotonic()
+            await self._beat()
+            await asyncio.sleep(max(EVERY_SECONDS - (time.monotonic() - began), 0.5))
+
+    async def _beat(self) -> None:
+        try:
+            async with asyncio.timeout(BEAT_SECONDS):
+                await write_heartbeat(self._world, self._database, self._table)
+        except Exception as error:  # the database is what the bot is there to recover: its absence ends nothing
+            if not self._fails:
+                log.warning("heartbeat_not_written", database=self._database.name, table=self._table, error=plain(error))
+            self._fails = True
+        else:
+            if self._fails:
+                log.info("heartbeat_written_again", database=self._database.name, table=self._table)
+            self._fails = False
