@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
 from slack_sdk.errors import SlackApiError
@@ -29,6 +29,7 @@ async def check(settings: Settings) -> list[Finding]:
         "The plans": _plans(world),
         **{f"Database {name}": _database(world, name) for name in settings.databases},
         **{f"Health of {name}": _health(world, service.health_url) for name, service in settings.services.items()},
+        "The reports": _reports(world),
     }
     try:
         answers = await asyncio.gather(*(_whatever_happens(name, part) for name, part in parts.items()))
@@ -91,14 +92,30 @@ async def _plans(world: World) -> list[Finding]:
             continue
         silent = [f for f in plan.findings if UNREAD in f.says]
         findings += [stop(f"/dr {name}: {f.says}", f.evidence) for f in silent] or [ok(f"/dr {name} can be planned.")]
-        findings += await _permissions(world, plan.actions())
+        findings += await _permissions(world, _of(plan.actions()))
     return findings
 
 
-async def _permissions(world: World, actions: tuple[Step, ...]) -> list[Finding]:
+def _of(actions: tuple[Step, ...]) -> list[str]:
+    return sorted({p for action in actions for p in action.permissions if not p.startswith("postgresql:")})
+
+
+async def _reports(world: World) -> list[Finding]:
+    """What only the reports need: to list snapshots, and to write heartbeats."""
+    from actions.aws.backups import PERMISSIONS
+    from actions.db.heartbeat import may_write
+
+    findings = await _permissions(world, PERMISSIONS)
+    for name, database in world.site.databases.items():
+        if table := database.heartbeat_table:
+            wrong = await may_write(world, world.site.database(name), table)
+            findings.append(stop(f"No heartbeats for {name}: {wrong}") if wrong else ok(f"Heartbeats of {name} go to {table}."))
+    return findings
+
+
+async def _permissions(world: World, needed: Sequence[str]) -> list[Finding]:
     from actions.aws.iam import denied
 
-    needed = sorted({p for action in actions for p in action.permissions if not p.startswith("postgresql:")})
     if not needed:
         return []
     try:
@@ -112,8 +129,9 @@ async def _permissions(world: World, actions: tuple[Step, ...]) -> list[Finding]
 
 async def _database(world: World, name: str) -> list[Finding]:
     diagnosis = await world.database(world.site.database(name)).diagnose()
-    if diagnosis.kind == "answers":
-        return [ok(f"Database {name} answers.", diagnosis.evidence)]
+    is_replica = name in [database.replica for database in world.site.databases.values()]
+    if diagnosis.kind == "answers" or (is_replica and diagnosis.kind == "read-only"):
+        return [ok(f"{'Replica' if is_replica else 'Database'} {name} answers.", diagnosis.evidence)]
     return [stop(f"Database {name} does not serve this bot: {diagnosis.says}", diagnosis.evidence)]
 
 
