@@ -1,0 +1,311 @@
+"""The reports against real servers: each figure comes from AWS, from PostgreSQL or from the bot's own record, or is unknown."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import conninfo
+
+import commands
+from actions.site import Aws, DatabaseSection, ServiceSection, Site
+from actions.world import World
+from bot.database import open_engine
+from bot.memory import LateMemory, StoreMemory
+from bot.settings import BadSettings
+from bot.store import Store
+from bot.tables import plans, runs
+from commands.memory import PastRun
+from commands.report import REPORTS, SOURCE, Line, Report
+from rehearsal.postgres.pair import ServerPair
+from rehearsal.postgres.template import DATABASE
+from tests.world.aws_world import EAST, WEST, LocalAws
+from tests.world.sql import query
+
+assert commands.targets  # importing the reports registers them
+
+TABLE = "dr_heartbeat"
+CREATE = f"CREATE TABLE {TABLE} (writer text PRIMARY KEY, at timestamptz NOT NULL)"
+GRANT = f"GRANT SELECT, INSERT, UPDATE ON {TABLE} TO dr_bot"
+PROMISED_SECONDS = 6.0
+
+
+class NoRuns:
+    """A bot without a past."""
+
+    async def recoveries(self) -> list[PastRun]:
+        return []
+
+    async def verifications(self) -> list[PastRun]:
+        return []
+
+
+class Place:
+    """A database with its standby, which stands for the replica, in a world that reports are made of."""
+
+    def __init__(self, aws: LocalAws, database: ServerPair) -> None:
+        self.aws = aws
+        self.database = database
+
+    def world(self, **database: Any) -> World:
+        aws = Aws(region=WEST, dr_region=EAST, endpoints=self.aws.endpoints)
+        service = ServiceSection(cluster="c", service="s", log_group="/ecs/s", health_url="http://127.0.0.1:1/")
+        primary = DatabaseSection(instance="shielda-prod", **database)
+        replica = DatabaseSection(instance="shielda-replica-us-east-1", region=EAST, dsn_env="DR_DATABASE_URL")
+        return World(Site(aws=aws, services={"s": service}, databases={"primary": primary, "replica": replica}))
+
+    async def report(self, name: str = "targets", memory: Any = None, **database: Any) -> Report:
+        world = self.world(**database)
+        try:
+            return await REPORTS[name].make(world, memory or NoRuns())
+        finally:
+            await world.close()
+
+    async def line(self, check: str, **database: Any) -> Line:
+        return of(await self.report(**database), check)
+
+    def replica_dsn(self, role: str = "dr_bot") -> str:
+        """Directly to the standby."""
+        standby = self.database.standby
+        assert standby is not None
+        password = self.database.password(role)
+        return conninfo.make_conninfo(host="127.0.0.1", port=standby.port, user=role, password=password, dbname=DATABASE)
+
+    async def on_primary(self, statement: str) -> None:
+        await query(self.database.dsn("postgres"), statement)
+
+    async def on_replica(self, statement: str) -> list[tuple[Any, ...]]:
+        return await query(self.replica_dsn("postgres"), statement)
+
+    async def beat(self, age: str = "0 s") -> None:
+        """Write a heartbeat of that age, and see it on the replica unless its replay is paused."""
+        values = f"VALUES ('dr-bot', clock_timestamp() - interval '{age}')"
+        await self.on_primary(f"INSERT INTO {TABLE} {values} ON CONFLICT (writer) DO UPDATE SET at = excluded.at")
+
+    async def replayed(self) -> None:
+        """Wait until the replica has replayed everything."""
+        (lsn,) = (await query(self.database.dsn("postgres"), "SELECT pg_current_wal_lsn()::text"))[0]
+        deadline = time.monotonic() + 20
+        while not (await self.on_replica(f"SELECT pg_last_wal_replay_lsn() >= '{lsn}'::pg_lsn"))[0][0]:
+            assert time.monotonic() < deadline
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """The replica goes on receiving, and replays nothing."""
+        await self.replayed()
+        await self.on_replica("SELECT pg_wal_replay_pause()")
+        yield
+        await self.on_replica("SELECT pg_wal_replay_resume()")
+
+
+def of(report: Report, check: str) -> Line:
+    (found,) = [line for line in report.findings if line.check == check]
+    return found
+
+
+def silent(report: Report) -> list[str]:
+    """The sources that the report says could not be read; they come first."""
+    sources = [line.object for line in report.findings if line.check == SOURCE]
+    assert [line.check for line in report.findings][: len(sources)] == [SOURCE] * len(sources)
+    return sources
+
+
+@pytest.fixture
+async def place(database: ServerPair, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
+    aws = LocalAws()
+    aws.add_database(database)
+    async with aws:
+        place = Place(aws, database)
+        monkeypatch.setenv("DATABASE_URL", database.url("dr_bot"))
+        monkeypatch.setenv("DR_DATABASE_URL", place.replica_dsn())
+        await place.on_primary(f"{CREATE}; {GRANT}")
+        yield place
+        await database.heal()
+        await place.on_primary(f"DROP TABLE IF EXISTS {TABLE}")
+
+
+REPLICA = {"replica": "replica"}
+BEATS = {**REPLICA, "heartbeat_table": TABLE}
+
+# AWS --------------------------------------------------------------------------------------------------------------------
+
+
+async def test_what_aws_promises_is_read_from_aws(place: Place) -> None:
+    report = await place.report()
+    assert silent(report) == []
+    met = {line.check: line for line in report.findings if line.level == "met"}
+    assert met.keys() >= {"retention", "snapshots", "point in time", "standby"}
+    assert "35 days" in met["retention"].says
+    assert "us-west-2" in met["standby"].says
+    assert met["snapshots"].object.startswith("rds:shielda-prod-")
+    assert "DescribeDBSnapshots in us-west-2" in met["snapshots"].evidence
+    calls = place.aws.journal.calls(changing=True)
+    assert calls == []
+
+
+async def test_a_database_without_a_standby_misses_that_target(place: Place) -> None:
+    assert place.aws.rds
+    place.aws.rds.single_az()
+    assert (await place.line("standby")).level == "missed"
+
+
+async def test_a_replica_that_aws_does_not_know_is_missed(place: Place) -> None:
+    line = await place.line("replica", **REPLICA)
+    assert (line.level, line.says) == ("missed", "There is no replica shielda-replica-us-east-1 in us-east-1.")
+
+
+@pytest.mark.parametrize("name", ["targets", "backup status"])
+@pytest.mark.parametrize("fault", ["hang", "drop", "throttle", "access_denied", "garbled"])
+async def test_a_report_comes_out_in_time_whatever_aws_does(place: Place, name: str, fault: Any) -> None:
+    place.aws.faults.put(fault, times=None)
+    began = time.monotonic()
+    report = await place.report(name, **BEATS)
+    assert time.monotonic() - began < PROMISED_SECONDS
+    assert "RDS in us-west-2" in silent(report)
+    assert all(line.evidence for line in report.findings if line.check == SOURCE)
+    assert not report.good
+
+
+async def test_reports_that_wait_for_aws_leave_its_threads_to_a_recovery(place: Place) -> None:
+    place.aws.faults.put("hang", times=None)
+    world = place.world()
+    began = time.monotonic()
+    for _ in range(2):
+        await REPORTS["targets"].make(world, NoRuns())
+    place.aws.faults.clear()
+    assert time.monotonic() - began < 2 * PROMISED_SECONDS
+    report = await REPORTS["targets"].make(world, NoRuns())
+    assert silent(report) == []
+    await world.close()
+
+
+async def test_backup_status_lists_what_there_is_to_restore_from(place: Place) -> None:
+    report = await place.report("backup status")
+    assert silent(report) == []
+    assert of(report, "automated snapshots").level == "ok"
+    assert "35 days" in of(report, "retention").says
+    assert "A restore could go up to" in of(report, "point in time").says
+    assert of(report, "verifications").level == "stop"
+
+
+# The databases ----------------------------------------------------------------------------------------------------------
+
+
+async def test_heartbeats_that_arrive_on_the_replica_prove_its_lag(place: Place) -> None:
+    await place.beat()
+    await place.replayed()
+    line = await place.line("replica lag", **BEATS)
+    assert line.level == "met"
+    assert "A promotion would lose at most" in line.says
+
+
+async def test_a_replica_that_stopped_replaying_misses_the_target(place: Place) -> None:
+    await place.beat("10 min")
+    async with place.paused():
+        await place.beat()
+        report = await place.report(**BEATS)
+        assert of(report, "replica lag").level == of(report, "RPO").level == "missed", report.findings
+        assert "at most 10.0 min" in of(report, "replica lag").says
+
+
+async def test_old_heartbeats_on_both_sides_say_that_nobody_writes_them(place: Place) -> None:
+    await place.beat("10 min")
+    await place.replayed()
+    line = await place.line("replica lag", **BEATS)
+    assert (line.level, "is the bot serving?" in line.says) == ("unknown", True)
+
+
+async def test_without_heartbeats_the_last_replayed_commit_is_told_with_its_caveat(place: Place) -> None:
+    await place.beat()
+    await place.replayed()
+    for settings in (REPLICA, REPLICA | {"heartbeat_table": "there_is_none"}):
+        line = await place.line("replica lag", **settings)
+        assert line.level == "met"
+        assert "The last commit that the replica has is" in line.says
+        assert "It grows while the primary is idle" in line.evidence
+    assert 'relation "there_is_none" does not exist' in line.evidence
+
+
+async def test_a_table_that_our_role_may_not_read_hides_nothing_else(place: Place) -> None:
+    await place.on_primary(f"REVOKE ALL ON {TABLE} FROM dr_bot; REVOKE pg_read_all_data FROM dr_bot")
+    await place.replayed()
+    line = await place.line("replica lag", **BEATS)
+    await place.on_primary("GRANT pg_read_all_data TO dr_bot")
+    assert line.level == "met"
+    assert f"permission denied for table {TABLE}" in line.evidence
+
+
+async def test_a_replica_that_was_promoted_is_no_replica(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DR_DATABASE_URL", place.database.url("dr_bot"))
+    line = await place.line("replica lag", **BEATS)
+    assert (line.level, "it is no replica" in line.says) == ("missed", True)
+
+
+@pytest.mark.parametrize("dsn", ["", "postgresql://dr_bot:geheim@ho st/x", "closed"])
+async def test_a_replica_that_is_away_is_a_source_that_did_not_answer(
+    place: Place, monkeypatch: pytest.MonkeyPatch, dsn: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = f"postgresql://dr_bot:geheim@127.0.0.1:{server.getsockname()[1]}/x"
+    monkeypatch.setenv("DR_DATABASE_URL", closed if dsn == "closed" else dsn)
+    report = await place.report(**BEATS)
+    assert silent(report) == ["The replica"]
+    assert of(report, "replica lag").level == "unknown"
+    assert "geheim" not in str(report)
+
+
+async def test_while_the_primary_hangs_the_replica_still_says_what_it_has(place: Place) -> None:
+    await place.beat()
+    await place.replayed()
+    await place.database.hang_primary()
+    began = time.monotonic()
+    report = await place.report(**BEATS)
+    assert time.monotonic() - began < PROMISED_SECONDS
+    assert silent(report) == ["The primary database"]
+    line = of(report, "replica lag")
+    assert line.level == "met"
+    assert "the primary could not be read" in line.evidence
+
+
+# The bot's own record ---------------------------------------------------------------------------------------------------
+
+PLAN = {"target": "t", "plan": {}, "digest": "d", "nonce": "n", "requested_by": "U", "requested_at": 0.0, "expires": 0.0}
+
+
+async def remember(store: Store, run: str, scenario: str, state: str, *, took: float, ago: timedelta) -> None:
+    ended = (datetime.now(UTC) - ago).timestamp()
+    plan = PLAN | {"id": run, "scenario": scenario, "status": "approved", "channel": "C"}
+    row = {"id": run, "target": "t", "state": state, "says": "It ended.", "began": ended - took, "ended": ended}
+    await store.do(lambda c: (c.execute(plans.insert().values(plan)), c.execute(runs.insert().values(row))))
+
+
+async def test_recoveries_and_verifications_come_from_the_record_of_runs(place: Place, tmp_path: Path) -> None:
+    store = Store(open_engine(f"sqlite:///{tmp_path / 'state.sqlite'}"))
+    await remember(store, "first", "database failover", "done", took=90, ago=timedelta(days=3))
+    await remember(store, "second", "control-plane restart", "failed", took=60, ago=timedelta(days=2))
+    await remember(store, "third", "backup verify", "done", took=1200, ago=timedelta(days=1))
+    await remember(store, "fourth", "backup verify", "running", took=1200, ago=timedelta(0))
+    report = await place.report(memory=StoreMemory(store))
+    assert (of(report, "RTO").level, of(report, "RTO").object) == ("met", "run first")
+    assert "90 s from approval to end" in of(report, "RTO").says
+    assert (of(report, "last run").level, of(report, "last run").object) == ("missed", "run second")
+    assert (of(report, "verified restore").level, of(report, "verified restore").object) == ("met", "run third")
+    status = await place.report("backup status", memory=StoreMemory(store))
+    assert "after 20.0 min" in of(status, "verifications").says
+    store.close()
+
+
+async def test_a_state_that_cannot_be_opened_is_a_source_that_did_not_answer(place: Place) -> None:
+    def cannot() -> Store:
+        raise BadSettings("[state] url: the database can't be opened.")
+
+    report = await place.report(memory=LateMemory(cannot))
+    assert silent(report) == ["The bot's record of runs", "The bot's record of verifications"]
+    assert of(report, "RTO").level == of(report, "verified restore").level == "unknown"
+    assert of(report, "retention").level == "met"
