@@ -138,7 +138,7 @@ def _stages(seen: Seen) -> tuple[Stage, ...]:
         ),
         (ChangeSettings(instance=seen.name, region=region, tag=tag, settings=later),) if later else (),
         (Recovered(database=seen.copy), SameSettings(source=instance, instance=seen.name, region=region)),
-        (TakeOver(database=seen.copy, source=seen.database, at=iso(seen.at)),),
+        (TakeOver(database=seen.copy, replaces=seen.database, at=iso(seen.at)),),
         tuple(_versions(seen)),
         tuple(_moves(seen)),
         tuple(_started(seen)),
@@ -167,7 +167,7 @@ def _healthy(seen: Seen) -> Iterator[Step]:
 def _versions(seen: Seen) -> Iterator[Step]:
     for secret, leads in _secrets(seen).items():
         yield PutVersion(
-            secret=secret,
+            secret_id=secret,
             region=seen.database.region,
             version=_version(seen, secret, leads),
             current=leads.version,
@@ -177,7 +177,9 @@ def _versions(seen: Seen) -> Iterator[Step]:
 
 def _moves(seen: Seen) -> Iterator[Step]:
     for secret, leads in _secrets(seen).items():
-        yield MoveStage(secret=secret, region=seen.database.region, version=_version(seen, secret, leads), current=leads.version)
+        yield MoveStage(
+            secret_id=secret, region=seen.database.region, version=_version(seen, secret, leads), current=leads.version
+        )
 
 
 def _secrets(seen: Seen) -> dict[str, Leads]:

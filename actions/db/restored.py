@@ -136,22 +136,22 @@ class NobodyConnected(_OnInstance, Check, kind="postgresql.nobody_connected"):
 class TakeOver(_OnInstance, Hold, kind="postgresql.take_over"):
     """Show what a restored database holds beside the one that it replaces, and ask whether it shall take over."""
 
-    source: DatabaseRef
+    replaces: DatabaseRef
     at: str
 
     timeout: ClassVar[float] = 180.0
 
     @property
     def question(self) -> str:
-        return f"Shall {self.database.instance} take over from {self.source.instance}?"
+        return f"Shall {self.database.instance} take over from {self.replaces.instance}?"
 
     async def evidence(self, world: World) -> tuple[Finding, ...]:
         copy = await _holds(await reach(world, self.database))
         try:
-            present: _Rows | None = await _holds(await reach(world, self.source))
+            present: _Rows | None = await _holds(await reach(world, self.replaces))
         except Unreachable as error:
             present = None
-            unread = warn(f"{self.source.instance} can't be read, so nothing can be compared with it.", str(error))
+            unread = warn(f"{self.replaces.instance} can't be read, so nothing can be compared with it.", str(error))
         return (*_newest(self, copy), *(_compared(copy, present) if present else (unread, *_alone(copy))))
 
 

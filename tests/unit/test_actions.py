@@ -45,6 +45,7 @@ EXAMPLES: dict[str, Any] = {
     "task_definition": "control-plane:41",
     "instance": "shielda-prod",
     "database": PROD,
+    "replaces": PROD,
     "count": 0,
     "snapshot": "shielda-prod-before-restore-20260115-1030",
     "source": "shielda-prod",
