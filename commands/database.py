@@ -19,7 +19,7 @@ from actions.health import HealthAnswers
 from actions.site import DatabaseRef
 from actions.world import World
 from commands.facts import Fact, read
-from commands.plan import Plan, Stage
+from commands.plan import Plan, Stage, spelled
 from commands.scenario import scenario, suggest
 from commands.shared import chosen_database, given, if_the_region_is_down
 
@@ -82,7 +82,7 @@ async def failover(world: World, *, database: str = "", idle_for: int = IDLE_FOR
     """Bring the database back: fail over to the standby, or end idle sessions if no connection slot is left."""
     meant = chosen_database(world, database)
     arguments = given(database=database, idle_for=idle_for if idle_for != IDLE_FOR else "")
-    return replace(plan_for(world, await look(world, meant), idle_for), arguments=arguments)
+    return replace(plan_for(world, await look(world, meant), idle_for, database), arguments=arguments)
 
 
 async def look(world: World, database: DatabaseRef) -> Seen:
@@ -105,8 +105,8 @@ async def look(world: World, database: DatabaseRef) -> Seen:
     )
 
 
-def plan_for(world: World, seen: Seen, idle_for: int) -> Plan:
-    """The plan for what was seen: watch a failover, end idle sessions, or fail over."""
+def plan_for(world: World, seen: Seen, idle_for: int, asked: str = "") -> Plan:
+    """The plan for what was seen: watch a failover, end idle sessions, or fail over. `asked` is what `database=` said."""
     rule = "watch" if seen.failing_over else "end idle sessions" if seen.kind == "slots used up" else "failover"
     stages, findings, why = {
         "watch": (_watch(world, seen), _watch_findings(seen), "A failover is under way already, so nothing is asked of RDS."),
@@ -127,6 +127,7 @@ def plan_for(world: World, seen: Seen, idle_for: int) -> Plan:
         identity=_identity(seen),
         findings=(*findings, *_findings(seen)),
         cost=COSTS[rule],
+        fallback=spelled("database restore", given(time="latest", database=asked)) if rule == "failover" else "",
     )
 
 
@@ -195,7 +196,7 @@ def _failover_findings(seen: Seen) -> Iterator[Finding]:
         yield stop(f"RDS could not be read, so no failover can be asked for. {if_the_region_is_down()}", seen.instance.error)
     elif not instance.multi_az:
         by_hand = "restore it by hand to a point in time (aws rds restore-db-instance-to-point-in-time)"
-        restore = suggest("database restore", by_hand)
+        restore = suggest("database restore time=latest", by_hand)
         yield stop(f"{instance.name} is not Multi-AZ, so there is no standby to fail over to; {restore} instead.")
     elif instance.status != "available":
         yield stop(

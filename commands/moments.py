@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from commands.scenario import BadCommand
 
 UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours"}
-EXPECTED = "Write it in UTC: `time=2026-01-15T10:30:00`, `time=10:30`, or how long ago: `time=5m`"
+EXPECTED = "Write it in UTC: `time=2026-01-15T10:30:00`, `time=10:30`, how long ago (`time=5m`), or `time=latest`"
 _AGO = re.compile(r"(\d{1,6})\s*(s|min|m|h)(?: ago)?")
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?Z?")
 

@@ -30,6 +30,7 @@ from commands.shared import chosen_database, given
 RESTORE = "database restore"
 LONGEST_NAME = 63  # of an instance in RDS
 TAG = "dr-restore"
+LATEST = "latest"  # as a time: the latest moment that RDS could restore to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +72,19 @@ async def restore(world: World, *, time: str = "", database: str = "") -> Plan:
     meant, now = chosen_database(world, database), datetime.now(UTC)
     if not time:
         raise BadCommand(f"`/dr {RESTORE}` needs the time to go back to. {EXPECTED}.")
-    at = moment(time, now)
+    at = await _latest(world, meant) if time == LATEST else moment(time, now)
     if at > now:
         raise BadCommand(f"{iso(at)} is in the future, and a restore goes back. {EXPECTED}.")
     return plan_for(world, await look(world, meant, at, now), given(time=iso(at), database=database))
+
+
+async def _latest(world: World, database: DatabaseRef) -> datetime:
+    """The latest moment that RDS could restore to. Raises `BadCommand` if that is not known."""
+    found = await read("RDS", find_instance(world, database.instance, database.region))
+    if found.value is None or found.value.restorable_to is None:
+        why = found.error or f"RDS names none for {database.instance}."
+        raise BadCommand(f"The latest restorable time is not known, so give a time yourself. {why}")
+    return found.value.restorable_to
 
 
 async def look(world: World, database: DatabaseRef, at: datetime, now: datetime) -> Seen:

@@ -487,3 +487,9 @@ async def test_a_source_that_does_not_answer_is_a_fact() -> None:
     answer = await read("The database", World(SITE).database(SITE.database()).state())
     assert "DATABASE_URL" in answer.error
     assert unanswered({"database": answer})[0].level is Level.WARN
+
+
+def test_a_failover_falls_back_to_a_restore_of_the_same_database() -> None:
+    assert database.plan_for(WORLD, looked(), 60).fallback == "database restore time=latest"
+    assert database.plan_for(WORLD, looked(), 60, "billing").fallback == "database restore time=latest database=billing"
+    assert database.plan_for(WORLD, looked("slots used up", idle=fact([idle(90)])), 60).fallback == ""
