@@ -19,6 +19,7 @@ Whole = Annotated[int, Field(strict=True)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]  # the NAME of [services.NAME] and [databases.NAME]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+TABLE_NAME = r"[a-z_][a-z0-9_]{0,62}(?:\.[a-z_][a-z0-9_]{0,62})?"  # one that needs no quotes
 
 
 class Section(BaseModel):
@@ -91,7 +92,14 @@ class DatabaseSection(Section):
     alarm: str = ""
     replica: str = ""
     restore_prefix: str = ""
-    heartbeat_table: Annotated[str, Field(pattern=r"^([a-z_][a-z0-9_]{0,62}(\.[a-z_][a-z0-9_]{0,62})?)?$")] = ""
+    heartbeat_table: str = ""
+
+    @field_validator("heartbeat_table")
+    @classmethod
+    def _is_table(cls, name: str) -> str:
+        if name and not re.fullmatch(TABLE_NAME, name):
+            raise ValueError("it is no table's name; NAME or SCHEMA.NAME in small letters, digits and _ is expected")
+        return name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ import psycopg
 
 from actions.base import Unreachable
 from actions.scrub import plain
+from actions.site import TABLE_NAME
 
 if TYPE_CHECKING:
     from actions.site import DatabaseRef
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS = 5.0
 WRITER = "dr-bot"
-_TABLE = re.compile(r"[a-z_][a-z0-9_]{0,62}(?:\.[a-z_][a-z0-9_]{0,62})?")
 _POSITION = """
 SELECT clock_timestamp() AS now, pg_is_in_recovery() AS in_recovery, pg_last_xact_replay_timestamp() AS replayed_at
 """
@@ -45,7 +45,7 @@ class Position:
 
 def is_table(name: str) -> bool:
     """Whether a setting names a table, with or without its schema, in letters that need no quotes."""
-    return bool(_TABLE.fullmatch(name))
+    return bool(re.fullmatch(TABLE_NAME, name))
 
 
 async def write_heartbeat(world: World, database: DatabaseRef, table: str) -> None:

@@ -41,17 +41,28 @@ def lag_of(primary: Fact[Position] | None, replica: Fact[Position] | None) -> La
 
 def _by_heartbeat(replica: Position, beat: datetime, primary: Position | None) -> Lag:
     """A promotion loses at most what was committed after the newest heartbeat that the replica has."""
-    bound = max((replica.now - beat).total_seconds(), 0.0)
     newest = f"The replica's newest heartbeat is of {moment(beat)}"
-    if primary is None or primary.beat is None:
-        why = "the primary could not be read" if primary is None else f"the primary has none. {primary.no_beat}".rstrip(".")
+    if primary is None or primary.beat is None or primary.in_recovery:
+        bound = _bound(replica.now, beat)
         says = f"The replica's newest heartbeat is {span(bound)} old, and the primary has nothing to compare it with."
-        return Lag(seconds=bound, says=says, evidence=f"{newest}; {why}.", certain=False)
+        return Lag(seconds=bound, says=says, evidence=f"{newest}; {_why_not(primary)}.", certain=False)
+    bound, silence = _bound(primary.now, beat), (primary.now - primary.beat).total_seconds()
     evidence = f"{newest}, the primary's of {moment(primary.beat)}; one is written every {EVERY_SECONDS:g} s."
-    if (primary.now - primary.beat).total_seconds() > STALE_SECONDS:
-        says = f"No heartbeat has been written for {span((primary.now - primary.beat).total_seconds())}: is the bot serving?"
+    if silence > STALE_SECONDS:
+        says = f"No heartbeat has been written for {span(silence)}: is the bot serving?"
         return Lag(seconds=bound, says=says, evidence=evidence, certain=False)
     return Lag(seconds=bound, says=f"A promotion would lose at most {span(bound)} of commits.", evidence=evidence)
+
+
+def _bound(now: datetime, beat: datetime) -> float:
+    """Never less than one beat: the servers are read at moments, and by clocks, that differ a little."""
+    return max((now - beat).total_seconds(), EVERY_SECONDS)
+
+
+def _why_not(primary: Position | None) -> str:
+    if primary is None:
+        return "the primary could not be read"
+    return "the primary's DSN leads to a standby" if primary.in_recovery else primary.no_beat.rstrip(".")
 
 
 def _by_replay(replica: Position) -> Lag:

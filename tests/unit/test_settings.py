@@ -150,6 +150,11 @@ def test_the_example_file_loads() -> None:
             {"dsn_env": "MY DSN"},
             "dr.toml: [databases.primary] dsn_env is 'MY DSN': String should match pattern",
         ),
+        (
+            "databases.primary",
+            {"heartbeat_table": "Heart; beat"},
+            "[databases.primary] heartbeat_table is 'Heart; beat': it is no table's name; NAME or SCHEMA.NAME in small letters",
+        ),
         ("state", {"url": "sqlite:///"}, "dr.toml: [state] url cannot be used: it names no file; sqlite:///FILE is expected."),
         ("state", {"url": "sqlite:///:memory:"}, "it names no file"),
         ("state", {"url": "sqlite://x"}, "it names no file"),
