@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -21,12 +22,13 @@ BEAT_SECONDS = 4.0  # for connecting and writing
 
 
 class Heartbeat:
-    """`run()` writes until cancelled."""
+    """`run()` writes until cancelled, but not while `is_busy()`: a recovery wants the database to itself."""
 
-    def __init__(self, world: World, database: DatabaseRef, table: str) -> None:
+    def __init__(self, world: World, database: DatabaseRef, table: str, is_busy: Callable[[], Awaitable[bool]]) -> None:
         self._world = world
         self._database = database
         self._table = table
+        self._is_busy = is_busy
         self._fails = False
 
     async def run(self) -> None:
@@ -39,6 +41,8 @@ class Heartbeat:
     async def _beat(self) -> None:
         try:
             async with asyncio.timeout(BEAT_SECONDS):
+                if await self._is_busy():
+                    return
                 await write_heartbeat(self._world, self._database, self._table)
         except Exception as error:  # the database is what the bot is there to recover: its absence ends nothing
             if not self._fails:

@@ -193,10 +193,15 @@ class Bot:
                 log.exception("catching_up_broke")
 
     async def _beat(self, name: str, table: str) -> None:
-        """Write heartbeat rows into a database that is recovered."""
+        """Write heartbeat rows into a database that is recovered, but not while a run works on it."""
         from bot.heartbeat import Heartbeat
 
-        await Heartbeat(self.world, self.settings.database(name), table).run()
+        database = self.settings.database(name)
+
+        async def is_held() -> bool:
+            return await self.store.holder(str(database)) is not None
+
+        await Heartbeat(self.world, database, table, is_held).run()
 
     # The end ----------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from actions.aws import backups
 from actions.base import Step
 from tests import catalogue
 from tests.unit.test_actions import KINDS, example
@@ -36,6 +37,10 @@ def allowed() -> set[str]:
 def test_the_policies_allow_what_a_step_needs(kind: str) -> None:
     needed = {permission for permission in example(kind).permissions if not permission.startswith(OURS)}
     assert needed <= allowed()
+
+
+def test_the_policies_allow_what_the_reports_read() -> None:
+    assert set(backups.PERMISSIONS) <= allowed()
 
 
 def test_the_policies_allow_no_change_that_no_step_makes() -> None:

@@ -44,9 +44,12 @@ async def server(database: ServerPair, monkeypatch: pytest.MonkeyPatch) -> Async
 
 
 @asynccontextmanager
-async def beating(gate: Gate | None = None) -> AsyncIterator[None]:
+async def beating(gate: Gate | None = None, *, busy: list[bool] | None = None) -> AsyncIterator[None]:
+    async def is_busy() -> bool:
+        return bool(busy)
+
     world = world_of(gate)
-    task = asyncio.create_task(Heartbeat(world, world.site.database(), TABLE).run())
+    task = asyncio.create_task(Heartbeat(world, world.site.database(), TABLE, is_busy).run())
     yield
     assert not task.done()
     task.cancel()
@@ -107,6 +110,15 @@ async def test_a_bot_that_does_not_lead_writes_none(server: ServerPair) -> None:
     async with beating(Gate(lambda: False)):
         await asyncio.sleep(1.0)
     assert await beats(server) == []
+
+
+async def test_while_a_run_works_on_the_database_none_is_written(server: ServerPair) -> None:
+    runs = [True]
+    async with beating(busy=runs):
+        await asyncio.sleep(1.0)
+        assert await beats(server) == []
+        runs.clear()
+        await newer(server, [])
 
 
 async def test_whether_our_role_may_write_is_known_beforehand(server: ServerPair) -> None:
