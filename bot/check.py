@@ -18,6 +18,7 @@ from commands.facts import UNREAD
 from commands.scenario import SCENARIOS
 
 SCOPES = frozenset({"commands", "chat:write", "channels:history", "channels:read", "users:read", "usergroups:read", "pins:write"})
+NEEDED = {"database restore": {"time": "10m"}}  # the arguments without which a scenario can't be planned
 
 
 async def check(settings: Settings) -> list[Finding]:
@@ -86,7 +87,7 @@ async def _plans(world: World) -> list[Finding]:
     findings: list[Finding] = []
     for name, scenario in SCENARIOS.items():
         try:
-            plan = await scenario.make(world, {})
+            plan = await scenario.make(world, NEEDED.get(name, {}))
         except Exception as error:  # whatever it is, tonight it would be in the way
             findings.append(stop(f"/dr {name} cannot be planned: {plain(error)}."))
             continue

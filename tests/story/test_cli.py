@@ -103,7 +103,7 @@ async def test_check_goes_on_where_a_part_cannot_be_checked_at_all(incident: Inc
     code, out, err = await incident.dr("check", "--json", without=("DATABASE_URL", "SLACK_BOT_TOKEN"))
     assert (code, err) == (1, "")
     wrong = [finding["says"] for finding in json.loads(out) if finding["level"] == "stop"]
-    assert any("The database could not be checked: Environment variable DATABASE_URL is not set" in says for says in wrong)
+    assert any("Database primary could not be checked: Environment variable DATABASE_URL is not set" in says for says in wrong)
     assert any("SLACK_BOT_TOKEN is not set" in says for says in wrong)
     assert any("knows this bot as" in finding["says"] for finding in json.loads(out) if finding["level"] == "ok")
 
