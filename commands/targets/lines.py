@@ -232,7 +232,8 @@ def _no_instance(check: str, seen: Seen, target: str) -> Line:
 
 
 def _unknown(check: str, seen: Seen, source: Fact[Any], target: str) -> Line:
-    return line(Mark.UNKNOWN, check, seen.instance, f"Unknown: {source.source} {UNREAD}. {target}", source.error)
+    """The line for what a source would have told; why it did not is in the source's own line."""
+    return line(Mark.UNKNOWN, check, seen.instance, f"Unknown: {source.source} {UNREAD}. {target}")
 
 
 def _source(seen: Seen) -> str:
