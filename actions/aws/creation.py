@@ -81,7 +81,7 @@ class Create(Action):
     def marks(self, facts: Facts) -> Mapping[str, str]:
         """What the thing carries if this step made it."""
 
-    async def praise(self, world: World, seen: Seen) -> str:
+    async def detail(self, world: World, seen: Seen) -> str:
         """One more sentence about the thing once it is available; "" if there is nothing to say."""
         return ""
 
@@ -152,10 +152,10 @@ class Create(Action):
         if seen.status != "available":
             percent = f", {seen.percent} % done" if seen.percent else ""
             return f"it is {seen.status}{percent} after {passed:.0f} s."
-        praise = await self.praise(world, seen)
+        detail = await self.detail(world, seen)
         if receipt.get("found"):
-            return already_done(f"The {self.thing} was there already. {praise}".strip())
-        return done(f"The {self.thing} is available after {passed:.0f} s. {praise}".strip())
+            return already_done(f"The {self.thing} was there already. {detail}".strip())
+        return done(f"The {self.thing} is available after {passed:.0f} s. {detail}".strip())
 
     def _foreign(self, seen: Seen, facts: Facts) -> str:
         """Why the thing isn't the one that this step makes; "" if it is."""

@@ -50,7 +50,7 @@ class _Restore(Create):
         found = await find_instance(world, self.instance, self.region)
         return Seen(status=found.status, marks=found.tags) if found else None
 
-    async def praise(self, world: World, seen: Seen) -> str:
+    async def detail(self, world: World, seen: Seen) -> str:
         found = await find_instance(world, self.instance, self.region)
         wrong = differences(self.settings, found.settings) if found else []
         return f"It is not as it was asked for: {'; '.join(wrong)}." if wrong else ""
@@ -63,7 +63,10 @@ class _Restore(Create):
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreToTime(_Restore, kind="rds.restore_to_time"):
-    """Restore a database to a moment, into a new one beside it that is set up as the source is; the source is not touched."""
+    """Restore a database to a moment, into a new one beside it that is set up as the source is; the source is not touched.
+
+    `at` is that moment as an ISO time with its offset from UTC.
+    """
 
     source: str
     at: str

@@ -48,12 +48,15 @@ SETTINGS = {
     "DatabaseInsightsMode": ("Database Insights", "DatabaseInsightsMode"),
     "MonitoringInterval": ("seconds between enhanced monitoring", "MonitoringInterval"),
     "MonitoringRoleArn": ("role of enhanced monitoring", "MonitoringRoleArn"),
+    "EngineVersion": ("version", "EngineVersion"),
+    "KmsKeyId": ("encryption key", "KmsKeyId"),
 }
 LEFT_OUT = (  # of every restore: ModifyDBInstance sets them afterwards
     "PreferredMaintenanceWindow", "EnablePerformanceInsights", "PerformanceInsightsRetentionPeriod", "DatabaseInsightsMode",
     "MonitoringInterval", "MonitoringRoleArn",
 )  # fmt: skip
 LEFT_OUT_OF_SNAPSHOTS = (*LEFT_OUT, "MaxAllocatedStorage")
+INHERITED = ("EngineVersion", "KmsKeyId")  # of what is restored; a request can't carry them, and they aren't changed afterwards
 NOT_COMPARED = ("Port",)  # it belongs to the address, which is another one anyway; clients get both from the secret
 RESERVED = ("aws:", "rds:")  # keys of tags that only AWS itself may set
 OURS = "dr-"  # keys of tags that tell which run made an instance, and of what: they are never handed on
@@ -83,7 +86,7 @@ def tag_list(tags: Mapping[str, str]) -> list[Json]:
 
 def restorable(settings: Settings, *, from_snapshot: bool = False) -> dict[str, Json]:
     """What of these settings a restore's request carries over."""
-    without = set(LEFT_OUT_OF_SNAPSHOTS if from_snapshot else LEFT_OUT)
+    without = {*INHERITED, *(LEFT_OUT_OF_SNAPSHOTS if from_snapshot else LEFT_OUT)}
     if not _has_free_iops(settings):
         without |= {"Iops", "StorageThroughput"}
     return {name: value for name, value in settings.items() if name not in without}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actions.aws.call import AwsUnreachable, Call
@@ -16,6 +16,7 @@ from actions.base import Facts, Finding, ok, stop
 if TYPE_CHECKING:
     from actions.world import World
 
+NOT_YET = datetime.max.replace(tzinfo=UTC)
 KINDS = {"rds": "automated", "awsbackup": "awsbackup"}  # by a name's prefix: RDS finds these only if it is told the kind
 
 
@@ -52,7 +53,7 @@ async def snapshots_of(world: World, instance: str, region: str) -> list[Snapsho
     """The instance's snapshots, automated ones too, newest first; those that are being created come first of all."""
     call = rds("DescribeDBSnapshots", region, DBInstanceIdentifier=instance)
     found = [_snapshot(raw) for raw in await world.aws.read_all(call, "DBSnapshots", token="Marker")]
-    return sorted(found, key=lambda one: (one.taken_at is None, one.taken_at and one.taken_at.timestamp()), reverse=True)
+    return sorted(found, key=lambda one: one.taken_at or NOT_YET, reverse=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ class CreateSnapshot(Create, kind="rds.create_snapshot"):
     def marks(self, facts: Facts) -> Mapping[str, str]:
         return {"database": self.instance, "resource id": facts["resource_id"]}
 
-    async def praise(self, world: World, seen: Seen) -> str:
+    async def detail(self, world: World, seen: Seen) -> str:
         found = await find_snapshot(world, self.snapshot, self.region)
         return f"It was taken at {found.taken_at:%Y-%m-%d %H:%M:%S} UTC." if found and found.taken_at else ""
 

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from actions.aws.call import Call
 from actions.aws.secret_value import UnknownForm, address_of, pointed_to
 from actions.aws.settings import (
+    INHERITED,
     LEFT_OUT,
     LEFT_OUT_OF_SNAPSHOTS,
     SETTINGS,
@@ -43,6 +44,7 @@ RAW: dict[str, Any] = {
     "Iops": 3000,
     "MonitoringInterval": 60,
     "Endpoint": {"Port": 5433},
+    "EngineVersion": "18.6",
     "TagList": [
         {"Key": "a", "Value": "b"},
         {"Key": "aws:cloudformation:stack-name", "Value": "s"},
@@ -57,10 +59,11 @@ def shape(operation: str) -> set[str]:
 
 
 def test_every_setting_has_a_request_that_takes_it() -> None:
-    assert set(SETTINGS) - set(LEFT_OUT) <= shape("RestoreDBInstanceToPointInTime")
-    assert set(SETTINGS) - set(LEFT_OUT_OF_SNAPSHOTS) <= shape("RestoreDBInstanceFromDBSnapshot")
+    named = set(SETTINGS) - set(INHERITED)
+    assert named - set(LEFT_OUT) <= shape("RestoreDBInstanceToPointInTime")
+    assert named - set(LEFT_OUT_OF_SNAPSHOTS) <= shape("RestoreDBInstanceFromDBSnapshot")
     assert set(LEFT_OUT_OF_SNAPSHOTS) <= shape("ModifyDBInstance")
-    assert not set(LEFT_OUT) & shape("RestoreDBInstanceToPointInTime")
+    assert not {*LEFT_OUT, *INHERITED} & shape("RestoreDBInstanceToPointInTime")
     assert not set(LEFT_OUT_OF_SNAPSHOTS) & shape("RestoreDBInstanceFromDBSnapshot")
 
 
@@ -88,13 +91,14 @@ def test_the_settings_of_an_instance_are_read_in_the_words_of_requests() -> None
         "Iops": 3000,
         "MonitoringInterval": 60,
         "Port": 5433,
+        "EngineVersion": "18.6",
     }
 
 
 def test_what_a_restore_takes_and_what_it_leaves_out_are_all_there_is() -> None:
     for from_snapshot in (False, True):
         both = restorable(SETTINGS_OF_RAW, from_snapshot=from_snapshot) | left_out(SETTINGS_OF_RAW, from_snapshot=from_snapshot)
-        assert {**both, "Iops": 3000} == SETTINGS_OF_RAW
+        assert {**both, "Iops": 3000, "EngineVersion": "18.6"} == SETTINGS_OF_RAW
     assert left_out(SETTINGS_OF_RAW) == {"MonitoringInterval": 60}
     assert left_out(SETTINGS_OF_RAW, from_snapshot=True) == {"MonitoringInterval": 60, "MaxAllocatedStorage": 500}
 

@@ -251,9 +251,9 @@ async def fast_aws(state: Path, *, servers: Any = None, tasks: bool = True) -> A
             await world.close()
 
 
-def site_of(rehearsal: LocalAws) -> Site:
+def site_of(rehearsal: LocalAws, speed: float = SPEED) -> Site:
     return Site(
-        aws=Aws(region=WEST, dr_region=EAST, endpoints=rehearsal.endpoints, speed=SPEED),
+        aws=Aws(region=WEST, dr_region=EAST, endpoints=rehearsal.endpoints, speed=speed),
         services={
             "control-plane": ServiceSection(
                 cluster="shielda",

@@ -12,6 +12,7 @@ import pytest
 from actions.aws.drops import ChangeSettings, DropInstance
 from actions.aws.instances import instances_with_tag
 from actions.aws.restores import RestoreSnapshot, SameSettings
+from actions.aws.snapshots import find_snapshot, snapshots_of
 from actions.base import Result
 from tests.world.fast_aws import (
     PROD,
@@ -53,6 +54,15 @@ async def test_a_snapshot_is_taken_and_its_time_is_told(rig: Rig) -> None:
     assert "is available after" in outcome.says
     assert "It was taken at 20" in outcome.says
     assert rig.rds.registry.snapshot(WEST, "shielda-prod-before-restore").status == "available"
+
+
+async def test_snapshots_are_listed_newest_first_and_without_others(rig: Rig) -> None:
+    await rig.carry_out(await create_snapshot(rig))
+    found = await snapshots_of(rig.world, PROD, WEST)
+    assert [(one.kind, one.status) for one in found] == [("manual", "available"), ("automated", "available")]
+    assert (await find_snapshot(rig.world, found[1].name, WEST)) == found[1]
+    assert await find_snapshot(rig.world, "nothing", WEST) is None
+    assert await snapshots_of(rig.world, "billing-prod", WEST) == []
 
 
 async def test_our_own_snapshot_of_the_same_database_is_already_done(rig: Rig) -> None:
@@ -231,6 +241,7 @@ async def test_a_snapshot_that_is_not_available_is_not_restored(rig: Rig) -> Non
         ({"EnabledCloudwatchLogsExports": []}, "log exports: none, not postgresql, upgrade"),
         ({"IAMDatabaseAuthenticationEnabled": True}, "IAM authentication: on, not off"),
         ({"Iops": 3000}, "IOPS: 3000, not none"),
+        ({"EngineVersion": "18.5"}, "version: 18.5, not 18.6"),
         ({"BackupRetentionPeriod": 1}, "days that backups are kept: 1, not 35"),
         ({"DBParameterGroups": [{"DBParameterGroupName": "default.postgres18"}]},
          "parameter group: default.postgres18, not shielda-postgres"),
