@@ -157,7 +157,7 @@ def test_a_secret_parameter_is_sent_and_never_shown() -> None:
 # --- the text of a secret ---------------------------------------------------------------------------------------
 
 WORD = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
-HOST = st.from_regex(r"[a-z][a-z0-9-]{0,20}(\.[a-z0-9]{1,10}){0,3}", fullmatch=True)
+HOST = st.lists(st.sampled_from(["db", "shielda-prod", "x9", "rds"]), min_size=1, max_size=4).map(".".join)
 PORT = st.integers(1, 65535)
 
 
