@@ -212,7 +212,7 @@ async def test_a_run_that_is_over_cannot_be_stopped(incident: Incident) -> None:
         ("databse failover", "Did you mean `database failover`?"),
         ("rnus", "Did you mean `runs`?"),
         ("control-plane restart anyway=perhaps", "yes or no is expected"),
-        ("control-plane restart anyhow=yes", "Did you mean `anyway`? Usage: `/dr control-plane restart [service=TEXT] [anyway=yes]`"),
+        ("control-plane restart anyhow=yes", "`anyway`? Usage: `/dr control-plane restart [service=TEXT] [anyway=yes]`"),
         ("control-plane restart 'unclosed", "Close the quotation mark."),
         ("show", "takes one run id"),
         ("show aaaaaaaa", "There is no run 'aaaaaaaa'."),
