@@ -17,7 +17,8 @@ from actions.base import Action, Step
 from rehearsal.postgres.pair import ServerPair
 from tests import catalogue
 from tests.command_line import request_of
-from tests.world.fast_aws import BUILDERS, DATABASE_SECRET, PROD, Rig, fast_aws
+from tests.world.action_examples import BUILDERS
+from tests.world.fast_aws import DATABASE_SECRET, PROD, Rig, fast_aws
 from tests.world.rds_account import KEYS
 
 assert catalogue  # importing it registers every step

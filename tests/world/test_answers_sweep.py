@@ -26,8 +26,9 @@ from rehearsal.aws.faults import Faults
 from rehearsal.aws.garbled import PAGES
 from rehearsal.postgres.pair import ServerPair
 from tests import catalogue
+from tests.world.action_examples import BUILDERS
 from tests.world.aws_world import until
-from tests.world.fast_aws import BUILDERS, Rig, fast_aws
+from tests.world.fast_aws import Rig, fast_aws
 
 assert catalogue  # importing it registers every step
 KINDS = sorted(kind for kind, cls in Step.registry.items() if issubclass(cls, Action) and hasattr(cls, "call"))
@@ -119,7 +120,7 @@ async def example(sweep: Rig, kind: str) -> Any:
 
 
 def test_the_sweep_has_every_operation_the_product_changes_with() -> None:
-    assert sorted(BUILDERS) == KINDS, "an action has no example in fast_aws.py"
+    assert sorted(BUILDERS) == KINDS, "an action has no example in action_examples.py"
     assert {Step.registry[kind].__module__.rpartition(".")[0] for kind in KINDS} == {"actions.aws"}
     assert len(PAGES) >= 12
     assert {case.page for kind in KINDS for case in few(kind) if "garbled" in case.fault} == set(PAGES)

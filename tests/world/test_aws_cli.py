@@ -18,8 +18,9 @@ import pytest
 
 from rehearsal.postgres.pair import ServerPair
 from tests.command_line import request_of
+from tests.world.action_examples import BUILDERS
 from tests.world.aws_world import WEST
-from tests.world.fast_aws import BUILDERS, Rig, fast_aws
+from tests.world.fast_aws import Rig, fast_aws
 from tests.world.rds_account import KEYS
 from tests.world.test_actions_on_the_wire import SECRET, comparable
 

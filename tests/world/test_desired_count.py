@@ -11,8 +11,9 @@ import pytest
 
 from actions.aws.desired_count import SetDesiredCount
 from actions.base import Result
+from tests.world.action_examples import SERVICE
 from tests.world.aws_world import until
-from tests.world.fast_aws import SERVICE, Rig, fast_aws
+from tests.world.fast_aws import Rig, fast_aws
 
 STOP = SetDesiredCount(**SERVICE, count=0)
 

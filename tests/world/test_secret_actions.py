@@ -15,7 +15,8 @@ import pytest
 from actions.aws.secrets import MoveStage, PutVersion, leads_to, versions_of
 from actions.base import Result
 from rehearsal.aws.secretsmanager import Version
-from tests.world.fast_aws import DATABASE_SECRET, DSN, Rig, fast_aws, move_stage, put_version
+from tests.world.action_examples import move_stage, put_version
+from tests.world.fast_aws import DATABASE_SECRET, DSN, Rig, fast_aws
 
 WEST = "us-west-2"
 PASSWORD = "not-a-secret"
