@@ -47,7 +47,7 @@ plans = st.builds(
     why=long,
     target=long,
     stages=st.lists(st.lists(restarts | rollbacks | checks, min_size=1, max_size=5).map(tuple), max_size=6).map(tuple),
-    cleanup=st.lists(st.lists(checks, min_size=1, max_size=2).map(tuple), max_size=2).map(tuple),
+    cleanup=st.lists(st.tuples(checks), max_size=1).map(tuple),
     basis=st.just({}),
     findings=st.lists(findings, max_size=8).map(tuple),
     cost=st.lists(long, max_size=4).map(tuple),
