@@ -29,7 +29,7 @@ from commands.shared import chosen_database, given
 
 RESTORE = "database restore"
 LONGEST_NAME = 63  # of an instance in RDS
-TAG = "dr-restore"
+TAG = "dr-run"
 LATEST = "latest"  # as a time: the latest moment that RDS could restore to
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+ROOM = 6 * 2**30  # bytes; a session's databases take less than a third of it
 settings.register_profile("same", derandomize=True, deadline=None)  # CI tries the same examples on the same code
 settings.register_profile("new", max_examples=500, deadline=None)  # `make explore`: examples that nobody has tried yet
 settings.load_profile("same")
@@ -23,8 +24,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def work_dirs() -> Iterator[Path]:
-    """A folder for everything that the tests of this session start."""
-    path = Path(tempfile.mkdtemp(prefix="dr-tests-"))
+    """A folder for everything that the tests of this session start: in memory if there is room, for a database is many files."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > ROOM
+    path = Path(tempfile.mkdtemp(prefix="dr-tests-", dir=memory if roomy else None))
     path.chmod(0o755)  # the account of the database servers needs access
     yield path
     shutil.rmtree(path, ignore_errors=True)
