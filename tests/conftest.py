@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-ROOM = 6 * 2**30  # bytes; a session's databases take less than a third of it
+MEMORY = Path("/dev/shm")
+ROOM = 6 * 2**30  # bytes
 settings.register_profile("same", derandomize=True, deadline=None)  # CI tries the same examples on the same code
 settings.register_profile("new", max_examples=500, deadline=None)  # `make explore`: examples that nobody has tried yet
 settings.load_profile("same")
@@ -25,12 +27,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def work_dirs() -> Iterator[Path]:
     """A folder for everything that the tests of this session start: in memory if there is room, for a database is many files."""
-    memory = Path("/dev/shm")
-    roomy = memory.is_dir() and shutil.disk_usage(memory).free > ROOM
-    path = Path(tempfile.mkdtemp(prefix="dr-tests-", dir=memory if roomy else None))
+    path = Path(tempfile.mkdtemp(prefix="dr-tests-", dir=MEMORY if _suits(MEMORY) else None))
     path.chmod(0o755)  # the account of the database servers needs access
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+def _suits(path: Path) -> bool:
+    """Whether there is room, and programs may be run from it."""
+    return path.is_dir() and shutil.disk_usage(path).free > ROOM and not os.statvfs(path).f_flag & os.ST_NOEXEC
 
 
 @pytest.fixture(scope="session")
