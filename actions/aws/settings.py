@@ -98,7 +98,7 @@ def left_out(settings: Settings, *, from_snapshot: bool = False) -> dict[str, Js
 
 
 def differences(wanted: Settings, found: Settings, apart_from: Collection[str] = ()) -> list[str]:
-    """What isn't as wanted, each in words: "deletion protection: off, not on". Settings that nobody asked for are passed over."""
+    """What isn't as wanted, each in words: "deletion protection: off, not on". Settings that nobody asked for don't count."""
     names = [name for name in wanted if name not in (*NOT_COMPARED, *apart_from)]
     return [
         f"{SETTINGS[name][0]}: {_words(found.get(name))}, not {_words(wanted[name])}"

@@ -25,7 +25,7 @@ def identifier(params: Params, name: str, *, longest: int = 63) -> str:
 
 
 def offered(params: Params, *names: str) -> None:
-    """Refuses parameters that AWS has and the rehearsal doesn't: nothing is passed over in silence."""
+    """Refuses parameters that AWS has and the rehearsal doesn't: nothing is ignored in silence."""
     if missing := sorted(set(params) - set(names)):
         raise AwsError("InvalidParameterValue", f"The rehearsal does not offer the parameter {', '.join(missing)}.")
 
