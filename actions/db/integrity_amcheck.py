@@ -27,10 +27,10 @@ class Question:
 def heap_questions(heaps: list[Row], check: Row | None) -> Iterator[Question]:
     """amcheck of the pages of each table with its long values; the catalogs are one question."""
     if check is None:
-        yield Question(name="table pages", object="of all tables", skip="this amcheck has no verify_heapam.")
+        yield Question(name="table pages", object="of all tables", skip="this amcheck has no verify_heapam")
         return
     if not check["allowed"]:
-        yield Question(name="table pages", object="of all tables", skip=f"our role may not run amcheck. Run {check['needed']}.")
+        yield Question(name="table pages", object="of all tables", skip=f"our role may not run amcheck. Run {check['needed']}")
         return
     groups = {CATALOGS: [row for row in heaps if row["own"]], **{row["table"]: [row] for row in heaps if not row["own"]}}
     for name, rows in groups.items():
@@ -51,9 +51,9 @@ def index_questions(indexes: list[Row], functions: Mapping[str, Row]) -> Iterato
         method = rows[0]["method"] if rows else "btree"
         check = functions.get({"btree": "bt_index_check", "gin": "gin_index_check"}.get(method, ""))
         if check is None:
-            yield Question(name="index", object=name, skip=f"amcheck of this version has no check for {method} indexes.")
+            yield Question(name="index", object=name, skip=f"amcheck of this version has no check for {method} indexes")
         elif not check["allowed"]:
-            yield Question(name="index", object=name, skip=f"our role may not run amcheck. Run {check['needed']}.")
+            yield Question(name="index", object=name, skip=f"our role may not run amcheck. Run {check['needed']}")
         else:
             options = {1: "", 2: ", true", 3: ", true, true"}[check["arguments"]]
             oids = ",".join(str(row["oid"]) for row in rows)

@@ -42,15 +42,21 @@ class Asker:
         if self._connection is not None:
             await self._connection.close()
 
-    async def ask(self, sql: str) -> list[DictRow]:
-        """The rows. Raises `DatabaseUnreachable`; if `gone` is set then, no other question will be answered."""
+    async def ask(self, sql: str, *, qualified: bool = False) -> list[DictRow]:
+        """The rows. Raises `DatabaseUnreachable`; if `gone` is set then, no other question will be answered.
+
+        `qualified`: names come out with their schema. Otherwise the search path is the usual one, on which functions may rely.
+        """
+        self._note_time()
         if self.gone:
             raise DatabaseUnreachable(f"Not asked, because {self.gone}.")
         connection = await self._connected()
         watch = asyncio.create_task(self._watch(connection), name="watch over an integrity question")
         try:
+            await connection.execute(b"SET search_path = ''" if qualified else b"RESET search_path")
             return await (await connection.execute(sql.encode())).fetchall()
         except psycopg.Error as error:
+            self._note_time()
             said = scrub(error.diag.message_primary or plain(error)).rstrip(".")
             says = f"There was no answer: {self.gone}." if self.gone else f"The database says: {said}."
             raise DatabaseUnreachable(says, sqlstate=error.sqlstate or "") from error
@@ -91,8 +97,7 @@ class Asker:
         """End the question if the time is over or the server answers nobody. A server that is only busy answers."""
         while True:
             await asyncio.sleep(min(WATCH, max(self._deadline - time.monotonic(), 0)))
-            if time.monotonic() >= self._deadline:
-                self.gone = f"the time of {self._seconds:.0f} s is over"
+            if self._note_time():
                 with contextlib.suppress(psycopg.Error):
                     await connection.cancel_safe(timeout=CANCELLING)
                 await asyncio.sleep(CANCELLING)
@@ -100,6 +105,13 @@ class Asker:
             if not await self._alive():
                 self.gone = "the database stopped answering"
                 return self._cut(connection)
+
+    def _note_time(self) -> bool:
+        """Whether the time is over; the server itself ends a query then, so its error may be the first sign."""
+        over = time.monotonic() >= self._deadline - 0.05
+        if over and not self.gone:
+            self.gone = f"the time of {self._seconds:.0f} s is over"
+        return over
 
     async def _alive(self) -> bool:
         """Whether the server answers a new client, even if with a refusal."""

@@ -10,9 +10,9 @@ GRANT that is needed besides).
 
 from __future__ import annotations
 
-# Names come out with their schema; rows are read from tables, not from indexes; the planner derives nothing from constraints.
+# Rows are read from tables, not from indexes; no policy hides any; the planner derives nothing from constraints.
 SESSION = (
-    "SET search_path = ''; SET row_security = off; SET constraint_exclusion = off; SET enable_indexscan = off;"
+    "SET row_security = off; SET constraint_exclusion = off; SET enable_indexscan = off;"
     " SET enable_indexonlyscan = off; SET enable_bitmapscan = off; SET statement_timeout = {milliseconds};"
     # The server ends a query of ours if this process dies.
     " SELECT set_config(name, '10s', false) FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval'"
@@ -22,7 +22,7 @@ RECOVERY = "SELECT pg_is_in_recovery() AS in_recovery"
 
 # What our role may not read, with the statement that lets it; every table is one row.
 TABLES = """
-SELECT c.oid::int8 AS oid, c.oid::regclass::text AS object, CASE
+SELECT c.oid::regclass::text AS object, CASE
     WHEN NOT has_schema_privilege(c.relnamespace, 'USAGE')
       THEN format('GRANT USAGE ON SCHEMA %I TO %I', n.nspname, current_user)
     WHEN NOT has_table_privilege(c.oid, 'SELECT') THEN format('GRANT SELECT ON %s TO %I', c.oid::regclass, current_user)
@@ -34,7 +34,9 @@ SELECT c.oid::int8 AS oid, c.oid::regclass::text AS object, CASE
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm', 'f', 'p') AND c.relpersistence <> 't' AND c.oid >= 16384
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
-ORDER BY c.relkind = 'p', 2
+UNION ALL SELECT 'large objects', '', false, 'this check does not read large objects'
+WHERE EXISTS (SELECT FROM pg_largeobject_metadata)
+ORDER BY 1
 """
 
 # The whole row as text: every value is fetched from wherever it is stored, and unpacked. count(*) alone sees no damaged page.

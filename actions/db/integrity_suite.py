@@ -10,6 +10,7 @@ from actions.db import integrity_catalog as catalog
 from actions.db.integrity import CheckResult, CheckVerdict
 from actions.db.integrity_amcheck import Question, Row, heap_questions, index_questions
 from actions.db.integrity_ask import Asker
+from actions.scrub import scrub
 
 OK, FAILED, SKIPPED = CheckVerdict
 CREATE = "CREATE EXTENSION amcheck, then GRANT EXECUTE on its functions bt_index_check, gin_index_check and verify_heapam"
@@ -34,7 +35,7 @@ class Suite:
         for number, question in enumerate(questions, 1):
             read = count(sum(one.rows for one in self._results), "row")
             at = f"Integrity check {number} of {len(questions)}, {read} read so far"
-            self._progress(f"{at}; now {question.name} {question.object}")
+            self._progress(f"{at}; now {question.name} {scrub(question.object)}")
             await self._ask(question)
         return self._results
 
@@ -80,17 +81,18 @@ class Suite:
             return []
         if not listed:
             offered = await self._list("amcheck", catalog.AMCHECK_IS_OFFERED) or []
-            reason = f"amcheck is not installed. Run {CREATE}." if any(offered) else "this server does not offer amcheck."
+            reason = f"amcheck is not installed. Run {CREATE}" if any(offered) else "this server does not offer amcheck"
             return [Question(name="amcheck", object="of all tables and indexes", skip=reason)]
         functions = {row["name"]: row for row in reversed(listed)}  # of several the one with the most arguments
         heaps, indexes = await self._list("table pages", catalog.HEAPS), await self._list("index", catalog.INDEXES)
-        return [*heap_questions(heaps or [], functions.get("verify_heapam")), *index_questions(indexes or [], functions)]
+        of_heaps = [] if heaps is None else heap_questions(heaps, functions.get("verify_heapam"))
+        return [*of_heaps, *([] if indexes is None else index_questions(indexes, functions))]
 
     async def _list(self, name: str, sql: str) -> list[Any] | None:
         """The rows of a catalog query; None if there is no answer, which is a failure of its own."""
         silent = self._asker.gone
         try:
-            return await self._asker.ask(sql)
+            return await self._asker.ask(sql, qualified=True)
         except Unreachable as error:
             verdict, says = (SKIPPED, f"{silent}.") if silent else (FAILED, f"we can't list what there is to check. {error}")
             self._say(name, self._database, verdict, says)
@@ -101,7 +103,7 @@ class Suite:
     async def _ask(self, question: Question) -> None:
         blocked = next((self._unreadable[table] for table in question.tables if table in self._unreadable), "")
         if question.skip:
-            return self._say(question.name, question.object, SKIPPED, question.skip)
+            return self._say(question.name, question.object, SKIPPED, f"{question.skip}.")
         if question.missing:
             return self._say(question.name, question.object, FAILED, question.missing)
         if blocked:
@@ -130,7 +132,7 @@ class Suite:
         return self._say(question.name, question.object, OK, count(read, "row") if question.name == "table" else "", rows=read)
 
     def _say(self, name: str, thing: str, verdict: CheckVerdict, says: str = "", *, rows: int = 0) -> None:
-        self._results.append(CheckResult(name=name, object=thing, verdict=verdict, says=says, rows=rows))
+        self._results.append(CheckResult(name=name, object=scrub(thing), verdict=verdict, says=scrub(says), rows=rows))
 
 
 def _recovery(row: Row) -> str:

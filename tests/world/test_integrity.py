@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from rehearsal.postgres.template import superuser
 from tests.world.rds_account import NETWORK, WEST, Account, rds_account
 from tests.world.sql import query
 
+DOCUMENT = Path(__file__).parents[2] / "docs/database-role.md"
 FOREIGN_KEYS = {f"public.{table} ({table}_organization_id_organizations_id_fk)" for table in ("agents", "records", "users")}
 
 
@@ -124,7 +126,7 @@ async def test_planted_damage_is_found_and_named(copies: Copies, kind: str, obje
 
 
 WHOLE = """
-CREATE SCHEMA odd; GRANT USAGE ON SCHEMA odd TO dr_bot; SET search_path = odd;
+CREATE SCHEMA odd; GRANT USAGE ON SCHEMA odd TO dr_bot; SET search_path = odd, public;
 CREATE TABLE one_row (at int); CREATE UNIQUE INDEX ON one_row ((true)); INSERT INTO one_row VALUES (1);
 CREATE TABLE "we're 100% {odd}" ("Id" bigserial PRIMARY KEY, "dr_row" text, small int, UNIQUE (dr_row, small));
 INSERT INTO "we're 100% {odd}" ("dr_row", small) VALUES ('a', NULL), ('a', NULL), (NULL, 1), (NULL, 1);
@@ -147,6 +149,9 @@ CREATE TABLE base (id int PRIMARY KEY); CREATE TABLE derived () INHERITS (base);
 INSERT INTO derived VALUES (1);
 CREATE MATERIALIZED VIEW seen AS SELECT 1 AS n; CREATE TABLE no_columns (); INSERT INTO no_columns DEFAULT VALUES;
 CREATE TABLE generated (n int, twice int GENERATED ALWAYS AS (n * 2) STORED); INSERT INTO generated VALUES (2);
+CREATE FUNCTION public.two() RETURNS int LANGUAGE sql AS 'SELECT 2';
+CREATE FUNCTION even(n int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN n % two() = 0; END';
+CREATE TABLE evens (n int CHECK (odd.even(n))); INSERT INTO evens VALUES (4), (NULL);
 CREATE TABLE document (body json, more jsonb, place point); INSERT INTO document VALUES ('{}', '{}', '(1,2)');
 """
 
@@ -154,7 +159,7 @@ CREATE TABLE document (body json, more jsonb, place point); INSERT INTO document
 async def test_unusual_tables_that_are_whole_raise_no_false_alarm(copies: Copies, copy: DatabaseRef) -> None:
     await copies.run(copy, WHOLE)
     results = await integrity(copies.world, copy)
-    await copies.run(copy, "DROP SCHEMA odd CASCADE")
+    await copies.run(copy, "DROP SCHEMA odd CASCADE; DROP FUNCTION public.two()")
     assert [one for one in results if one.verdict != "ok"] == []
     assert {"odd.parts_2", "odd.long", "odd.seen", "odd.long (index of its long values)"} <= set(of(results, "ok"))
 
@@ -173,9 +178,9 @@ BROKEN = (
     "UPDATE pg_index SET indisready = false, indisunique = false WHERE indexrelid = 'bad.u'::regclass",
     "INSERT INTO bad.t (email, n, m) VALUES ('a', 4, 4)",
     "UPDATE pg_index SET indisready = true, indisunique = true WHERE indexrelid = 'bad.u'::regclass",
-    "UPDATE pg_constraint SET conenforced = false WHERE conname = 't_m_check'",
-    "UPDATE bad.t SET m = -1 WHERE n = 2",
-    "UPDATE pg_constraint SET conenforced = true, convalidated = true WHERE conname = 't_m_check'",
+    "ALTER TABLE bad.t DROP CONSTRAINT t_m_check; UPDATE bad.t SET m = -1 WHERE n = 2",
+    "ALTER TABLE bad.t ADD CONSTRAINT t_m_check CHECK (m > 0) NOT VALID",
+    "UPDATE pg_constraint SET convalidated = true WHERE conname = 't_m_check'",
     "SELECT setval('bad.t_id_seq', 2)",
     "SET session_replication_role = replica; INSERT INTO bad.f (a) VALUES (7)",
     "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'bad.left_over'::regclass",
@@ -234,16 +239,54 @@ async def test_without_amcheck_the_rest_is_checked_and_the_skip_is_told(copies: 
     )
 
 
+async def test_the_statements_in_the_docs_give_all_the_rights_needed(copies: Copies, copy: DatabaseRef) -> None:
+    statements = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[1]
+    await copies.run(copy, "DROP EXTENSION IF EXISTS amcheck; REVOKE pg_read_all_data FROM dr_bot", statements)
+    results = await integrity(copies.world, copy)
+    assert [one for one in results if one.verdict != "ok"] == []
+    assert {"table pages", "index"} <= {one.name for one in results}
+
+
+def check_that(does: str) -> str:
+    """A table `odd.a` whose check constraint does something when it is tested."""
+    return (
+        "DROP SCHEMA IF EXISTS odd CASCADE; CREATE SCHEMA odd; GRANT USAGE ON SCHEMA odd TO dr_bot;"
+        f" CREATE FUNCTION odd.odd() RETURNS bool LANGUAGE sql AS 'SELECT true FROM {does}';"
+        " CREATE TABLE odd.a (n int); INSERT INTO odd.a VALUES (1); ALTER TABLE odd.a ADD CHECK (odd.odd()) NOT VALID"
+    )
+
+
+async def test_a_check_that_breaks_the_connection_is_named_and_the_rest_goes_on(copies: Copies, copy: DatabaseRef) -> None:
+    await copies.run(copy, check_that("pg_terminate_backend(pg_backend_pid())"))
+    results = await integrity(copies.world, copy)
+    says = {"odd.a (a_check)": "The database says: terminating connection due to administrator command."}
+    assert of(results, "failed") == says
+    assert "public.users_id_seq" in of(results, "ok")
+
+
+async def test_checks_that_take_too_long_end_with_the_time(
+    copies: Copies, copy: DatabaseRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actions.db.integrity.LEAST", 3.0)
+    await copies.run(copy, check_that("pg_sleep(60)"))
+    began = time.monotonic()
+    results = await integrity(copies.world, copy, timeout=1)
+    assert 2.5 < time.monotonic() - began < 9
+    assert of(results, "failed") == {"odd.a (a_check)": "There was no answer: the time of 3 s is over."}
+    assert of(results, "skipped")["public.users_id_seq"] == "the time of 3 s is over."
+    active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%odd%' AND state = 'active' AND pid <> pg_backend_pid()"
+    assert await query(copies.behind(copy).dsn(), active) == [(0,)]
+
+
 async def test_a_server_that_freezes_ends_the_suite_soon(
     copies: Copies, copy: DatabaseRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(integrity_ask, "WATCH", 0.5)
-    slow = "SET check_function_bodies = off; CREATE FUNCTION slow() RETURNS bool LANGUAGE sql AS 'SELECT true FROM pg_sleep(60)'"
-    await copies.run(copy, slow, "CREATE TABLE a (n int); INSERT INTO a VALUES (1); ALTER TABLE a ADD CHECK (slow()) NOT VALID")
+    await copies.run(copy, check_that("pg_sleep(60)"))
     server, tasks = copies.behind(copy).server, set[asyncio.Task[Any]]()
 
     def freeze(said: str) -> None:
-        if "check constraint public.a" in said:
+        if "check constraint odd.a" in said:
             tasks.add(asyncio.create_task(freeze_soon()))
 
     async def freeze_soon() -> None:
@@ -254,7 +297,7 @@ async def test_a_server_that_freezes_ends_the_suite_soon(
         began = time.monotonic()
         results = await integrity(copies.world.followed(freeze), copy)
         assert 1 < time.monotonic() - began < 15
-        assert of(results, "failed") == {"public.a (a_check)": "There was no answer: the database stopped answering."}
+        assert of(results, "failed") == {"odd.a (a_check)": "There was no answer: the database stopped answering."}
         assert of(results, "skipped")["public.users_id_seq"] == "the database stopped answering."
         again = await integrity(copies.world, copy)
         assert of(again, "failed").keys() == {str(copy)}
