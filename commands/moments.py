@@ -23,11 +23,12 @@ def moment(text: str, now: datetime) -> datetime:
         return today if today <= now else today - timedelta(days=1)
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         at = None
     if at is None or len(text) < len("2026-01-15T10:30"):
         raise BadCommand(f"{text!r} is not a time that I can read. {EXPECTED}.")
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    return at
 
 
 def iso(at: datetime) -> str:
