@@ -36,6 +36,11 @@ def iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def clock(at: datetime) -> str:
+    """The moment as sentences have it: "2026-01-15 10:30:00 UTC"."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def stamp(at: datetime) -> str:
     """The moment as a part of a name: "20260115-103000"."""
     return f"{at.astimezone(UTC):%Y%m%d-%H%M%S}"

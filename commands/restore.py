@@ -22,7 +22,7 @@ from actions.health import HealthAnswers
 from actions.site import DatabaseRef, ServiceSection
 from actions.world import World
 from commands.facts import Fact, read
-from commands.moments import EXPECTED, ago, iso, moment, stamp
+from commands.moments import EXPECTED, ago, clock, iso, moment, stamp
 from commands.plan import Plan, Stage
 from commands.scenario import BadCommand, scenario
 from commands.shared import chosen_database, given
@@ -74,7 +74,7 @@ async def restore(world: World, *, time: str = "", database: str = "") -> Plan:
         raise BadCommand(f"`/dr {RESTORE}` needs the time to go back to. {EXPECTED}.")
     at = await _latest(world, meant) if time == LATEST else moment(time, now)
     if at > now:
-        raise BadCommand(f"{iso(at)} is in the future, and a restore goes back. {EXPECTED}.")
+        raise BadCommand(f"{clock(at)} is in the future, and a restore goes back. {EXPECTED}.")
     return plan_for(world, await look(world, meant, at, now), given(time=iso(at), database=database))
 
 
@@ -84,7 +84,7 @@ async def _latest(world: World, database: DatabaseRef) -> datetime:
     if found.value is None or found.value.restorable_to is None:
         why = found.error or f"RDS names none for {database.instance}."
         raise BadCommand(f"The latest restorable time is not known, so give a time yourself. {why}")
-    return found.value.restorable_to
+    return found.value.restorable_to.replace(microsecond=0)
 
 
 async def look(world: World, database: DatabaseRef, at: datetime, now: datetime) -> Seen:
@@ -111,12 +111,12 @@ def plan_for(world: World, seen: Seen, arguments: dict[str, str]) -> Plan:
     possible = not any(finding.level == "stop" for finding in findings)
     return Plan(
         scenario=RESTORE,
-        title=f"Restore {seen.database.instance} to {seen.at:%Y-%m-%d %H:%M:%S} UTC",
+        title=f"Restore {seen.database.instance} to {clock(seen.at)}",
         arguments=arguments,
-        why=f"All that was committed after {seen.at:%Y-%m-%d %H:%M:%S} UTC is given up: the last {ago(seen.at, seen.now)}.",
+        why=f"All that was committed after {clock(seen.at)} is given up: the last {ago(seen.at, seen.now)}.",
         target=str(seen.database),
         stages=_stages(seen) if possible else (),
-        cleanup=(tuple(_started(seen)),) if possible and seen.users else (),
+        cleanup=tuple(stage for stage in (tuple(_started(seen)),) if stage and possible),
         basis=_basis(seen),
         identity=_identity(seen),
         findings=findings,
@@ -164,14 +164,15 @@ def _stopped(seen: Seen) -> Iterator[Step]:
 
 def _started(seen: Seen) -> Iterator[Step]:
     for user in seen.users:
-        yield SetDesiredCount(
-            cluster=user.site.cluster, service=user.site.service, region=seen.database.region, count=user.tasks or 0
-        )
+        if user.tasks:
+            region = seen.database.region
+            yield SetDesiredCount(cluster=user.site.cluster, service=user.site.service, region=region, count=user.tasks)
 
 
 def _healthy(seen: Seen) -> Iterator[Step]:
     for user in seen.users:
-        yield HealthAnswers(url=user.site.health_url)
+        if user.tasks:
+            yield HealthAnswers(url=user.site.health_url)
 
 
 def _versions(seen: Seen) -> Iterator[Step]:
@@ -211,7 +212,7 @@ def _snapshot_name(seen: Seen) -> str:
 async def _free_name(world: World, database: DatabaseRef, at: datetime) -> str:
     """A name that no instance has. If RDS does not answer, the first one: the restore itself looks again."""
     prefix = world.site.databases[database.name].restore_prefix or f"{database.instance}-restored"
-    for name in _numbered(f"{prefix[: LONGEST_NAME - 20]}-{stamp(at)}"):
+    for name in _numbered(f"{prefix[: LONGEST_NAME - 20].rstrip('-')}-{stamp(at)}"):
         found = await read("RDS", find_instance(world, name, database.region))
         if found.value is None:
             return name
@@ -241,7 +242,7 @@ def _cost(seen: Seen) -> tuple[str, ...]:
     services = " and ".join(user.site.service for user in seen.users) or "whatever uses it"
     return (
         f"Nothing is written from when {services} is stopped until the copy has taken over. AWS often takes 10 to 60 min.",
-        f"All that was committed after {iso(seen.at)} is not in the copy. It stays in {seen.database.instance}, which is kept.",
+        f"All that was committed after {clock(seen.at)} is not in the copy. It stays in {seen.database.instance}, which is kept.",
         "From now on there are two instances, and a snapshot more, to pay for, until you delete them.",
     )
 
@@ -285,12 +286,13 @@ def _moment_findings(seen: Seen, source: Described) -> Iterator[Finding]:
         yield stop(f"{source.name} has no backups: RDS names no latest restorable time.")
     elif seen.at > latest:
         yield stop(
-            f"{source.name} can be restored up to {iso(latest)} so far, and {iso(seen.at)} is later. Take an earlier time."
+            f"{source.name} can be restored up to {clock(latest)} so far, and {clock(seen.at)} is later. "
+            f"Take an earlier time, or `time={LATEST}`."
         )
     elif kept and seen.at < seen.now - timedelta(days=kept):
-        yield stop(f"{source.name} keeps backups for {count(kept, 'day')}, and {iso(seen.at)} is longer ago.")
+        yield stop(f"{source.name} keeps backups for {count(kept, 'day')}, and {clock(seen.at)} is longer ago.")
     else:
-        yield ok(f"{source.name} can be restored up to {iso(latest)}, {ago(latest, seen.now)} ago.")
+        yield ok(f"{source.name} can be restored up to {clock(latest)}, {ago(latest, seen.now)} ago.")
 
 
 def _user_findings(seen: Seen, user: User) -> Iterator[Finding]:

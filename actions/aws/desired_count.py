@@ -50,7 +50,7 @@ class SetDesiredCount(Action, kind="ecs.set_desired_count"):
 
     @property
     def title(self) -> str:
-        return f"Run {count(self.count, 'task')} of service {self.service}" if self.count else f"Stop service {self.service}"
+        return f"Start service {self.service} with {count(self.count, 'task')}" if self.count else f"Stop service {self.service}"
 
     @property
     def target(self) -> str:

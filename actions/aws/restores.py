@@ -79,7 +79,7 @@ class RestoreToTime(_Restore, kind="rds.restore_to_time"):
 
     @property
     def title(self) -> str:
-        return f"Restore database {self.source} to {self.at} as {self.instance}"
+        return f"Restore database {self.source} to {_utc(datetime.fromisoformat(self.at))} as {self.instance}"
 
     @property
     def origin(self) -> Mapping[str, str]:
