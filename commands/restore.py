@@ -132,6 +132,7 @@ def _stages(seen: Seen) -> tuple[Stage, ...]:
     tag = f"{TAG}={seen.name}"
     instance, region = seen.database.instance, seen.database.region
     later = left_out(source.settings)
+    healthy = [HealthAnswers(url=user.site.health_url) for user in seen.users if user.tasks]
     stages: list[tuple[Step, ...]] = [
         (CreateSnapshot(instance=instance, snapshot=_snapshot_name(seen), region=region),),
         tuple(_stopped(seen)),
@@ -147,12 +148,13 @@ def _stages(seen: Seen) -> tuple[Stage, ...]:
             ),
         ),
         (ChangeSettings(instance=seen.name, region=region, tag=tag, settings=later),) if later else (),
-        (Recovered(database=seen.copy), SameSettings(source=instance, instance=seen.name, region=region)),
+        (SameSettings(source=instance, instance=seen.name, region=region),),  # first: in the wrong network nobody sees the rest
+        (Recovered(database=seen.copy),),
         (TakeOver(database=seen.copy, replaces=seen.database, at=iso(seen.at)),),
         tuple(_versions(seen)),
         tuple(_moves(seen)),
         tuple(_started(seen)),
-        (TakesWrites(database=seen.copy), *_healthy(seen), NobodyConnected(database=seen.database)),
+        (TakesWrites(database=seen.copy), *healthy, NobodyConnected(database=seen.database)),
     ]
     return tuple(stage for stage in stages if stage)
 
@@ -167,12 +169,6 @@ def _started(seen: Seen) -> Iterator[Step]:
         if user.tasks:
             region = seen.database.region
             yield SetDesiredCount(cluster=user.site.cluster, service=user.site.service, region=region, count=user.tasks)
-
-
-def _healthy(seen: Seen) -> Iterator[Step]:
-    for user in seen.users:
-        if user.tasks:
-            yield HealthAnswers(url=user.site.health_url)
 
 
 def _versions(seen: Seen) -> Iterator[Step]:
@@ -241,9 +237,10 @@ def _identity(seen: Seen) -> dict[str, str]:
 def _cost(seen: Seen) -> tuple[str, ...]:
     services = " and ".join(user.site.service for user in seen.users) or "whatever uses it"
     return (
-        f"Nothing is written from when {services} is stopped until the copy has taken over. AWS often takes 10 to 60 min.",
+        f"{services} {'are' if len(seen.users) > 1 else 'is'} down until the copy has taken over, or the run ends. "
+        "AWS often takes 10 to 60 min for a restore.",
         f"All that was committed after {clock(seen.at)} is not in the copy. It stays in {seen.database.instance}, which is kept.",
-        "From now on there are two instances, and a snapshot more, to pay for, until you delete them.",
+        "From now on you pay for a second instance and a snapshot, also after a No, until you delete what you don't need.",
     )
 
 
@@ -259,12 +256,12 @@ def _findings(world: World, seen: Seen) -> Iterator[Finding]:
         yield seen.snapshots.missing()
     if world.site.migrations.dir:
         yield warn(
-            "Migrations that are younger than that moment are missing in the copy. I don't run them: when the run asks whether "
-            f"the copy shall take over, run `{world.site.migrations.command}` against it by hand, in {world.site.migrations.dir}."
+            "Migrations that were run after that moment are missing in the copy, and I don't run them. Before you answer Yes, "
+            f"run `{world.site.migrations.command}` against the copy by hand, in {world.site.migrations.dir}."
         )
     variable, key = seen.database.dsn_env, f"[databases.{seen.database.name}] instance"
-    says = f"Afterwards this bot's own {variable} and {key} still mean {seen.database.instance}"
-    yield warn(f"{says}. Change both when the copy has taken over.")
+    says = f"When the copy has taken over, my own {variable} and {key} in dr.toml still mean {seen.database.instance}"
+    yield warn(f"{says}. Change both by hand then, and restart me.")
 
 
 def _source_findings(seen: Seen) -> Iterator[Finding]:
@@ -300,9 +297,10 @@ def _user_findings(seen: Seen, user: User) -> Iterator[Finding]:
     if user.tasks is None:
         yield stop(f"Service {name} could not be read, so I don't know how many tasks to start again.", user.service.error)
     elif user.tasks == 0:
-        yield warn(f"Service {name} wants no task now, and gets none afterwards. Start it by hand when the copy has taken over.")
+        yield warn(f"Service {name} wants no task now, and I start none. Start it by hand when the copy has taken over.")
     else:
-        yield ok(f"Service {name} wants {count(user.tasks, 'task')}; it's stopped meanwhile and gets as many again.")
+        tasks = count(user.tasks, "task")
+        yield ok(f"Service {name} wants {tasks}. It's stopped during the restore, and gets {tasks} again however the run ends.")
     if user.leads is None:
         yield stop(f"[services.NAME] database_secret of {name} isn't set in dr.toml, so I can't lead it to the copy.")
     elif user.leads.value is None:

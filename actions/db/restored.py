@@ -47,6 +47,10 @@ class _OnInstance:
         """The instance."""
         return str(self.database)
 
+    def shown(self, statement: str) -> str:
+        """The statement's command line; the DSN may lead elsewhere, so it says to which host."""
+        return f"{psql(statement, self.database.dsn_env)}  # with host and port of {self.database.instance}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recovered(_OnInstance, Check, kind="postgresql.recovered"):
@@ -59,7 +63,7 @@ class Recovered(_OnInstance, Check, kind="postgresql.recovered"):
         return f"Wait until {self.database.instance} has recovered"
 
     def command(self) -> str:
-        return psql("SELECT pg_is_in_recovery()", self.database.dsn_env)
+        return self.shown("SELECT pg_is_in_recovery()")
 
     async def look(self, world: World) -> Outcome:
         said = "it has not answered"
@@ -73,7 +77,7 @@ class Recovered(_OnInstance, Check, kind="postgresql.recovered"):
                 return done(f"{self.database.instance} has recovered and is no standby any more, seen after {passed:.0f} s.")
             said = "it is still replaying"
             world.progress(f"{self.database.instance} is replaying its log, {passed / 60:.0f} min so far.")
-        return failed(f"{self.database.instance} has not recovered after {self.timeout:g} s: {said}.")
+        return failed(f"{self.database.instance} has not recovered after {self.timeout / 60:g} min: {said}. Retry to wait on.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +91,7 @@ class TakesWrites(_OnInstance, Check, kind="postgresql.takes_writes"):
         return f"Check that {self.database.instance} accepts writes"
 
     def command(self) -> str:
-        return psql("SELECT pg_logical_emit_message(true, 'dr', 'probe')", self.database.dsn_env)
+        return self.shown("SELECT pg_logical_emit_message(true, 'dr', 'probe')")
 
     async def look(self, world: World) -> Outcome:
         said = "there was no answer"
@@ -98,7 +102,7 @@ class TakesWrites(_OnInstance, Check, kind="postgresql.takes_writes"):
                 said = str(error).rstrip(".")
             else:
                 return done(f"{self.database.instance} committed a write.")
-        return failed(f"{self.database.instance} takes no write: {said}.")
+        return failed(f"{self.database.instance} takes no write: {said}. Retry, or point the secret back.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +117,7 @@ class NobodyConnected(_OnInstance, Check, kind="postgresql.nobody_connected"):
         return f"Check that nobody is connected to {self.database.instance}"
 
     def command(self) -> str:
-        return psql(" ".join(OTHERS.split()), self.database.dsn_env)
+        return self.shown(" ".join(OTHERS.split()))
 
     async def look(self, world: World) -> Outcome:
         said = "it has not answered"
@@ -181,7 +185,7 @@ async def _count(connections: Connections, table: str) -> int | None:
 def _newest(hold: TakeOver, copy: _Rows) -> tuple[Finding, ...]:
     wanted = f"It was restored to {_utc(datetime.fromisoformat(hold.at))}"
     if copy.newest is None:
-        return (warn(f"{wanted}; when its newest commit was can't be told."),)
+        return (warn(f"{wanted}, and doesn't say when its newest commit was. Compare the rows with care."),)
     return (ok(f"{wanted}, and its newest commit is of {_utc(copy.newest)}. All that was committed later is not in it."),)
 
 

@@ -101,7 +101,8 @@ def test_what_is_comes_first_then_the_copy_then_the_question_then_the_switch() -
         ["ecs.set_desired_count"],
         ["rds.restore_to_time"],
         ["rds.change_settings"],
-        ["postgresql.recovered", "rds.same_settings"],
+        ["rds.same_settings"],
+        ["postgresql.recovered"],
         ["postgresql.take_over"],
         ["secrets.put_version"],
         ["secrets.move_stage"],
@@ -285,7 +286,7 @@ def test_what_is_lost_is_said_first_and_in_whole_seconds() -> None:
 def test_migrations_are_said_to_be_left_to_a_person_only_if_there_are_any() -> None:
     assert "Migrations" not in str(plan().findings)
     site = SITE.model_copy(update={"migrations": Migrations(dir="/srv/app")})
-    assert "run `npx drizzle-kit migrate` against it by hand, in /srv/app" in str(plan(World(site)).findings)
+    assert "run `npx drizzle-kit migrate` against the copy by hand, in /srv/app" in str(plan(World(site)).findings)
 
 
 def test_a_long_name_is_cut_to_what_rds_takes() -> None:

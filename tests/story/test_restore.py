@@ -1,0 +1,194 @@
+"""Restores of the database through Slack: refused, declined, aborted, with other settings, killed, and with an answer lost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from rehearsal.aws.cloud import DATABASE_SECRET
+from rehearsal.waiting import until
+from rehearsal.world import Rehearsal
+from tests.story.conftest import WEST, Incident
+
+RESTORE = "database restore"
+LATEST = f"{RESTORE} time=latest"
+PROD = "shielda-prod"
+SECRETS = ("PutSecretValue", "UpdateSecretVersionStage")
+
+
+class Restoring(Incident):
+    """The incident channel while the database is restored."""
+
+    @property
+    def serves(self) -> int:
+        """How often a bot has begun to serve."""
+        return self.world.bot_log.read_text().count('"event": "serving"')
+
+    async def begun(self) -> str:
+        """A restore of Alice's to the latest moment, approved by Bob."""
+        run = await self.plan("alice", LATEST, timeout=40)
+        await self.click("bob", run, "dr_approve")
+        return run
+
+    async def asks(self, run: str) -> None:
+        """Wait until the card asks whether the copy shall take over."""
+        await until(lambda: "dr_hold_yes" in self.buttons(run), 60, lambda: self._state_of(run))
+
+    async def revive(self) -> None:
+        """Kill the bot with SIGKILL and start it again."""
+        before = self.serves
+        await self.world.kill_bot()
+        await self.world.start_bot()
+        await until(lambda: self.serves > before, 60, "a bot that serves again")
+
+    def sent(self, operation: str) -> list[dict[str, Any]]:
+        """The bot's calls of an operation, as they arrived."""
+        return [dict(call) for call in self.world.journal.calls(source="bot", operation=operation)]
+
+    @property
+    def secret(self) -> str:
+        """What the service reads when it starts."""
+        return self.world.aws.secrets.current(DATABASE_SECRET)
+
+    @property
+    def instances(self) -> list[str]:
+        """The names of all instances."""
+        return [one.name for one in self.world.rds.registry.of(WEST)]
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks of the service run."""
+        return sum(task.last == "RUNNING" for task in self.world.ecs.scheduler.tasks)
+
+    async def leads_to_the_copy(self) -> bool:
+        """Whether the database behind the secret has left recovery and says by its port that it is another one."""
+        async with await psycopg.AsyncConnection.connect(self.world.live_dsn("postgres")) as connection:
+            row = await (await connection.execute("SELECT pg_is_in_recovery()")).fetchone()
+        return row == (False,) and self.secret != self.production
+
+    @property
+    def production(self) -> str:
+        """The address of the database that was restored."""
+        return self.world.database.url("shielda")
+
+
+@pytest.fixture
+async def incident(world: Rehearsal) -> AsyncIterator[Restoring]:
+    incident = Restoring(world)
+    await until(lambda: incident.serves, 60, "a serving bot")
+    world.journal.clear()
+    yield incident
+    for run in incident.ids():
+        if "dr_hold_no" in incident.buttons(run):
+            await incident.click("carol", run, "dr_hold_no")
+            await incident.fill_in("carol", reason="The test is over.")
+            await incident.ended(run, 60)
+    await incident.calm_down()
+
+
+@pytest.mark.parametrize(
+    ("time", "says"),
+    [
+        ("", "`/dr database restore` needs the time to go back to."),
+        (" time=2099-01-01T00:00", "2099-01-01 00:00:00 UTC is in the future, and a restore goes back."),
+        (" time=soon", "'soon' is not a time that I can read."),
+    ],
+)
+async def test_a_time_that_is_missing_or_wrong_gets_one_line_and_nothing_else(incident: Restoring, time: str, says: str) -> None:
+    plans = incident.ids()
+    async with incident.told("alice", 2) as told:
+        await incident.type("alice", RESTORE + time)
+    assert told[-1].startswith(says)
+    assert "`time=10:30`" in told[-1]
+    assert "\n" not in told[-1]
+    assert (incident.ids(), incident.effects(), incident.instances) == (plans, [], [PROD])
+
+
+async def test_after_a_no_the_service_runs_as_before_and_the_copy_is_kept(incident: Restoring) -> None:
+    before, tasks = incident.secret, incident.tasks
+    run = await incident.begun()
+    await incident.asks(run)
+    assert incident.tasks == 0
+    await incident.click("carol", run, "dr_hold_no")
+    await incident.fill_in("carol", reason="Rows are missing.")
+    assert await incident.ended(run, 60) == "Aborted"
+    lines = incident.thread(run)
+    assert any("answered No. Reason: Rows are missing. What was done before stays done" in line for line in lines)
+    assert lines[-1].startswith("The clean-up is done and proven")
+    assert (incident.secret, incident.tasks) == (before, tasks)
+    assert not [operation for operation, _ in incident.effects() if operation in SECRETS]
+    (copy,) = [name for name in incident.instances if name != PROD]
+    assert copy.startswith("shielda-prod-restored-")
+    assert f"database {copy} is available" in incident.says(run)
+    await incident.world.witness.healthy()
+
+
+async def test_after_an_abort_the_service_runs_as_before(incident: Restoring) -> None:
+    await incident.world.faults.put("restore-incompatible")
+    before, tasks = incident.secret, incident.tasks
+    run = await incident.begun()
+    await incident.waiting(run, 60)
+    assert "incompatible-restore" in incident.says(run)
+    assert incident.tasks == 0
+    await incident.click("carol", run, "dr_abort")
+    assert await incident.ended(run, 60) == "Aborted"
+    assert "The clean-up is done and proven" in incident.says(run)
+    assert (incident.secret, incident.tasks) == (before, tasks)
+    assert ("RestoreDBInstanceToPointInTime", 1) in incident.effects()
+    await incident.world.witness.healthy()
+
+
+async def test_a_copy_with_other_settings_is_reported_before_anybody_waits_for_it(incident: Restoring) -> None:
+    await incident.world.faults.put("restore-other-settings")
+    run = await incident.begun()
+    await incident.waiting(run, 60)
+    (said,) = [line for line in incident.thread(run) if "is not set up as shielda-prod is" in line]
+    for setting in (
+        "subnet group: default, not shielda-private",
+        "parameter group: default.",
+        "deletion protection: off, not on",
+    ):
+        assert setting in said
+    assert "dr_abort" in incident.buttons(run)
+    assert not [line for line in incident.thread(run) if "has recovered" in line]
+    await incident.click("carol", run, "dr_abort")
+    assert await incident.ended(run, 60) == "Aborted"
+
+
+async def test_a_bot_killed_during_the_restore_and_at_the_question_restores_once(incident: Restoring) -> None:
+    run = await incident.begun()
+    await until(lambda: incident.sent("RestoreDBInstanceToPointInTime"), 60, lambda: incident._state_of(run), every=0.02)
+    await incident.revive()
+    await incident.asks(run)
+    await incident.quiet()
+    lines = incident.thread(run)
+    await incident.revive()
+    await incident.quiet()
+    assert incident.thread(run) == lines
+    await incident.click("bob", run, "dr_hold_yes")
+    assert await incident.ended(run, 90) == "Done", incident.thread(run)
+    assert len(incident.sent("RestoreDBInstanceToPointInTime")) == 1
+    done = {operation: count for operation, count in incident.effects() if operation != "UpdateService"}
+    once = ("CreateDBSnapshot", "RestoreDBInstanceToPointInTime", "ModifyDBInstance", *SECRETS)
+    assert done == dict.fromkeys(once, 1)
+    assert await incident.leads_to_the_copy()
+    assert incident.tasks == 1
+
+
+async def test_a_lost_answer_about_the_secret_is_read_back(incident: Restoring) -> None:
+    incident.world.aws_faults.put("after_drop", operation="UpdateSecretVersionStage")
+    run = await incident.begun()
+    await incident.asks(run)
+    (loss,) = [line for line in incident.thread(run) if "newest commit" in line]
+    assert re.search(r"restored to 2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d UTC", loss)
+    await incident.click("carol", run, "dr_hold_yes")
+    assert await incident.ended(run, 90) == "Done", incident.thread(run)
+    assert len(incident.sent("UpdateSecretVersionStage")) == 1
+    assert ("UpdateSecretVersionStage", 1) in incident.effects()
+    assert "Undo: aws secretsmanager update-secret-version-stage" in incident.says(run)
+    assert await incident.leads_to_the_copy()
+    assert PROD in incident.instances
