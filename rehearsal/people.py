@@ -21,8 +21,10 @@ from rehearsal.waiting import until
 Json = dict[str, Any]
 CHANNEL = "incident"
 APPROVE = "dr_approve"
+HOLD_YES = "dr_hold_yes"  # a card with this button waits for a Yes or No
 UNDECIDED = "dr_retry"  # a card with this button waits for a decision
 ENDS = ("Done", "Failed", "Aborted", "Stopped", "Not started")  # the first words of the card of a run that is over
+CLEANING_UP = "Now the clean-up"  # the thread says so before the steps that follow every end
 FORM_SECONDS = 5.0
 QUIET_SECONDS = 0.35
 

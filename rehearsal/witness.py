@@ -152,6 +152,16 @@ class Witness:
         """The ids of the rows that the service acknowledged."""
         return frozenset(self._acknowledged)
 
+    @property
+    def lost_between(self) -> tuple[float, float] | None:
+        """When the oldest and the newest row that the last `verify` missed were acknowledged, in seconds since 1970."""
+        return (self._acknowledged[self._lost[0]], self._acknowledged[self._lost[-1]]) if self._lost else None
+
+    @property
+    def healthy_since(self) -> float | None:
+        """Since when every request has succeeded, in seconds since 1970; None during an outage."""
+        return self._ledger.since if self._ledger.healthy else None
+
     def report(self) -> dict[str, Any]:
         """What was measured, as JSON: times in ISO 8601 (UTC), seconds of this machine's clock.
 
@@ -159,9 +169,8 @@ class Witness:
         row before the first lost one to the last lost one.
         """
         now, ledger = time.time(), self._ledger
-        healthy = ledger.healthy
         return {
-            "state": "healthy" if healthy else "down",
+            "state": "healthy" if ledger.healthy else "down",
             "outages": [
                 {"began": _iso(outage.began), "ended": _iso(outage.ended), "seconds": outage.seconds(now)}
                 for outage in ledger.outages
@@ -170,7 +179,7 @@ class Witness:
             "acknowledged": len(self._acknowledged),
             "rows_lost": None if self._lost is None else len(self._lost),
             "rpo_seconds": self._rpo(),
-            "healthy_since": _iso(ledger.since) if healthy else None,
+            "healthy_since": _iso(self.healthy_since),
         }
 
     @property

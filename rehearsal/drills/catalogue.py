@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from rehearsal.aws.cloud import PRIMARY
 from rehearsal.aws.journal import Effect
-from rehearsal.people import APPROVE, Answer
+from rehearsal.people import APPROVE, HOLD_YES, Answer
 
 APPROVAL = Answer(by="approver", when=APPROVE)
+TAKE_OVER = Answer(by="approver", when=HOLD_YES)
 DEPLOYMENT = Effect(service="ecs", operation="UpdateService", region=PRIMARY, count=1)
 FAILOVER = Effect(service="rds", operation="RebootDBInstance", region=PRIMARY, count=1)
 ENDED_SESSIONS = Effect(service="postgresql", operation="pg_terminate_backend", region=PRIMARY, count=1)
+RESTORE = (  # in this order; the service is stopped, and started again
+    Effect(service="rds", operation="CreateDBSnapshot", region=PRIMARY, count=1),
+    Effect(service="ecs", operation="UpdateService", region=PRIMARY, count=2),
+    Effect(service="rds", operation="RestoreDBInstanceToPointInTime", region=PRIMARY, count=1),
+    Effect(service="rds", operation="ModifyDBInstance", region=PRIMARY, count=1),
+    Effect(service="secretsmanager", operation="PutSecretValue", region=PRIMARY, count=1),
+    Effect(service="secretsmanager", operation="UpdateSecretVersionStage", region=PRIMARY, count=1),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drill:
     """A fault and the recovery from it.
 
-    `command` is typed `pause` seconds after the witness has seen the outage, and must lead to a plan of `scenario`. Then
-    people give their `answers` in order. The run must end as `end`, with exactly these `effects`.
+    The fault `shows` as an outage, which the witness sees, or only in the data, which are wrong from a recorded moment on.
+    `command` is typed `pause` seconds after it shows, and must lead to a plan of `scenario`; `{before}` in it stands for the
+    moment before the data went wrong. Then people give their `answers` in order. The run must end as `end`, with exactly these
+    `effects`.
     """
 
     name: str
@@ -28,6 +40,7 @@ class Drill:
     command: str
     scenario: str
     effects: tuple[Effect, ...]
+    shows: Literal["outage", "data"] = "outage"
     pause: float = 0.0
     answers: tuple[Answer, ...] = (APPROVAL,)
     end: str = "Done"
@@ -68,6 +81,16 @@ DRILLS = {
             scenario="database failover",
             effects=(ENDED_SESSIONS,),
             pause=2.5,
+        ),
+        Drill(
+            name="database-restore",
+            title="A bad release deletes customers' records. The database goes back to the moment before.",
+            fault="bad-release",
+            shows="data",
+            command="database restore time={before}",
+            scenario="database restore",
+            effects=RESTORE,
+            answers=(APPROVAL, TAKE_OVER),
         ),
     )
 }

@@ -26,6 +26,7 @@ class Report:
     run: dict[str, Any] = field(default_factory=dict)
     effects: list[Effect] = field(default_factory=list)
     timeline: list[dict[str, str]] = field(default_factory=list)
+    cleanup: list[dict[str, str]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The report under the names that others rely on. Seconds are this machine's, as the witness measured them."""
@@ -48,6 +49,7 @@ class Report:
             "effects": self.effects,
             "timeline": self.timeline,
             "findings": self.run.get("findings", []),
+            "cleanup": self.cleanup,
         }
 
     def to_text(self) -> str:
@@ -55,6 +57,7 @@ class Report:
         facts = self.to_json()
         lines = [f"{facts['drill']}: {facts['outcome']}. {self.why}"]
         lines += [f"  {step['outcome']:12} {step['title']}  ({step['command']})" for step in facts["steps"]]
+        lines += [f"  {one['state']:12} {one['what']}  (clean-up)" for one in facts["cleanup"]]
         lines.append(
             f"  The witness measured {facts['rto_seconds']} s of outage and {_rows(facts['rows_lost'])}. "
             f"AWS's waits ran {facts['speed']:g} times faster than AWS."

@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import html
 import json
+import re
 from datetime import UTC, datetime
+from typing import Any
 
 from rehearsal.aws.journal import Effect
+from rehearsal.drills.breaking import break_it
 from rehearsal.drills.catalogue import ENDED_SESSIONS, Drill
 from rehearsal.drills.report import TARGETS, Report
-from rehearsal.people import UNDECIDED, NotAcknowledged, People, run_of
+from rehearsal.drills.restored import kept, wrong_after_restore
+from rehearsal.people import CLEANING_UP, UNDECIDED, Answer, NotAcknowledged, People, run_of
 from rehearsal.waiting import NotSeen, until
 from rehearsal.world import Options, Rehearsal
 
 ON_CALL = ("alice", "bob", "carol")
+QUESTION_SECONDS = 240.0  # to a plan or a question; a restore takes AWS ten minutes, which a drill at speed 60 makes ten seconds
+END_SECONDS = 240.0
 
 
 class DrillFailed(Exception):
@@ -47,12 +53,12 @@ class DrillRun:
         """Break it, recover it, judge. The report has whatever happened, even if the drill fails."""
         await self.world.witness.healthy()
         await asyncio.sleep(self.random.uniform(0.1, 0.6))
-        await self._break()
+        command = await self._break()
         try:
-            run = await self._plan()
+            run = await self._plan(command)
             await asyncio.sleep(self.random.uniform(0.0, 0.4))
             await self._answer(run)
-            await until(lambda: self._is_over(run), 120, "the end of the run")
+            await until(lambda: self._is_over(run), END_SECONDS, "the end of the run")
             await self._thread_complete(run)
             await self._judge(run)
         except (NotSeen, NotAcknowledged) as error:
@@ -60,28 +66,25 @@ class DrillRun:
         finally:
             await self._collect()
 
-    async def _break(self) -> None:
-        await self.world.faults.put(self.drill.fault)
+    async def _break(self) -> str:
+        """Cause the fault; returns the command against it."""
         try:
-            await until(lambda: self.world.witness.sees_outage, 20, "an outage")
+            return await break_it(self.world, self.drill)
         except NotSeen as error:
-            raise DrillFailed(
-                f"The fault {self.drill.fault} caused no outage: the witness still sees a healthy service."
-            ) from error
-        await asyncio.sleep(self.drill.pause)
+            raise DrillFailed(f"The fault {self.drill.fault} did not show. {error}") from error
 
-    async def _plan(self) -> str:
+    async def _plan(self, command: str) -> str:
         """Ask for the recovery; returns the id of the plan once it can be approved."""
         requester, approver = self.random.sample(ON_CALL, 2)
         (colleague,) = set(ON_CALL) - {requester, approver}
         self.cast = {"requester": requester, "approver": approver, "colleague": colleague}
         self.report.requested_by, self.report.approved_by = requester, approver
-        to_requester = bool(await self.people.type(requester, self.drill.command))
+        to_requester = bool(await self.people.type(requester, command))
         return await until(lambda: self._open_plan(to_requester), 60, "a plan to approve")
 
     async def _answer(self, run: str) -> None:
         for answer in self.drill.answers:
-            await self.people.asked(answer, run, 60)
+            await self._asked(answer, run)
             await self.people.give(answer, self.cast[answer.by], run)
 
     async def _judge(self, run: str) -> None:
@@ -95,10 +98,20 @@ class DrillRun:
         if title != self.drill.end:
             raise DrillFailed(f"The run did not end as {self.drill.end}: {text}")
         outage, lost = measured["outage_seconds"], measured["rows_lost"]
-        if outage > TARGETS["rto_seconds"] or measured["rpo_seconds"] > TARGETS["rpo_seconds"] or lost:
+        restored = self.drill.shows == "data"
+        if outage > TARGETS["rto_seconds"] or measured["rpo_seconds"] > TARGETS["rpo_seconds"] or (lost and not restored):
             raise DrillFailed(f"The targets were missed: {outage:.1f} s of outage and {lost} lost rows. The service is back.")
-        self.report.outcome = "recovered"
-        self.report.why = f"The witness saw {outage:.1f} s of outage and no lost row."
+        found = await self._restored(lost) if restored else "no lost row."
+        self.report.outcome, self.report.why = "recovered", f"The witness saw {outage:.1f} s of outage and {found}"
+
+    async def _restored(self, lost: int) -> str:
+        """Says why rows are lost, and what is back. DrillFailed if a restore doesn't explain them, or achieved less."""
+        incident = self.world.faults.data.incidents[-1]
+        if wrong := await wrong_after_restore(self.world, incident):
+            raise DrillFailed(" ".join(wrong))
+        moment = f"{incident.began_at.astimezone(UTC):%H:%M:%S.%f} UTC"
+        written = f"{lost} lost rows, all of them written after {moment}, the moment that was restored."
+        return f"{written} The {incident.deleted} deleted records are back, and nobody uses the old instance."
 
     async def _thread_complete(self, run: str) -> None:
         """Wait until the thread has stopped growing."""
@@ -116,6 +129,7 @@ class DrillRun:
         code, out, _ = await self.world.dr("show", run, "--json")
         self.report.run = {} if code else json.loads(out)
         self.report.timeline = [{"at": _iso(m["ts"]), "text": html.unescape(m["text"])} for m in self.people.replies(run)]
+        self.report.cleanup = [*(kept(self.world) if self.drill.shows == "data" else []), *_cleaned_up(self.report.run)]
         self.report.effects = [*self.world.journal.effects(source="bot"), *self._database_effects()]
 
     def _database_effects(self) -> list[Effect]:
@@ -135,6 +149,14 @@ class DrillRun:
             raise DrillFailed(f"The bot refused: {html.unescape(refusals[-1]['text'])}")
         return None
 
+    async def _asked(self, answer: Answer, run: str) -> None:
+        def asks() -> bool:
+            if self._is_over(run):
+                raise DrillFailed(f"The run ended before it asked: {self.people.card(run)['text']}")
+            return answer.when in self.people.buttons(run)
+
+        await until(asks, QUESTION_SECONDS, f"the button {answer.when}")
+
     def _is_over(self, run: str) -> bool:
         if UNDECIDED in self.people.buttons(run):
             raise DrillFailed(f"The run waits for a decision: {self.people.card(run)['text']}")
@@ -142,6 +164,14 @@ class DrillRun:
 
     def _log_tail(self) -> str:
         return self.world.bot_log.read_text()[-1500:] if self.world.bot_log.exists() else "nothing"
+
+
+def _cleaned_up(run: dict[str, Any]) -> list[dict[str, str]]:
+    """The steps that began after the thread said that the clean-up follows, with their outcomes."""
+    lines = [line["text"] for line in run.get("timeline", [])]
+    first = next((number for number, line in enumerate(lines) if CLEANING_UP in line), len(lines))
+    begun = {step[1] for line in lines[first:] if (step := re.match(r"Step (\d+\.\d+): ", line))}
+    return [{"what": step["title"], "state": step["outcome"]} for step in run.get("steps", []) if step["id"] in begun]
 
 
 def _iso(ts: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 import psycopg
 
+from rehearsal.drills.breaking import break_it
 from rehearsal.people import ENDS, UNDECIDED, Answer, NotAcknowledged, People
 from rehearsal.slack.errors import SlackError
 from rehearsal.waiting import NotSeen, until
@@ -98,6 +99,7 @@ class Recovery:
         self.drill = course.drill
         self.trial = trial
         self.run = ""
+        self.command = self.drill.command
         self.sessions: set[int] = set()
         self.statements_before = len(world.database.statements())
         self.ended_before = ended_sessions(world)
@@ -136,10 +138,8 @@ class Recovery:
             self.world.aws_faults.put("access_denied", operation=self.course.refused, times=None)
         if not self.drill.fault:
             return
-        await self.world.faults.put(self.drill.fault)
-        await until(lambda: self.world.witness.sees_outage, 20, "an outage")
+        self.command = await break_it(self.world, self.drill)
         self.sessions = await sessions_of(self.world, "nightly-report") if "connections" in self.drill.name else set()
-        await asyncio.sleep(self.drill.pause)
 
     # The bot ----------------------------------------------------------------------------------------------------------
 
@@ -164,7 +164,7 @@ class Recovery:
 
     async def _ask(self) -> None:
         for _ in range(3):
-            acknowledged = await self._is_acknowledged(self.people.type(CAST["requester"], self.drill.command))
+            acknowledged = await self._is_acknowledged(self.people.type(CAST["requester"], self.command))
             if await self._shows(lambda: bool(self.people.open_plans()), acknowledged):
                 self.run = self.people.open_plans()[0]
                 return

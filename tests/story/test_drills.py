@@ -21,7 +21,7 @@ from tests.story.conftest import SPEED
 
 KEYS = {
     *("drill", "scenario", "outcome", "rto_seconds", "rpo_seconds", "rows_lost", "targets", "speed", "requested_by"),
-    *("approved_by", "digest", "steps", "effects", "timeline", "findings"),
+    *("approved_by", "digest", "steps", "effects", "timeline", "findings", "cleanup"),
 }
 CASES = [(name, speed, seed) for speed, seed in ((600, 1), (60, 2)) for name in DRILLS]
 AT_ONCE = 2
@@ -66,7 +66,8 @@ async def test_a_drill_recovers_with_each_effect_once_and_its_whole_story(report
     assert re.fullmatch(r"[0-9a-f]{64}", report["digest"])
     assert "***" not in json.dumps(report), "something of a drill was taken for a secret"
     _effects_once(report, drill)
-    _within_targets(report)
+    _within_targets(report, drill)
+    _cleaned_up(report, drill)
     _timeline_in_order(report)
 
 
@@ -99,10 +100,21 @@ def _effects_once(report: dict[str, Any], drill: Drill) -> None:
         assert found[1] == found[2] != "0"
 
 
-def _within_targets(report: dict[str, Any]) -> None:
-    assert report["rows_lost"] == 0
+def _within_targets(report: dict[str, Any], drill: Drill) -> None:
+    assert (report["rows_lost"] > 0) == (drill.shows == "data"), "a restore gives up what was written since, and others nothing"
     assert 0 < report["rto_seconds"] <= report["targets"]["rto_seconds"]
     assert report["rpo_seconds"] <= report["targets"]["rpo_seconds"]
+
+
+def _cleaned_up(report: dict[str, Any], drill: Drill) -> None:
+    states = {one["what"]: one["state"] for one in report["cleanup"]}
+    if drill.shows != "data":
+        assert states == {}
+        return
+    kept = [what for what, state in states.items() if state == "kept"]
+    assert [what.partition(" ")[0] for what in kept] == ["instance", "snapshot"]
+    assert "instance shielda-prod" in kept
+    assert [state for what, state in states.items() if what not in kept] == ["already done"], "the service runs again before"
 
 
 def _timeline_in_order(report: dict[str, Any]) -> None:
@@ -112,15 +124,16 @@ def _timeline_in_order(report: dict[str, Any]) -> None:
     assert len(set(lines)) == len(lines), "a line was told twice"
     assert "approved plan" in lines[0]
     assert report["digest"][:12] in lines[0]
-    assert "Every step is done and proven" in lines[-1]
-    begun = [m[1] for line in lines if (m := re.search(r"Step (\d\.\d): ", line))]
-    ended = [m[1] for line in lines if (m := re.search(r"Step (\d\.\d) (?:done|already done): ", line))]
+    end = next(line for line in lines if "Every step is done and proven" in line)
+    assert end == lines[-1] or "The clean-up is done and proven" in lines[-1]
+    begun = [m[1] for line in lines if (m := re.search(r"Step (\d+\.\d+): ", line))]
+    ended = [m[1] for line in lines if (m := re.search(r"Step (\d+\.\d+) (?:done|already done): ", line))]
     assert sorted(begun) == sorted(ended)
     assert len(begun) == len(report["steps"])
     assert all(step["outcome"] in ("done", "already done") and step["seconds"] >= 0 for step in report["steps"])
     for step in begun:
         assert _at(lines, f"Step {step}: ") < _at(lines, f"Step {step} ")
-    stages = [step.partition(".")[0] for step in begun]
+    stages = [int(step.partition(".")[0]) for step in begun]
     assert stages == sorted(stages)
 
 

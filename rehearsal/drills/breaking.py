@@ -1,0 +1,28 @@
+"""How a drill begins: its fault, and the moment from which people can act on it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from rehearsal.drills.catalogue import Drill
+from rehearsal.waiting import until
+from rehearsal.world import Rehearsal
+
+OUTAGE_SECONDS = 20.0
+ARCHIVED_SECONDS = 600.0  # RDS uploads its logs every five minutes, or sooner by the rehearsal's speed
+
+
+async def break_it(world: Rehearsal, drill: Drill) -> str:
+    """Cause the drill's fault and wait until it shows; returns the command that people then type. NotSeen if it doesn't show.
+
+    Wrong data show as soon as a restore to the moment before is possible: an earlier command would be refused.
+    """
+    await world.faults.put(drill.fault)
+    if drill.shows == "outage":
+        await until(lambda: world.witness.sees_outage, OUTAGE_SECONDS, "an outage")
+        await asyncio.sleep(drill.pause)
+        return drill.command
+    incident = world.faults.data.incidents[-1]
+    await world.database.backups.archive.covers(incident.committed_at, ARCHIVED_SECONDS)
+    await asyncio.sleep(drill.pause)
+    return drill.command.format(before=incident.began_at.isoformat())
