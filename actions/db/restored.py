@@ -202,7 +202,9 @@ def _compared(copy: _Rows, present: _Rows) -> tuple[Finding, ...]:
             more = f"{count(abs(rows - now), 'row')} {'more' if rows > now else 'fewer'} than the present database"
             other.append(warn(f"{name}: {rows} rows in the copy, {more}.", f"The present database has {now}."))
     missing = [warn(f"{name} is not in the copy.") for name in present.counts if name not in copy.counts]
-    agree = [ok(f"{count(len(same), 'table holds', 'tables hold')} as many rows as before.", ", ".join(same))] if same else []
+    agree = (
+        [ok(f"{count(len(same), 'table holds', 'tables hold')} as many rows as before.", ", ".join(sorted(same)))] if same else []
+    )
     left = [warn(f"{count(copy.left_out, 'smaller table was', 'smaller tables were')} not counted.")] if copy.left_out else []
     return (*other, *missing, *agree, *left)
 

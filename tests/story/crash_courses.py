@@ -10,6 +10,8 @@ from rehearsal.drills.catalogue import APPROVAL, DEPLOYMENT, DRILLS, Drill
 from rehearsal.people import UNDECIDED, Answer
 
 ASKED = r"after record: .*dr_timeline\(stage1-1:ask\)"
+# The effects of a restore that would be worst twice, and an answer that is not carried out yet: as many as there are lanes.
+AROUND_THE_SWITCH = r"after effect: (rds\.restore_to_time|secrets\.move_stage) |after record: .*dr_timeline\(stage\d+-1:answer\)"
 CLICKED = r"before record: dr_inbox\(click\)"
 
 
@@ -17,15 +19,18 @@ CLICKED = r"before record: dr_inbox\(click\)"
 class Course:
     """A drill and what else happens in it.
 
-    The bot is killed from the point that matches `since` on; what comes before is the same as in a drill.
+    The bot is killed from the point that matches `since` on; what comes before is the same as in a drill. A sample of the points
+    of a long course is those that match `sampled`.
     """
 
     drill: Drill
     refused: str = ""  # the operation that AWS refuses until people decide
     deployed: int = 0  # the revision that somebody else deploys between the plan and its approval
+    applied: int = 1  # how often an action makes its change, or finds it made
     proven: bool = True  # whether every step must be done in the end
     cards: int = 1  # how many plans and runs there are in the end
     since: str = ""
+    sampled: str = ""
 
 
 def _decision(name: str, answer: Answer, *, end: str, effects: tuple[Effect, ...] = ()) -> Drill:
@@ -64,7 +69,8 @@ CHANGED_WORLD = Drill(
 COURSES = {
     course.drill.name: course
     for course in (
-        *(Course(drill=drill) for drill in DRILLS.values()),
+        *(Course(drill=drill) for drill in DRILLS.values() if drill.shows == "outage"),
+        Course(drill=DRILLS["database-restore"], applied=8, sampled=AROUND_THE_SWITCH),  # the clean-up finds the service started
         Course(drill=RETRY, refused="UpdateService", since=ASKED),
         Course(drill=SKIP, refused="UpdateService", since=ASKED, proven=False),
         Course(drill=FALLBACK, refused="UpdateService", since=ASKED, proven=False, cards=2),

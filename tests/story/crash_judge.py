@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from rehearsal.drills.catalogue import ENDED_SESSIONS
+from rehearsal.drills.restored import wrong_after_restore
 from rehearsal.waiting import NotSeen
 from tests.story.conftest import logged_errors
 from tests.story.crash_world import Recovery, ended_sessions
@@ -18,7 +18,12 @@ VOLATILE = (  # what differs from run to run, and the word that replaces it
     (r"ecs-svc/\d+", "ecs-svc/N"),
     (r"127\.0\.0\.1:\d+", "HOST"),
     (r"us-west-2[ab]", "ZONE"),
+    (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| UTC)", "MOMENT"),
     (r"\d\d:\d\d:\d\d UTC", "MOMENT"),
+    (r"restored-\d{8}-\d{6}", "restored-MOMENT"),
+    (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "VERSION"),
+    (r"\b\d+ rows( (more|fewer))?", "N rows"),
+    (r"The present database has \d+", "The present database has N"),
     (r"\b(\d+) of \1 sessions", "all sessions"),
     (r"\b\d+ of \d+ connections are used(, and \d+ of \d+ reserved ones)?", "N of M connections are used"),
     (r"\b\d+(\.\d+)? ?(s|ms|min|%)(?!\w)", "N \\2"),
@@ -85,7 +90,7 @@ class Judge:
         if shown["state"] != self.drill.end.lower() or (self.course.proven and unproven):
             yield f"`dr show` says {shown['state']}, {outcomes}"
         recorded = [line["text"] for line in shown["timeline"]]
-        posted = [html.unescape(message["text"]).partition(" ")[2] for message in self.people.replies(self.run)]
+        posted = self.people.thread(self.run)
         if recorded != posted:
             yield f"`dr show` prints {recorded}, and the thread has {posted}"
 
@@ -95,6 +100,8 @@ class Judge:
         except NotSeen:
             return ["the witness still sees an outage"]
         lost = (await self.world.witness.verify())["rows_lost"]
+        if self.drill.shows == "data":
+            return await wrong_after_restore(self.world, self.world.faults.data.incidents[-1])
         return [f"{lost} acknowledged rows are lost"] if lost else []
 
 

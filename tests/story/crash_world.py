@@ -27,6 +27,7 @@ from tests.story.crash_courses import Course
 ROOT = Path(__file__).parents[2]
 SPEED = 300.0  # the deadline of a deployment, 600 s of AWS, leaves 2 s for real processes to start
 BALANCER_SECONDS = 0.5  # it gives up a hung target sooner than in the demo, so that many points take little time
+END_SECONDS = 120.0  # to a question or the end of a run: a restore takes AWS a quarter of an hour, a snapshot about as long
 PATIENCE = 5.0  # seconds that people wait after a restart before they type or click again
 CAST = {"requester": "alice", "approver": "bob", "colleague": "carol"}
 UNSENT = (  # what the bot still has to do, in its own tables
@@ -118,7 +119,7 @@ class Recovery:
             await self.world.ecs.deploy(self.course.deployed)
         for answer in self.drill.answers:
             await self._answer(answer)
-        await until(self._over, 60, lambda: f"the end of the run: {self.people.card(self.run)['text']}")
+        await until(self._over, END_SECONDS, lambda: f"the end of the run: {self.people.card(self.run)['text']}")
         await self._quiet()
         self.trial.points = self._listed.read_text().splitlines() if self._listed.exists() else []
 
@@ -172,7 +173,7 @@ class Recovery:
         raise NotSeen("There was no plan after three commands.")
 
     async def _answer(self, answer: Answer) -> None:
-        await self.people.asked(answer, self.run, 60)
+        await self.people.asked(answer, self.run, END_SECONDS)
         if answer.when == UNDECIDED:
             self.world.aws_faults.clear()
         for _ in range(3):
