@@ -17,6 +17,7 @@ from actions.aws.secrets import Leads, MoveStage, PutVersion, leads_to
 from actions.aws.settings import copied, left_out, restorable
 from actions.aws.snapshots import CreateSnapshot, Snapshot, snapshots_of
 from actions.base import Finding, Json, Step, count, ok, stop, warn
+from actions.db.integrity import IntegrityHolds
 from actions.db.restored import NobodyConnected, Recovered, TakeOver, TakesWrites
 from actions.health import HealthAnswers
 from actions.site import DatabaseRef, ServiceSection
@@ -150,6 +151,7 @@ def _stages(seen: Seen) -> tuple[Stage, ...]:
         (ChangeSettings(instance=seen.name, region=region, tag=tag, settings=later),) if later else (),
         (SameSettings(source=instance, instance=seen.name, region=region),),  # first: in the wrong network nobody sees the rest
         (Recovered(database=seen.copy),),
+        (IntegrityHolds(database=seen.copy),),
         (TakeOver(database=seen.copy, replaces=seen.database, at=iso(seen.at)),),
         tuple(_versions(seen)),
         tuple(_moves(seen)),
