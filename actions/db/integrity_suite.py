@@ -81,7 +81,11 @@ class Suite:
             return []
         if not listed:
             offered = await self._list("amcheck", catalog.AMCHECK_IS_OFFERED) or []
-            reason = f"amcheck is not installed. Run {CREATE}" if any(offered) else "this server does not offer amcheck"
+            reason = (
+                f"amcheck is not installed. Run {CREATE}"
+                if any(row["found"] for row in offered)
+                else "this server does not offer amcheck"
+            )
             return [Question(name="amcheck", object="of all tables and indexes", skip=reason)]
         functions = {row["name"]: row for row in reversed(listed)}  # of several the one with the most arguments
         heaps, indexes = await self._list("table pages", catalog.HEAPS), await self._list("index", catalog.INDEXES)
