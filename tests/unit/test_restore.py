@@ -103,6 +103,7 @@ def test_what_is_comes_first_then_the_copy_then_the_question_then_the_switch() -
         ["rds.change_settings"],
         ["rds.same_settings"],
         ["postgresql.recovered"],
+        ["postgresql.integrity_holds"],
         ["postgresql.take_over"],
         ["secrets.put_version"],
         ["secrets.move_stage"],
