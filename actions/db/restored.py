@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from actions.world import World
 
 MOST_TABLES = 40
-COUNT_SECONDS = 15
+COUNT_SECONDS = 15  # for one table
+ALL_COUNTS_SECONDS = (
+    60  # for all tables of a database: large ones, read from S3 for the first time, must not hold up the question
+)
 TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
@@ -161,23 +165,28 @@ class TakeOver(_OnInstance, Hold, kind="postgresql.take_over"):
 
 @dataclass(frozen=True, kw_only=True)
 class _Rows:
-    """How many rows each table holds (None: not counted in time), how many tables were left out, and the newest commit."""
+    """All tables, how many rows the largest ones hold (None: not counted in time), and the newest commit."""
 
+    names: frozenset[str]
     counts: Mapping[str, int | None]
-    left_out: int
     newest: datetime | None
 
 
 async def _holds(connections: Connections) -> _Rows:
     names = [row["name"] for row in await connections.ask(TABLES)]
     newest = await connections.ask("SELECT pg_last_xact_replay_timestamp() AS at")
-    counts = {name: await _count(connections, name) for name in names[:MOST_TABLES]}
-    return _Rows(counts=counts, left_out=max(len(names) - MOST_TABLES, 0), newest=newest[0]["at"])
+    ends = time.monotonic() + ALL_COUNTS_SECONDS
+    counts = {name: await _count(connections, name, ends - time.monotonic()) for name in reversed(names[:MOST_TABLES])}
+    return _Rows(names=frozenset(names), counts=counts, newest=newest[0]["at"])
 
 
-async def _count(connections: Connections, table: str) -> int | None:
+async def _count(connections: Connections, table: str, seconds: float) -> int | None:
+    """The rows of a table; None if they can't be counted in so many seconds."""
+    if seconds <= 0:
+        return None
     try:
-        return int((await connections.ask(f"SELECT count(*) AS rows FROM {table}", timeout=COUNT_SECONDS))[0]["rows"])
+        sql = f"SELECT count(*) AS rows FROM {table}"
+        return int((await connections.ask(sql, timeout=min(seconds, COUNT_SECONDS)))[0]["rows"])
     except Unreachable:
         return None
 
@@ -194,24 +203,26 @@ def _compared(copy: _Rows, present: _Rows) -> tuple[Finding, ...]:
     same, other = [], []
     for name, rows in copy.counts.items():
         now = present.counts.get(name)
-        if rows is None or now is None:
+        if name not in present.names:
+            other.append(warn(f"{name}: {_rows(rows)} in the copy. The present database has no such table."))
+        elif rows is None or now is None:
             other.append(warn(f"{name}: {_rows(rows)} in the copy, {_rows(now)} in the present database."))
         elif rows == now:
             same.append(f"{name} {rows}")
         else:
-            more = f"{count(abs(rows - now), 'row')} {'more' if rows > now else 'fewer'} than the present database"
-            other.append(warn(f"{name}: {rows} rows in the copy, {more}.", f"The present database has {now}."))
-    missing = [warn(f"{name} is not in the copy.") for name in present.counts if name not in copy.counts]
-    agree = (
-        [ok(f"{count(len(same), 'table holds', 'tables hold')} as many rows as before.", ", ".join(sorted(same)))] if same else []
-    )
-    left = [warn(f"{count(copy.left_out, 'smaller table was', 'smaller tables were')} not counted.")] if copy.left_out else []
+            more = f"{count(abs(rows - now), 'row')} {'more' if rows > now else 'fewer'} than in the present database"
+            other.append(warn(f"{name}: {_rows(rows)} in the copy, {more}.", f"The present database has {now}."))
+    missing = [warn(f"{name} is not in the copy.") for name in sorted(present.names - copy.names)]
+    alike = f"{count(len(same), 'table holds', 'tables hold')} as many rows as in the present database."
+    agree = [ok(alike, ", ".join(sorted(same)))] if same else []
+    less = len(copy.names) - len(copy.counts)
+    left = [warn(f"{count(less, 'smaller table was', 'smaller tables were')} not counted.")] if less else []
     return (*other, *missing, *agree, *left)
 
 
 def _alone(copy: _Rows) -> tuple[Finding, ...]:
     counted = ", ".join(f"{name} {_rows(rows)}" for name, rows in copy.counts.items())
-    return (ok(f"The copy has {count(len(copy.counts), 'table')}.", counted),)
+    return (ok(f"The copy has {count(len(copy.names), 'table')}.", counted),)
 
 
 def _rows(rows: int | None) -> str:

@@ -30,6 +30,7 @@ class Restoring(Incident):
 
     async def begun(self) -> str:
         """A restore of Alice's to the latest moment, approved by Bob."""
+        assert self.secret == self.production
         run = await self.plan("alice", LATEST, timeout=40)
         await self.click("bob", run, "dr_approve")
         return run
@@ -65,7 +66,7 @@ class Restoring(Incident):
         return sum(task.last == "RUNNING" for task in self.world.ecs.scheduler.tasks)
 
     async def leads_to_the_copy(self) -> bool:
-        """Whether the database behind the secret has left recovery and says by its port that it is another one."""
+        """Whether the secret leads to another database than production's, one that has left recovery."""
         async with await psycopg.AsyncConnection.connect(self.world.live_dsn("postgres")) as connection:
             row = await (await connection.execute("SELECT pg_is_in_recovery()")).fetchone()
         return row == (False,) and self.secret != self.production
@@ -157,6 +158,7 @@ async def test_a_copy_with_other_settings_is_reported_before_anybody_waits_for_i
     assert not [line for line in incident.thread(run) if "has recovered" in line]
     await incident.click("carol", run, "dr_abort")
     assert await incident.ended(run, 60) == "Aborted"
+    assert (incident.secret, incident.tasks) == (incident.production, 1)
 
 
 async def test_a_bot_killed_during_the_restore_and_at_the_question_restores_once(incident: Restoring) -> None:
