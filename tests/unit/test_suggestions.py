@@ -91,7 +91,10 @@ def test_the_source_is_searched_for_real() -> None:
     assert len(FOUND) > 12
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/glossary.md", "docs/how-to/targets.md", "docs/how-to/database-restore.md"])
+DOCUMENTS = ("README.md", "docs/glossary.md", "docs/how-to/targets.md", "docs/how-to/database-restore.md")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_command_in_the_documents_exists(document: str) -> None:
     for command in commands_in((ROOT / document).read_text()):
         assert accepted(command), command
