@@ -23,6 +23,7 @@ from tests.story.crash_world import Lane, Recovery, Trial
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(7200)]
 DRILLS = [name for name, course in COURSES.items() if not course.since]
 DECISIONS = [name for name, course in COURSES.items() if course.since]
+LONG = {"database-restore"}  # takes as long as all others together: only by its name, or with --every-point
 LANES = 3  # rehearsals side by side: most of a trial is waiting
 MORE = 1  # how many other points a sample has beside those around the effect
 AROUND = re.compile(r"(before|after) effect: |after record: dr_intents |before record: operation_outputs\(\S+ act\) ")
@@ -35,12 +36,18 @@ log = logging.getLogger(__name__)
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test for every drill or every decision, or those that `--drill` names."""
-    chosen = metafunc.config.getoption("--drill")
+    chosen = _chosen(metafunc.config)
     if unknown := set(chosen) - COURSES.keys():
         raise pytest.UsageError(f"--drill does not know {', '.join(sorted(unknown))}; it knows {', '.join(COURSES)}.")
     for argument, names in (("drill", DRILLS), ("decision", DECISIONS)):
         if argument in metafunc.fixturenames:
-            metafunc.parametrize(argument, [name for name in names if name in (chosen or COURSES)])
+            metafunc.parametrize(argument, [name for name in names if name in chosen])
+
+
+def _chosen(config: pytest.Config) -> list[str]:
+    """The courses to take: those that `--drill` names, or all, without the long ones if only a sample is taken."""
+    named: list[str] = config.getoption("--drill")
+    return named or [name for name in COURSES if name not in LONG or config.getoption("--every-point")]
 
 
 class Matrix:
@@ -103,7 +110,7 @@ async def matrix(work_dirs: Path, cache: Path, request: pytest.FixtureRequest) -
     matrix = Matrix(lanes)
     try:
         await lanes[0].world()  # builds the template of the databases for the others
-        await matrix.measure(request.config.getoption("--drill") or list(COURSES))
+        await matrix.measure(_chosen(request.config))
         yield matrix
     finally:
         await asyncio.gather(*(lane.close() for lane in lanes))
