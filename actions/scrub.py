@@ -11,7 +11,7 @@ import html
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
@@ -226,7 +226,7 @@ def learn_dsn(dsn: str) -> None:
             learn(re.sub(r"\\(.)", r"\1", password))
 
 
-def learn_environment(dsn_variables: Iterable[str] = ()) -> None:
+def learn_environment(dsn_variables: Collection[str] = ()) -> None:
     """Learn the secrets that this process was given: tokens and passwords by their variables' names, and DSNs."""
     for name, value in os.environ.items():
         if _SECRET_VARIABLE.search(name):

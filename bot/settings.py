@@ -137,7 +137,7 @@ def load(path: Path) -> Settings:
     except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
         raise BadSettings(f"{path}: is not TOML: {scrub.plain(error)}.") from error
     settings = from_mapping(raw, str(path))
-    scrub.learn_environment(database.dsn_env for database in settings.databases.values())
+    scrub.learn_environment({database.dsn_env for database in settings.databases.values()})
     if settings.state.url.startswith("postgresql:"):
         scrub.learn_dsn(settings.state.url)
     scrub.spare(texts({key: value for key, value in raw.items() if key != "state"}))
