@@ -45,7 +45,7 @@ async def rig(work_dirs: Path, database: ServerPair) -> AsyncIterator[Rig]:
 
 
 async def test_the_secret_leads_to_production_as_it_was_then(rig: Rig, database: ServerPair) -> None:
-    dsn, before, after = database.url("shielda"), 710_001, 710_002  # other tests write from 700,000 on
+    dsn, before, after = database.url("shielda"), 900_000_001, 900_000_002  # other tests write from 700,000 on
     insert = "INSERT INTO records (id, body) VALUES (%s, 'a mark')"
     await query(dsn, insert, [before])
     await asyncio.sleep(0.05)
