@@ -158,7 +158,7 @@ def read_command(body: Mapping[str, Any]) -> Item:
 
 
 def read_click(body: Mapping[str, Any]) -> Item:
-    """The item behind a button's payload. Raises `Malformed`, also for a button that is none of ours."""
+    """The item behind a button's payload. Raises `Malformed`, also for a button that isn't ours."""
     person, channel = (_id(body.get(key) or {}, "id", key) for key in ("user", "channel"))
     actions = body.get("actions")
     if not isinstance(actions, list) or not actions or not isinstance(actions[0], dict):
@@ -175,7 +175,7 @@ def read_click(body: Mapping[str, Any]) -> Item:
 
 
 def read_form(body: Mapping[str, Any]) -> Item:
-    """The item behind a submitted form. Raises `Malformed`, also for a form that is none of ours."""
+    """The item behind a submitted form. Raises `Malformed`, also for a form that isn't ours."""
     view = body.get("view")
     person = _id(body.get("user") or {}, "id", "user")
     if not isinstance(view, dict) or view.get("callback_id") != "dr_confirm":

@@ -42,7 +42,7 @@ class Planner:
         return expiring(replace(plan, asked=asked or scenario), self.settings)
 
     async def make_fallback(self, plan: Plan) -> Plan:
-        """The plan of another plan's fallback, as the world is now."""
+        """The plan of another plan's fallback, as the world is now. Raises `BadCommand` if it can't be planned."""
         wanted = parse(plan.fallback)
         return await self.make(wanted.words, wanted.arguments)
 

@@ -13,6 +13,7 @@ from bot.conduct import skipped
 from bot.ends import Ends, what_stands
 from bot.planner import Planner, plan_id
 from bot.running import Running
+from commands.scenario import BadCommand
 
 Answer = Callable[[str, str, str, str, str], Awaitable[None]]  # hands run, question, choice, person and reason to the run
 
@@ -75,7 +76,11 @@ class Questions:
 
     async def _fall_back(self, run_id: str, failed: list[str], person: str) -> str:
         plan = await self.approved.plan(run_id)
-        fallback = await self.planner.make_fallback(plan)
+        try:
+            fallback = await self.planner.make_fallback(plan)
+        except BadCommand as error:  # what it needs to know can't be read, such as the latest moment to restore to
+            says = f"The fallback `/dr {plan.fallback}` can't be planned now: {error} Ended at {name_steps(failed)}."
+            return await self.ends.end(run_id, "failed", f"{says} {what_stands('')}", "bad")
         self.running.go_on()
         standing = await self.planner.offer(plan_id(f"{run_id}/fallback"), fallback, person)
         as_plan = f"The fallback `/dr {plan.fallback}` needs its own approval: Plan {standing}."

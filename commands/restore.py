@@ -151,7 +151,7 @@ def _stages(seen: Seen) -> tuple[Stage, ...]:
         (ChangeSettings(instance=seen.name, region=region, tag=tag, settings=later),) if later else (),
         (SameSettings(source=instance, instance=seen.name, region=region),),  # first: in the wrong network nobody sees the rest
         (Recovered(database=seen.copy),),
-        (IntegrityHolds(database=seen.copy),),
+        (IntegrityHolds(database=seen.copy, minutes=20),),  # the service is down meanwhile, and the target is 30 min in all
         (TakeOver(database=seen.copy, replaces=seen.database, at=iso(seen.at)),),
         tuple(_versions(seen)),
         tuple(_moves(seen)),

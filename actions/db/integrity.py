@@ -47,10 +47,12 @@ class CheckResult:
 class IntegrityHolds(Check, kind="postgresql.integrity_holds"):
     """Check a restored copy: all tables read in full, its constraints by own queries, its tables and indexes by amcheck.
 
-    It reaches the instance at the address that RDS gives. A check that can't be made is named with what it needs.
+    It reaches the instance at the address that RDS gives. A check that can't be made is named with what it needs. After
+    `minutes` the step has failed, and says what was not looked at.
     """
 
     database: DatabaseRef
+    minutes: int = int(TIMEOUT / 60)
 
     timeout: ClassVar[float] = TIMEOUT
     plane: ClassVar[str] = "control"  # RDS tells the address
@@ -65,7 +67,7 @@ class IntegrityHolds(Check, kind="postgresql.integrity_holds"):
 
     @property
     def title(self) -> str:
-        return f"Check the integrity of {self.database.instance}"
+        return f"Check the integrity of {self.database.instance}, for at most {self.minutes} min"
 
     @property
     def target(self) -> str:
@@ -76,7 +78,7 @@ class IntegrityHolds(Check, kind="postgresql.integrity_holds"):
         return f"# on {self.database.instance}, at its address from RDS: {what}"
 
     async def look(self, world: World) -> Outcome:
-        return judge(await integrity(world, self.database), self.database)
+        return judge(await integrity(world, self.database, timeout=60.0 * self.minutes), self.database)
 
 
 async def integrity(world: World, database: DatabaseRef, *, timeout: float = TIMEOUT) -> list[CheckResult]:

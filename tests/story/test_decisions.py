@@ -115,6 +115,22 @@ async def test_the_fallback_is_a_plan_of_its_own_that_another_person_must_approv
     assert incident.world.ecs.scheduler.primary.revision.number == 6
 
 
+async def test_a_fallback_that_can_not_be_planned_ends_the_run_with_the_reason(incident: Incident) -> None:
+    run = await incident.plan("alice", "database failover")
+    incident.world.aws_faults.put("access_denied", operation="RebootDBInstance")
+    await incident.click("bob", run, "dr_approve")
+    await incident.waiting(run)
+    incident.world.aws_faults.put("access_denied", operation="DescribeDBInstances", times=None)
+    await incident.click("bob", run, "dr_fallback")
+    assert await incident.ended(run, 30) == "Failed"
+    said = incident.thread(run)[-1]
+    assert said.startswith(
+        "The fallback `/dr database restore time=latest` can't be planned now: The latest restorable time is not"
+    )
+    assert "AccessDenied" in said
+    assert incident.effects() == []
+
+
 async def test_abort_ends_the_run_and_frees_its_target(incident: Incident) -> None:
     run = await failed(incident)
     await incident.click("carol", run, "dr_abort")

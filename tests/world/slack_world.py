@@ -42,7 +42,7 @@ def bot(base: str, heard: list[Json]) -> AsyncApp:
         heard.append(body)
         if body["text"] == "silence":
             return
-        await ack(text=f"I heard {body['text']}.")
+        await ack(text=f"You typed {body['text']}.")
         if body["text"] == "plan":
             metadata = {"event_type": "dr_timeline", "event_payload": {"key": "R1"}}
             await client.chat_postMessage(channel=body["channel_id"], text="A plan", blocks=CARD, metadata=metadata)

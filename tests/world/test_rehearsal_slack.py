@@ -16,7 +16,7 @@ async def test_command_button_modal_and_update_go_all_the_way_round(world: Slack
     card = await plan(world)
     assert world.heard[0]["user_id"] == "U0ALICE"
     state = await world.slack.state("alice")
-    assert state["ephemerals"][-1]["text"] == "I heard plan."
+    assert state["ephemerals"][-1]["text"] == "You typed plan."
     assert (await world.slack.state("bob"))["ephemerals"] == []
 
     clicked = await world.slack.click("bob", "incident", card["ts"], "dr_approve")
