@@ -62,6 +62,7 @@ class Place:
 
     async def report(self, name: str = "targets", memory: Any = None, **database: Any) -> Report:
         world = self.world(**database)
+        await world.aws.prewarm([("rds", "probe")])  # as a bot that serves has done
         try:
             return await REPORTS[name].make(world, memory or NoRuns())
         finally:
