@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from rehearsal.listening import stop_accepting
+from rehearsal.waiting import NotSeen, until
 
 HEAD_LIMIT = 65_536
 WORDS = {502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
@@ -30,6 +33,7 @@ class Balancer:
         self._turn = 0
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._busy: Counter[int] = Counter()
 
     @property
     def url(self) -> str:
@@ -55,6 +59,11 @@ class Balancer:
         """Send new connections to these ports of this machine in turn."""
         self.targets = list(ports)
 
+    async def drained(self, port: int, seconds: float) -> None:
+        """Return once no request to this port is under way, or after `seconds`: the deregistration delay."""
+        with suppress(NotSeen):
+            await until(lambda: not self._busy[port], seconds)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
         try:
@@ -74,18 +83,27 @@ class Balancer:
             client.write(_own_answer(503, "No task of the control plane is running."))
             return
         for port in targets:
+            self._busy[port] += 1
             try:
-                reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), self.seconds)
-            except OSError:  # which TimeoutError is, too
-                continue
-            self._open.add(writer)
-            try:
-                await self._exchange(request, reader, writer, client)
+                if await self._forward_to(port, request, client):
+                    return
             finally:
-                self._open.discard(writer)
-                writer.close()
-            return
+                self._busy[port] -= 1
         client.write(_own_answer(502, "The task of the control plane refuses connections."))
+
+    async def _forward_to(self, port: int, request: bytes, client: asyncio.StreamWriter) -> bool:
+        """Whether the target took the connection; if it did, the client has its answer."""
+        try:
+            reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), self.seconds)
+        except OSError:  # which TimeoutError is, too
+            return False
+        self._open.add(writer)
+        try:
+            await self._exchange(request, reader, writer, client)
+        finally:
+            self._open.discard(writer)
+            writer.close()
+        return True
 
     def _in_turn(self) -> list[int]:
         self._turn += 1

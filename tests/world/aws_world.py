@@ -33,7 +33,7 @@ class LocalAws(Cloud):
             spawn=spawn,
             environment=lambda: {"AGENT_TOKEN": "let-me-in"},
             revisions=known_revisions("no-database"),
-            balancer_seconds=0.4,
+            balancer_seconds=1.0,
         )
 
     async def call(

@@ -6,9 +6,11 @@ import asyncio
 import os
 from typing import Any
 
+import httpx
 import pytest
 from botocore.exceptions import ClientError
 
+from rehearsal.machines.balancer import Balancer
 from tests.world.aws_world import SERVICE, LocalAws, code_of, until
 
 
@@ -38,8 +40,36 @@ async def test_the_service_is_never_without_a_task_during_a_forced_deployment(de
     answer = await deployed.call("ecs", "update_service", **SERVICE, forceNewDeployment=True)
     finished = asyncio.create_task(deployed.settled(answer["service"]["deployments"][0]["id"]))
     while not finished.done():
-        assert (await deployed.get()).status_code == 200
+        answer = await deployed.get()
+        assert answer.status_code == 200, answer.text
     await finished
+
+
+async def test_a_task_is_asked_to_end_only_after_its_requests_are_answered() -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await answer.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    target = await asyncio.start_server(slow, "127.0.0.1", 0)
+    port = target.sockets[0].getsockname()[1]
+    balancer = Balancer(seconds=10)
+    async with httpx.AsyncClient(base_url=await balancer.start()) as client, target:
+        balancer.set_targets([port])
+        request = asyncio.create_task(client.get("/"))
+        await asked.wait()
+        balancer.set_targets([])
+        drained = asyncio.create_task(balancer.drained(port, 10))
+        await asyncio.sleep(0.1)
+        assert not drained.done()
+        answer.set()
+        assert (await request).status_code == 200
+        await drained
+    await balancer.close()
 
 
 async def test_a_bad_deploy_keeps_failing_and_the_previous_revision_recovers(deployed: LocalAws) -> None:
@@ -98,7 +128,7 @@ async def test_a_hung_task_is_counted_running_and_cured_by_a_forced_deployment(d
     frozen = await deployed.ecs.hang()
     answer = await deployed.get()
     assert answer.status_code == 504
-    assert answer.json() == {"error": "The task did not answer within 0.4 seconds."}
+    assert answer.json() == {"error": "The task did not answer within 1 seconds."}
     assert (await deployed.service())["runningCount"] == 1
     update = await deployed.call("ecs", "update_service", **SERVICE, forceNewDeployment=True)
     await deployed.settled(update["service"]["deployments"][0]["id"])

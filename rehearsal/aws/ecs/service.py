@@ -70,7 +70,7 @@ class Ecs:
             return {"BROKEN_EXIT_AFTER": f"{patience:g}", **environment()}
 
         self._desired = 1
-        runner = Runner(clock=clock, spawn=spawn, output=keep)
+        runner = Runner(clock=clock, spawn=spawn, drained=balancer.drained, output=keep)
         self.scheduler = Scheduler(name=service, clock=clock, runner=runner, balancer=balancer, environment=task_environment)
         self.views = Views(
             scheduler=self.scheduler,

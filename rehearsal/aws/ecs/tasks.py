@@ -17,6 +17,8 @@ from typing import Protocol
 from rehearsal.aws.clock import Clock
 
 PULL = 40.0  # AWS seconds from PROVISIONING to the container's start
+DRAIN = 300.0  # AWS seconds that requests under way have before the task is asked to end: the deregistration delay
+DRAIN_AT_MOST = 1.0  # real seconds of it, since a frozen task never answers, and the balancer gives it up anyway
 STOP_TIMEOUT = 30.0  # AWS seconds between SIGTERM and SIGKILL
 STOP_AT_LEAST = 0.3  # real seconds of it, since the process is a real one at any speed
 UNHEALTHY_AFTER = 180.0  # AWS seconds until ECS gives up a container that never became healthy
@@ -95,12 +97,19 @@ class Output(Protocol):
     def __call__(self, task: Task, line: str) -> None: ...
 
 
+class Drained(Protocol):
+    """Waits until no request to a port is under way, `seconds` at most."""
+
+    async def __call__(self, port: int, seconds: float) -> None: ...
+
+
 class Runner:
     """Takes a task from PENDING to STOPPED."""
 
-    def __init__(self, *, clock: Clock, spawn: Spawn, output: Output) -> None:
+    def __init__(self, *, clock: Clock, spawn: Spawn, drained: Drained, output: Output) -> None:
         self.clock = clock
         self.spawn = spawn
+        self.drained = drained
         self.output = output
 
     async def run(self, task: Task, environment: Mapping[str, str], *, pull: float = PULL) -> None:
@@ -134,6 +143,7 @@ class Runner:
         try:
             await asyncio.wait({ended, asked}, return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
+                await self.drained(task.port, min(self.clock.real(DRAIN), DRAIN_AT_MOST))
                 await self._end(process)
             await asyncio.wait({reading}, timeout=1.0)
         finally:
