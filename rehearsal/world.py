@@ -20,6 +20,7 @@ from psycopg import conninfo
 from rehearsal import settings
 from rehearsal.aws.cloud import DATABASE_SECRET, PRIMARY, Cloud
 from rehearsal.faults import FaultPanel
+from rehearsal.machines.launch import launch
 from rehearsal.machines.processes import Processes
 from rehearsal.migrations.project import Project
 from rehearsal.postgres.pair import ServerPair
@@ -209,7 +210,7 @@ class Rehearsal:
         """Run the `dr` program beside the bot, without some of its variables; returns exit code, stdout and stderr."""
         environment = {name: value for name, value in self.bot_environment.items() if name not in without}
         argv, pipe = settings.bot_command(self.config, *words), asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*argv, env=environment, stdout=pipe, stderr=pipe, cwd=self.work_dir)
+        process = await launch(*argv, env=environment, stdout=pipe, stderr=pipe, cwd=self.work_dir)
         out, err = await process.communicate()
         return process.returncode or 0, out.decode(), err.decode()
 

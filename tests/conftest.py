@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from rehearsal.machines.launch import launch_by
+from tests.preloaded import Preloaded
 
 MEMORY = Path("/dev/shm")
 ROOM = 6 * 2**30  # bytes
@@ -42,3 +46,12 @@ def _suits(path: Path) -> bool:
 def cache(work_dirs: Path) -> Path:
     """The template of the databases, built once per session."""
     return work_dirs / "cache"
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def preloaded() -> AsyncIterator[None]:
+    """The rehearsal's Python programs are forked from one that has imported what they need."""
+    async with Preloaded() as preloaded:
+        launch_by(preloaded.launch)
+        yield
+        launch_by(asyncio.create_subprocess_exec)

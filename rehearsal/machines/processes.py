@@ -14,6 +14,7 @@ from signal import SIGTERM, Signals
 from typing import Any
 
 from rehearsal.machines import reaper
+from rehearsal.machines.launch import launch
 from rehearsal.waiting import until
 
 
@@ -83,7 +84,7 @@ class Processes:
         environment = {**(os.environ if env is None else env), reaper.MARK: self._mark}
         options: dict[str, Any] = {"env": environment, "cwd": cwd or "/", **_identity_of(user)}
         with _open(stdout) as out:
-            process = await asyncio.create_subprocess_exec(
+            process = await launch(
                 *map(str, argv),
                 stdin=subprocess.DEVNULL,
                 stdout=out,

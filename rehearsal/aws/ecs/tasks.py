@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rehearsal.aws.clock import Clock
+from rehearsal.machines.launch import launch
 
 PULL = 40.0  # AWS seconds from PROVISIONING to the container's start
 DRAIN = 300.0  # AWS seconds that requests under way have before the task is asked to end: the deregistration delay
@@ -35,7 +36,7 @@ class Spawn(Protocol):
 
 async def spawn_child(name: str, argv: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
     """The plain `Spawn`: a child of this process, in a session of its own."""
-    return await asyncio.create_subprocess_exec(
+    return await launch(
         *argv,
         env=dict(env),
         stdin=asyncio.subprocess.DEVNULL,
