@@ -18,7 +18,8 @@ from actions.aws.settings import copied, left_out, restorable
 from actions.aws.snapshots import CreateSnapshot, Snapshot, snapshots_of
 from actions.base import Finding, Json, Step, count, ok, stop, warn
 from actions.db.integrity import IntegrityHolds
-from actions.db.restored import NobodyConnected, Recovered, TakeOver, TakesWrites
+from actions.db.restored import NobodyConnected, Recovered, TakesWrites
+from actions.db.take_over import TakeOver
 from actions.health import HealthAnswers
 from actions.site import DatabaseRef, ServiceSection
 from actions.world import World

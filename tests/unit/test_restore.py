@@ -14,7 +14,8 @@ from actions.aws.instances import Described
 from actions.aws.secrets import Leads, PutVersion
 from actions.aws.snapshots import CreateSnapshot, Snapshot
 from actions.base import Hold, Level, Step
-from actions.db.restored import NobodyConnected, Recovered, TakeOver, TakesWrites
+from actions.db.restored import NobodyConnected, Recovered, TakesWrites
+from actions.db.take_over import TakeOver
 from actions.health import HealthAnswers
 from actions.site import Aws, DatabaseSection, Migrations, ServiceSection, Site
 from actions.world import World

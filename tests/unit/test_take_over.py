@@ -1,4 +1,4 @@
-"""What the question about a restored copy says of its rows: nothing is claimed that was not counted."""
+"""What the question about a restored copy says of its rows: nothing is claimed that was not compared."""
 
 from __future__ import annotations
 
@@ -8,49 +8,81 @@ from typing import Any
 import pytest
 
 from actions.base import Level
-from actions.db import restored
-from actions.db.restored import TakeOver
+from actions.db import take_over
+from actions.db.beside import Beside
+from actions.db.restored import Recovered, TakesWrites
 from actions.site import DatabaseRef
 
-OLD = DatabaseRef(name="primary", instance="prod", region="us-west-2", dsn_env="DATABASE_URL")
 COPY = DatabaseRef(name="primary", instance="prod-restored", region="us-west-2", dsn_env="DATABASE_URL")
-NEWEST = datetime(2026, 1, 15, 10, 17, 59, tzinfo=UTC)
+AT = datetime(2026, 1, 15, 10, 18, 0, 250_000, tzinfo=UTC)
+UNCOUNTED = "How many are given up and come back could not be counted."
 
 
-def holds(counts: dict[str, int | None], *more: str, newest: datetime | None = NEWEST) -> Any:
-    return restored._Rows(names=frozenset([*counts, *more]), counts=counts, newest=newest)
+def table(name: str = "a", copy: int | None = 3, present: int | None = 3, **other: Any) -> Beside:
+    return Beside(name=name, copy=copy, present=present, **other)
 
 
-def said(copy: Any, present: Any) -> list[tuple[Level, str]]:
-    return [(finding.level, finding.says) for finding in restored._compared(copy, present)]
+def said(*found: Beside) -> list[tuple[Level, str]]:
+    return [(finding.level, finding.says) for finding in take_over.told(found)]
 
 
 @pytest.mark.parametrize(
-    ("copy", "present", "says"),
+    ("one", "says"),
     [
-        (holds({"a": 3}), holds({"a": 5}), "a: 3 rows in the copy, 2 rows fewer than in the present database."),
-        (holds({"a": 1}), holds({"a": 0}), "a: 1 row in the copy, 1 row more than in the present database."),
-        (holds({"a": None}), holds({"a": 5}), "a: not counted in the copy, 5 rows in the present database."),
-        (holds({"a": 3}), holds({"a": None}), "a: 3 rows in the copy, not counted in the present database."),
-        (holds({"a": 3}), holds({}, "a"), "a: 3 rows in the copy, not counted in the present database."),
-        (holds({"a": 3}), holds({}), "a: 3 rows in the copy. The present database has no such table."),
-        (holds({}), holds({}, "a"), "a is not in the copy."),
-        (holds({}, "a"), holds({"a": 3}), "1 smaller table was not counted."),
+        (table(given_up=2), "a: 2 rows added since are given up."),
+        (
+            table(given_up=1, back=1, changed=1),
+            "a: 1 row added since is given up, 1 row deleted since comes back, 1 row changed since gets its earlier contents.",
+        ),
+        (table(back=304, changed=2), "a: 304 rows deleted since come back, 2 rows changed since get their earlier contents."),
+        (table(columns="only the copy has b text"), "a: the rows agree in the columns that both databases have."),
+        (table(why_not="Slow."), f"a: 3 rows in both, but that doesn't mean the same rows. {UNCOUNTED}"),
+        (table(copy=5, why_not="Slow."), f"a: 5 rows in the copy, 2 more than in the present database. {UNCOUNTED}"),
+        (table(copy=None, why_not="Slow."), f"a: not counted in the copy, 3 rows in the present database. {UNCOUNTED}"),
+        (table(present=None, in_present=False), "a comes back, with 3 rows: the present database has no such table."),
+        (table(copy=None, present=1, in_copy=False), "a was made since and is given up, with 1 row."),
+        (table(copy=None, present=None, in_copy=False), "a was made since and is given up, and its rows could not be counted."),
     ],
 )
-def test_a_table_that_differs_is_to_be_weighed(copy: Any, present: Any, says: str) -> None:
-    assert said(copy, present) == [(Level.WARN, says)]
+def test_a_table_that_differs_or_was_not_compared_is_to_be_weighed(one: Beside, says: str) -> None:
+    assert said(one) == [(Level.WARN, says)]
 
 
 def test_tables_that_agree_are_one_line_after_those_that_differ() -> None:
-    lines = said(holds({"a": 3, "b": 0, "c": 7}), holds({"a": 3, "b": 0, "c": 8}))
-    assert [level for level, _ in lines] == [Level.WARN, Level.OK]
-    assert lines[1][1] == "2 tables hold as many rows as in the present database."
+    assert said(table("a"), table("b", 0, 0), table("c", back=1)) == [
+        (Level.WARN, "c: 1 row deleted since comes back."),
+        (Level.OK, "2 tables hold the same rows with the same contents as in the present database."),
+    ]
+
+
+def test_the_loss_of_all_tables_is_said_in_one_sentence() -> None:
+    whole = [table("a", given_up=90, back=304, changed=3), table("b", copy=None, in_copy=False), table("c")]
+    finding = take_over.loss(whole)
+    assert (finding.level, finding.says) == (
+        Level.WARN,
+        "A Yes gives up 93 rows added since, and brings back 304 rows deleted since. "
+        "3 rows changed since get their earlier contents.",
+    )
+
+
+def test_a_loss_that_is_not_all_counted_says_so() -> None:
+    finding = take_over.loss([table("a", given_up=1), table("b", why_not="Slow."), table("c", None, None, in_copy=False)])
+    assert finding.says.endswith("brings back no row deleted since. That is not all: 2 tables could not be compared.")
+    assert finding.evidence == "b, c"
+
+
+def test_no_loss_is_claimed_only_of_what_was_compared() -> None:
+    finding = take_over.loss([table("a"), table("b")])
+    assert (finding.level, finding.says) == (
+        Level.OK,
+        "In no table that was compared has a row been added, deleted or changed.",
+    )
+    assert take_over.loss([table("a"), table("b", why_not="Slow.")]).level is Level.WARN
 
 
 def test_the_newest_commit_is_told_or_said_to_be_unknown() -> None:
-    asks = TakeOver(database=COPY, replaces=OLD, at="2026-01-15T10:18:00.250000Z")
-    (known,), (unknown,) = restored._newest(asks, holds({})), restored._newest(asks, holds({}, newest=None))
+    known = take_over.newest_commit(AT, datetime(2026, 1, 15, 10, 17, 59, tzinfo=UTC))
+    unknown = take_over.newest_commit(AT, None)
     assert known.says.startswith(
         "It was restored to 2026-01-15 10:18:00 UTC, and its newest commit is of 2026-01-15 10:17:59 UTC."
     )
@@ -58,6 +90,6 @@ def test_the_newest_commit_is_told_or_said_to_be_unknown() -> None:
 
 
 def test_a_shown_line_says_to_which_host_it_goes() -> None:
-    for step in (restored.Recovered(database=COPY), restored.TakesWrites(database=COPY)):
+    for step in (Recovered(database=COPY), TakesWrites(database=COPY)):
         assert step.command().startswith('psql "$DATABASE_URL" -c ')
         assert step.command().endswith("  # with host and port of prod-restored")
