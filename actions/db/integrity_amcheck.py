@@ -49,13 +49,16 @@ def index_questions(indexes: list[Row], functions: Mapping[str, Row]) -> Iterato
     own = [row for row in indexes if row["own"] and row["method"] == "btree"]
     for name, rows in [(CATALOGS, own), *((row["object"], [row]) for row in indexes if not row["own"])]:
         method = rows[0]["method"] if rows else "btree"
+        tables = tuple(row["table"] for row in rows if not row["own"])
         check = functions.get({"btree": "bt_index_check", "gin": "gin_index_check"}.get(method, ""))
         if check is None:
-            yield Question(name="index", object=name, skip=f"amcheck of this version has no check for {method} indexes")
+            skip = f"amcheck of this version has no check for {method} indexes"
+            yield Question(name="index", object=name, skip=skip, tables=tables)
         elif not check["allowed"]:
-            yield Question(name="index", object=name, skip=f"our role may not run amcheck. Run {check['needed']}")
+            skip = f"our role may not run amcheck. Run {check['needed']}"
+            yield Question(name="index", object=name, skip=skip, tables=tables)
         else:
             options = {1: "", 2: ", true", 3: ", true, true"}[check["arguments"]]
             oids = ",".join(str(row["oid"]) for row in rows)
             sql = f"SELECT {check['called']}(one{options}) FROM pg_catalog.unnest('{{{oids}}}'::pg_catalog.regclass[]) AS one"
-            yield Question(name="index", object=name, sql=sql, tables=tuple(row["table"] for row in rows if not row["own"]))
+            yield Question(name="index", object=name, sql=sql, tables=tables)

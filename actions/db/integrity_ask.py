@@ -7,13 +7,14 @@ import contextlib
 import os
 import socket
 import time
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 import psycopg
 from psycopg.rows import DictRow
 
 from actions.db.connect import Connections, DatabaseUnreachable
-from actions.db.integrity_catalog import SESSION
+from actions.db.integrity_catalog import GENTLE, SESSION
 from actions.scrub import plain, scrub
 
 WATCH = 8.0  # seconds between two looks whether the server still answers
@@ -26,10 +27,12 @@ class Asker:
     """Asks a database one question at a time, each in a transaction of its own, until the time is over.
 
     `gone` says why nothing can be asked any more: the server is silent or gives no connection, or the time is over.
+    A `gentle` one takes one process of the server at a time, and no workers besides: others work there.
     """
 
-    def __init__(self, connections: Connections, seconds: float) -> None:
+    def __init__(self, connections: Connections, seconds: float, *, gentle: bool = False) -> None:
         self.gone = ""
+        self._session = SESSION + (GENTLE if gentle else "")
         self._connections = connections
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
@@ -42,10 +45,13 @@ class Asker:
         if self._connection is not None:
             await self._connection.close()
 
-    async def ask(self, sql: str, *, qualified: bool = False) -> list[DictRow]:
+    async def ask(
+        self, sql: str, parameters: Sequence[Any] | None = None, *, qualified: bool = False, by_place: bool = False
+    ) -> list[DictRow]:
         """The rows. Raises `DatabaseUnreachable`; if `gone` is set then, no other question will be answered.
 
         `qualified`: names come out with their schema. Otherwise the search path is the usual one, on which functions may rely.
+        `by_place`: only the pages in a range of ctids are read, also of a table that is so small that all would be.
         """
         self._note_time()
         if self.gone:
@@ -54,7 +60,8 @@ class Asker:
         watch = asyncio.create_task(self._watch(connection), name="watch over an integrity question")
         try:
             await connection.execute(b"SET search_path = ''" if qualified else b"RESET search_path")
-            return await (await connection.execute(sql.encode())).fetchall()
+            await connection.execute(b"SET enable_seqscan = off" if by_place else b"RESET enable_seqscan")
+            return await (await connection.execute(sql.encode(), parameters)).fetchall()
         except psycopg.Error as error:
             self._note_time()
             said = scrub(error.diag.message_primary or plain(error)).rstrip(".")
@@ -85,7 +92,7 @@ class Asker:
         left = max(self._deadline - time.monotonic(), 1)
         try:
             async with asyncio.timeout(OPENING):
-                await connection.execute(SESSION.format(milliseconds=int(left * 1000)).encode())
+                await connection.execute(self._session.format(milliseconds=int(left * 1000)).encode())
         except (TimeoutError, psycopg.Error) as error:
             self._cut(connection)
             await connection.close()

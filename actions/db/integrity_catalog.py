@@ -17,6 +17,7 @@ SESSION = (
     # The server ends a query of ours if this process dies.
     " SELECT set_config(name, '10s', false) FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval'"
 )
+GENTLE = "; SET max_parallel_workers_per_gather = 0; SET max_parallel_maintenance_workers = 0"
 
 RECOVERY = "SELECT pg_is_in_recovery() AS in_recovery"
 
@@ -153,7 +154,8 @@ CONSTRAINTS = {
 }
 
 INVALID = """
-SELECT i.indexrelid::regclass::text AS object FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+SELECT i.indexrelid::regclass::text AS object, i.indrelid::regclass::text AS "table"
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 WHERE NOT (i.indisvalid AND i.indisready AND i.indislive) AND c.relpersistence <> 't' ORDER BY 1
 """
 

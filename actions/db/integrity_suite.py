@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from actions.base import Unreachable, count
@@ -14,24 +14,41 @@ from actions.scrub import scrub
 
 OK, FAILED, SKIPPED = CheckVerdict
 CREATE = "CREATE EXTENSION amcheck, then GRANT EXECUTE on its functions bt_index_check, gin_index_check and verify_heapam"
+CORRUPTED = "XX"  # the class of PostgreSQL's error codes that tell of damaged pages and indexes
 NO_RIGHT = "our role may not read it, so nobody looked. Run {}."
 
 
 class Suite:
-    """The checks of one database. `run` makes them all and gives their results."""
+    """The checks of one database. `run` makes them all and gives their results.
 
-    def __init__(self, asker: Asker, database: str, progress: Callable[[str], None]) -> None:
+    `only` are the tables to look at ("public.users"); all of them if it is empty. A database that `serves` isn't asked whether
+    it has recovered: a standby never has.
+    """
+
+    def __init__(
+        self,
+        asker: Asker,
+        database: str,
+        progress: Callable[[str], None],
+        *,
+        only: Collection[str] = (),
+        serves: bool = False,
+    ) -> None:
         self._asker = asker
         self._database = database
         self._progress = progress
+        self._only = frozenset(only)
+        self._serves = serves
         self._results: list[CheckResult] = []
         self._unreadable: dict[str, str] = {}
 
     async def run(self) -> list[CheckResult]:
         """The result of every check, in the order in which they were made."""
-        await self._ask(Question(name="recovered", object=self._database, sql=catalog.RECOVERY, judge=_recovery))
+        if not self._serves:
+            await self._ask(Question(name="recovered", object=self._database, sql=catalog.RECOVERY, judge=_recovery))
         await self._index_validity()
-        questions = [*await self._tables(), *await self._constraints(), *await self._amcheck()]
+        listed = [*await self._tables(), *await self._constraints(), *await self._amcheck()]
+        questions = [one for one in listed if not self._only or self._only & {*one.tables} or (one.skip and not one.tables)]
         for number, question in enumerate(questions, 1):
             read = count(sum(one.rows for one in self._results), "row")
             at = f"Integrity check {number} of {len(questions)}, {read} read so far"
@@ -69,9 +86,10 @@ class Suite:
 
     async def _index_validity(self) -> None:
         invalid = await self._list("index validity", catalog.INVALID)
+        invalid = [row for row in invalid if not self._only or row["table"] in self._only] if invalid else invalid
         for row in invalid or []:
             says = f"it is not valid, so it is not used. Drop it, or rebuild it with REINDEX INDEX {row['object']}."
-            self._say("index validity", row["object"], FAILED, says)
+            self._say("index validity", row["object"], FAILED, says, damage=True, table=row["table"])
         if invalid == []:
             self._say("index validity", self._database, OK)
 
@@ -107,36 +125,40 @@ class Suite:
     async def _ask(self, question: Question) -> None:
         blocked = next((self._unreadable[table] for table in question.tables if table in self._unreadable), "")
         if question.skip:
-            return self._say(question.name, question.object, SKIPPED, f"{question.skip}.")
+            return self._tell(question, SKIPPED, f"{question.skip}.")
         if question.missing:
-            return self._say(question.name, question.object, FAILED, question.missing)
+            return self._tell(question, FAILED, question.missing)
         if blocked:
-            return self._say(question.name, question.object, SKIPPED, f"{blocked}.")
+            return self._tell(question, SKIPPED, f"{blocked}.")
         if self._asker.gone:
-            return self._say(question.name, question.object, SKIPPED, f"{self._asker.gone}.")
+            return self._tell(question, SKIPPED, f"{self._asker.gone}.")
         try:
             rows = await self._asker.ask(question.sql)
         except Unreachable as error:
-            return self._broken(question, str(error))
+            return self._broken(question, str(error), damage=getattr(error, "sqlstate", "").startswith(CORRUPTED))
         return self._answered(question, rows)
 
-    def _broken(self, question: Question, error: str) -> None:
+    def _broken(self, question: Question, error: str, *, damage: bool) -> None:
         if question.name != "table":
-            return self._say(question.name, question.object, FAILED, error)
+            return self._tell(question, FAILED, error, damage=damage)
         self._unreadable[question.object] = f"{question.object} can't be read in full"
-        return self._say(question.name, question.object, FAILED, f"it can't be read in full. {error}")
+        return self._tell(question, FAILED, f"it can't be read in full. {error}", damage=damage)
 
     def _answered(self, question: Question, rows: list[Any]) -> None:
         wrong = "; ".join(said for row in rows if (said := question.judge(row)))
         if wrong and question.unproven:
-            return self._say(question.name, question.object, SKIPPED, f"it is NOT VALID, so older rows may break it: {wrong}.")
+            says = f"it is NOT VALID, so older rows may break it: {wrong}."
+            return self._tell(question, SKIPPED, says, damage=True)
         if wrong:
-            return self._say(question.name, question.object, FAILED, f"{wrong}.")
+            return self._tell(question, FAILED, f"{wrong}.", damage=True)
         read = rows[0]["rows"] if question.name == "table" else 0
-        return self._say(question.name, question.object, OK, count(read, "row") if question.name == "table" else "", rows=read)
+        return self._tell(question, OK, count(read, "row") if question.name == "table" else "", rows=read)
 
-    def _say(self, name: str, thing: str, verdict: CheckVerdict, says: str = "", *, rows: int = 0) -> None:
-        self._results.append(CheckResult(name=name, object=scrub(thing), verdict=verdict, says=scrub(says), rows=rows))
+    def _tell(self, question: Question, verdict: CheckVerdict, says: str, **more: Any) -> None:
+        self._say(question.name, question.object, verdict, says, table=next(iter(question.tables), ""), **more)
+
+    def _say(self, name: str, thing: str, verdict: CheckVerdict, says: str = "", **more: Any) -> None:
+        self._results.append(CheckResult(name=name, object=scrub(thing), verdict=verdict, says=scrub(says), **more))
 
 
 def _recovery(row: Row) -> str:

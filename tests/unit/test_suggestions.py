@@ -91,7 +91,13 @@ def test_the_source_is_searched_for_real() -> None:
     assert len(FOUND) > 12
 
 
-DOCUMENTS = ("README.md", "docs/glossary.md", "docs/how-to/targets.md", "docs/how-to/database-restore.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/glossary.md",
+    "docs/how-to/targets.md",
+    "docs/how-to/database-restore.md",
+    "docs/how-to/corruption-scan.md",
+)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
