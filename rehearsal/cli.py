@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--work-dir", "--room", type=Path, default=HOME, help="folder of this rehearsal (default: .rehearsal)")
     start.add_argument("--state", default="", help="the bot's [state] url (default: SQLite in the work folder)")
     start.add_argument("--expiry-minutes", type=float, default=15.0, help="how long a plan can wait for approval (default: 15)")
+    start.add_argument("--hosts", type=int, default=12, help="how many agents' hosts there are (default: 12; 0 is none)")
     start.set_defaults(does=_start)
     words.add_parser("drills", help="list the drills").set_defaults(does=_drills)
     drill = words.add_parser("drill", help="run a drill; exit code 0 only if the witness agrees that it recovered")
@@ -77,6 +78,7 @@ async def _start(options: argparse.Namespace) -> int:
             with_bot=not options.no_bot,
             state_url=options.state,
             expiry_minutes=options.expiry_minutes,
+            hosts=options.hosts,
         )
     )
     starting = asyncio.create_task(world.__aenter__())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from rehearsal.aws.ecs.service import Ecs
 from rehearsal.aws.faults import Faults as AwsFaults
 from rehearsal.aws.rds.api import Rds
 from rehearsal.data_faults import DataFaults, Row
+from rehearsal.fleet.faults import FAULTS as FLEET_FAULTS
+from rehearsal.fleet.fleet import Fleet
 from rehearsal.migrations.project import Project
 from rehearsal.postgres.pair import ServerPair
 from rehearsal.slack.workspace import Workspace
@@ -26,6 +29,7 @@ class Parts(Protocol):
     aws_faults: AwsFaults
     workspace: Workspace
     migrations: Project
+    fleet: Fleet | None
 
     async def start_bot(self) -> None:
         """Start the bot."""
@@ -51,7 +55,7 @@ class FaultPanel:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.data = DataFaults(database=parts.database, rds=parts.rds, migrations=parts.migrations)
-        faults = (*self._outages(), *_named(self.data.rows()), *self._disturbances())
+        faults = (*self._outages(), *_named(self.data.rows()), *self._fleet(), *self._disturbances())
         self.known = {fault.name: fault for fault in faults}
 
     async def put(self, name: str) -> None:
@@ -94,6 +98,15 @@ class FaultPanel:
             ),
         ]
 
+    def _fleet(self) -> list[NamedFault]:
+        """What can be wrong with agents and their hosts; nothing if there are none."""
+        if (fleet := self._parts.fleet) is None:
+            return []
+        return [
+            NamedFault(name=name, title=title, says=says, kind="fleet", cause=partial(fleet.put, name))
+            for name, (title, says, _) in FLEET_FAULTS.items()
+        ]
+
     def _disturbances(self) -> list[NamedFault]:
         """What makes a recovery harder: lost answers, Slack down, the bot killed; and the end of all faults."""
         rows: list[Row] = [
@@ -124,6 +137,8 @@ class FaultPanel:
         self._parts.rds.heal()
         self.data.heal()
         await self._parts.database.heal()
+        if self._parts.fleet is not None:
+            await self._parts.fleet.heal()
 
 
 def _named(rows: list[Row]) -> list[NamedFault]:

@@ -38,6 +38,7 @@ class Routes:
             web.get("/rehearsal/witness", self._witness),
             web.get("/rehearsal/journal", self._journal),
             web.get("/rehearsal/incidents", self._incidents),
+            web.get("/rehearsal/fleet", self._fleet),
             web.post("/rehearsal/bot", self._bot),
         ]
 
@@ -72,6 +73,10 @@ class Routes:
 
     async def _incidents(self, _request: web.Request) -> web.Response:
         return web.json_response([incident.to_json() for incident in self._controls.faults.data.incidents])
+
+    async def _fleet(self, _request: web.Request) -> web.Response:
+        fleet = self._controls.fleet
+        return web.json_response(await fleet.report() if fleet else {})
 
     async def _bot(self, request: web.Request) -> web.Response:
         acts = {"kill": self._controls.kill_bot, "start": self._controls.start_bot}

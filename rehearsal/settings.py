@@ -11,6 +11,8 @@ INCIDENT_CHANNEL = "C0INCIDENT"
 SLACK_SPEED = 25.0  # how many times Slack's own rate limits a rehearsal's Slack allows; the bot keeps to the same
 BOT_TOKEN = "xoxb-rehearsal"
 APP_TOKEN = "xapp-rehearsal"
+AGENT_TOKEN = "fleet-secret"  # what the control plane lets agents in with
+HEARTBEATS = "/api/agents/heartbeat"
 _NOT_PASSED_ON = ("AWS_", "SLACK_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy")
 
 TOML = """\

@@ -20,6 +20,7 @@ from psycopg import conninfo
 from rehearsal import settings
 from rehearsal.aws.cloud import DATABASE_SECRET, PRIMARY, Cloud
 from rehearsal.faults import FaultPanel
+from rehearsal.fleet.fleet import Fleet
 from rehearsal.machines.launch import launch
 from rehearsal.machines.processes import Processes
 from rehearsal.migrations.project import Project
@@ -47,7 +48,8 @@ class CannotStart(Exception):
 class Options:
     """How to start a rehearsal. `work_dir` is its own folder, `cache` one that outlives it. Port 0 is any free port.
 
-    `slack_speed` is how many times Slack's own rate limits its Slack allows, and its bot uses.
+    `slack_speed` is how many times Slack's own rate limits its Slack allows, and its bot uses. `hosts` is how many agents'
+    hosts there are; with 0 there is no fleet.
     """
 
     work_dir: Path
@@ -59,6 +61,7 @@ class Options:
     state_url: str = ""
     expiry_minutes: float = 15.0
     slack_speed: float = settings.SLACK_SPEED
+    hosts: int = 0
 
 
 class Rehearsal:
@@ -83,6 +86,8 @@ class Rehearsal:
             manifest=manifest, people=PEOPLE, channels=["incident", "general"], limits_speed=options.slack_speed
         )
         self._name_parts_of_aws()
+        token, hosts = settings.AGENT_TOKEN, options.hosts
+        self.fleet = Fleet(self.processes, self.work_dir / "fleet", hosts=hosts, token=token) if hosts else None
         self.faults = FaultPanel(self)
         self._stack = contextlib.AsyncExitStack()
 
@@ -116,11 +121,16 @@ class Rehearsal:
         self._write_settings()
         if self.options.with_bot:
             await self.start_bot()
-        await self.ecs.start()
+        await asyncio.gather(self.ecs.start(), self._start_fleet())
         self.witness = await enter(Witness(self.balancer.url, lambda: self.live_dsn("postgres")))
         if self.options.with_bot:
             await self._bot_connects()
         self._describe()
+
+    async def _start_fleet(self) -> None:
+        if self.fleet is not None:
+            self.fleet.heartbeats = f"{self.balancer.url}{settings.HEARTBEATS}"
+            await self._stack.enter_async_context(self.fleet)
 
     def _lock_work_dir(self) -> None:
         self.work_dir.mkdir(parents=True, exist_ok=True)
@@ -149,7 +159,7 @@ class Rehearsal:
 
     def _task_environment(self) -> Mapping[str, str]:
         database_url = self.aws.secrets.current(DATABASE_SECRET)
-        return settings.inherited() | {"DATABASE_URL": database_url, "AGENT_TOKEN": "fleet-secret"}
+        return settings.inherited() | {"DATABASE_URL": database_url, "AGENT_TOKEN": settings.AGENT_TOKEN}
 
     def live_dsn(self, role: str) -> str:
         """A connection string to the database that the secret points to now, which a restore may have changed."""
@@ -254,7 +264,7 @@ class Rehearsal:
             "secret": self.aws.secrets.arn(DATABASE_SECRET),
             "migrations": str(self.migrations.folder),
             "control_plane": {"public": self.balancer.url, "health": f"{self.balancer.url}/api/health"},
-            "ssh": {},
+            "ssh": self.fleet.description() if self.fleet else {},
             "config": str(self.config),
             "environment": settings.environment(self.database.url("dr_bot")),
             "speed": self.options.speed,

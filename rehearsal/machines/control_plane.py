@@ -138,13 +138,14 @@ class ControlPlane:
         return 200, {"count": row[0]}
 
     async def heartbeat(self, request: Request) -> Reply:
-        """401 for an agent without the right token; otherwise its heartbeat is written."""
+        """401 for an agent without the right token; otherwise its heartbeat is written. A relay may report for many `agents`."""
         if request.headers.get("authorization") != f"Bearer {self.token}":
             return 401, {"error": "The agent's token is not known."}
-        agent = str(request.json().get("agent", "unknown"))
+        given = request.json()
+        agents = list(map(str, given.get("agents") or [given.get("agent", "unknown")]))
         if self.database is not None:
-            await self.database.run("INSERT INTO heartbeats (agent, at) VALUES (%s, now())", agent)
-        return 200, {"status": "ok", "agent": agent}
+            await self.database.run("INSERT INTO heartbeats (agent, at) SELECT unnest(%s::text[]), now()", agents)
+        return 200, {"status": "ok", "agents": len(agents)}
 
     async def record(self, request: Request) -> Reply:
         """201 once the record is committed. The same id twice is one record, so that a writer can try again."""
