@@ -27,6 +27,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 MODULES = ("bot.cli", "bot.serve", "bot.desk", "actions.aws.gateway", "rehearsal.machines.control_plane")
@@ -231,6 +232,8 @@ def _become(order: dict[str, Any], out: int, err: int) -> None:
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["env"])
+    with contextlib.suppress(OSError):  # its name in `top`, on Linux
+        Path("/proc/self/comm").write_text(" ".join([order["module"].rpartition(".")[2], *order["argv"][:1]]))
     nothing = os.open(os.devnull, os.O_RDONLY)
     for wanted, number in ((nothing, 0), (out, 1), (err, 2)):
         os.dup2(wanted, number)
