@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal import settings
+from rehearsal.machines.launch import launch
 from rehearsal.waiting import until
 from rehearsal.world import Rehearsal
 from tests.story.conftest import Incident
@@ -23,7 +24,7 @@ async def serve(world: Rehearsal, **variables: str | None) -> tuple[int, str]:
     environment = {name: value for name, value in (world.bot_environment | variables).items() if value is not None}
     argv = settings.bot_command(world.config, "serve")
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*argv, env=environment, stdout=pipe, stderr=pipe, cwd=world.work_dir)
+    process = await launch(*argv, env=environment, stdout=pipe, stderr=pipe, cwd=world.work_dir)
     try:
         out, err = await asyncio.wait_for(process.communicate(), 30)
     finally:

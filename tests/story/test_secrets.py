@@ -21,6 +21,7 @@ from rehearsal import settings
 from rehearsal.aws.ecs.api import ecs_handlers
 from rehearsal.aws.ecs.tasks import Task
 from rehearsal.aws.front import AwsError
+from rehearsal.machines.launch import launch
 from tests.story.conftest import WEST, Incident, until
 
 LOG_GROUP = "/ecs/shielda-control-plane"
@@ -243,9 +244,7 @@ async def programs(incident: Incident, runs: list[str], environment: dict[str, s
     async def ask(env: dict[str, str], *words: str) -> str:
         argv, pipe = settings.bot_command(incident.world.config, *words), asyncio.subprocess.PIPE
         async with turns:
-            process = await asyncio.create_subprocess_exec(
-                *argv, env=env, stdout=pipe, stderr=asyncio.subprocess.STDOUT, cwd=incident.world.work_dir
-            )
+            process = await launch(*argv, env=env, stdout=pipe, stderr=asyncio.subprocess.STDOUT, cwd=incident.world.work_dir)
             return (await process.communicate())[0].decode()
 
     return await asyncio.gather(

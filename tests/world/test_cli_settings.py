@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from rehearsal.machines.launch import launch
+
 EXAMPLE = (Path(__file__).parents[2] / "dr.toml").read_text()
 STATE, HEALTH = 'url = "sqlite:///state.sqlite"', "https://app.shielda.dev/api/health"
 GOOD = {"DATABASE_URL": "postgresql://dr:geheim@127.0.0.1:1/x"}
@@ -106,7 +108,7 @@ async def answers(tmp_path_factory: pytest.TempPathFactory) -> list[Answer]:
         (room / "dr.toml").write_text(EXAMPLE.replace(old, new, 1))
         env = {k: v for k, v in os.environ.items() if not k.startswith(("SLACK_", "DATABASE_", "AWS_"))} | environment
         async with turns:
-            process = await asyncio.create_subprocess_exec(
+            process = await launch(
                 *(sys.executable, "-m", "bot", *words),
                 cwd=room,
                 env=env | {"PYTHONPATH": str(Path(__file__).parents[2])},
