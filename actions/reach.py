@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from actions.world import World
 
 
-async def reach(world: World, database: DatabaseRef) -> Connections:
-    """Connections with this database's DSN, but to the host and port that RDS gives for its instance. Raises `Unreachable`."""
+async def reach(world: World, database: DatabaseRef, *, name: str = "") -> Connections:
+    """Connections with this database's DSN, but to the host and port that RDS gives for its instance. Raises `Unreachable`.
+
+    `name` is a database on that instance if it is another one than the DSN's.
+    """
     from actions.aws.instances import find_instance
     from actions.db.connect import Connections
 
@@ -21,4 +24,4 @@ async def reach(world: World, database: DatabaseRef) -> Connections:
     if found is None or not found.host:
         state = f"it is {found.status}" if found else "there is none"
         raise Unreachable(f"RDS in {database.region} gives no address for {database.instance}: {state}.")
-    return Connections(database, world.gate, address=(found.host, found.port))
+    return Connections(database, world.gate, address=(found.host, found.port), name=name)

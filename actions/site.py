@@ -84,7 +84,10 @@ class ServiceSection(Section):
 
 
 class DatabaseSection(Section):
-    """A database that is recovered. `dsn_env` names the variable that holds its DSN; `region` is that of [aws] if it is ""."""
+    """A database that is recovered. `dsn_env` names the variable that holds its DSN; `region` is that of [aws] if it is "".
+
+    `verify_percent` is by how much the rows of a table in a verified backup may differ, `verify_tables` of which (none: of all).
+    """
 
     instance: Name
     region: str = ""
@@ -92,7 +95,18 @@ class DatabaseSection(Section):
     alarm: str = ""
     replica: str = ""
     restore_prefix: str = ""
+    verify_prefix: str = ""
+    verify_percent: Whole = Field(default=20, gt=0, le=100)
+    verify_tables: tuple[str, ...] = ()
     heartbeat_table: str = ""
+
+    @field_validator("verify_tables")
+    @classmethod
+    def _are_tables(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if "." not in name or not re.fullmatch(TABLE_NAME, name):
+                raise ValueError(f"{name!r} is no table's name; SCHEMA.NAME in small letters, digits and _ is expected")
+        return names
 
     @field_validator("heartbeat_table")
     @classmethod

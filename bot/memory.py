@@ -9,14 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from actions.base import Unreachable
+from actions.base import Result, Unreachable
 from bot.settings import BadSettings
 from bot.store import Store
 from bot.story import ENDS
-from bot.tables import plans, runs
+from bot.tables import plans, runs, steps
 from commands.memory import VERIFICATION, PastRun
 
 LATEST = 20
+RESTORES, RECOVERED = ("rds.restore_snapshot", "rds.restore_to_time"), "postgresql.recovered"  # kinds of steps
 
 
 class StoreMemory:
@@ -63,14 +64,26 @@ class LateMemory:
 
 
 def _past(connection: Connection, which: Any) -> list[PastRun]:
-    chosen = select(plans.c.scenario, runs.c.id, runs.c.state, runs.c.says, runs.c.began, runs.c.ended).where(
-        plans.c.id == runs.c.id
-    )
-    over = chosen.where(which, runs.c.state.in_(ENDS), runs.c.ended.is_not(None))
-    rows = connection.execute(over.order_by(runs.c.ended.desc()).limit(LATEST)).mappings()
-    return [_run(row) for row in rows]
+    columns = (plans.c.scenario, plans.c.target, plans.c.plan, runs.c.id, runs.c.state, runs.c.says, runs.c.began, runs.c.ended)
+    over = select(*columns).where(plans.c.id == runs.c.id, which, runs.c.state.in_(ENDS), runs.c.ended.is_not(None))
+    rows = connection.execute(over.order_by(runs.c.ended.desc()).limit(LATEST)).mappings().all()
+    return [_run(row, _restore_seconds(connection, row["id"], row["plan"])) for row in rows]
 
 
-def _run(row: Any) -> PastRun:
+def _run(row: Any, restore_seconds: float | None) -> PastRun:
     approved, ended = (datetime.fromtimestamp(row[name], UTC) for name in ("began", "ended"))
-    return PastRun(id=row["id"], scenario=row["scenario"], state=row["state"], says=row["says"], approved=approved, ended=ended)
+    known = {name: row[name] for name in ("id", "scenario", "target", "state", "says")}
+    return PastRun(**known, approved=approved, ended=ended, restore_seconds=restore_seconds)
+
+
+def _restore_seconds(connection: Connection, run_id: str, plan: Any) -> float | None:
+    """From the first restore's beginning until the copy had recovered; None if a run has no restore that came so far."""
+    kinds = {step["id"]: step["step"] for stage in plan.get("stages", []) for step in stage}
+    first, last = ([step for step, kind in kinds.items() if kind in names] for names in (RESTORES, (RECOVERED,)))
+    if not first or not last:
+        return None
+    found = {row.step: row for row in connection.execute(select(steps).where(steps.c.run_id == run_id))}
+    began, end = found.get(first[0]), found.get(last[-1])
+    if began is None or end is None or end.ended is None or end.state not in (Result.DONE, Result.ALREADY_DONE):
+        return None
+    return float(end.ended - began.began)

@@ -15,6 +15,7 @@ from bot.planner import Planner, plan_id
 from bot.running import Running
 from commands.scenario import BadCommand
 
+MOST = 320  # characters of what failed in a run's last word; the thread has all of it
 Answer = Callable[[str, str, str, str, str], Awaitable[None]]  # hands run, question, choice, person and reason to the run
 
 
@@ -29,13 +30,18 @@ class Questions:
         self.running = running
         self.answer = answer
 
-    async def ask(self, run_id: str, name: str, failed: list[str], doubtful: list[str]) -> None:
-        """Ask what to do about the steps that are not done; the effects of the `doubtful` ones may have happened."""
+    async def ask(self, run_id: str, name: str, failed: list[str], doubtful: list[str]) -> str:
+        """Ask what to do about the steps that are not done; the effects of the `doubtful` ones may have happened.
+
+        Returns "", or the run's end if the plan proves something and a failure is the answer: then nobody is asked.
+        """
         plan = await self.approved.plan(run_id)
         is_main, fallback = not plan.is_cleanup(failed[0]), plan.fallback
+        if plan.withholds and is_main and not doubtful:
+            return await self._withhold(run_id, plan.withholds, failed)
         offered = {
             "retry": True,
-            "skip": True,
+            "skip": not (plan.withholds and is_main),  # what was skipped isn't proven
             "happened": bool(doubtful),
             "fallback": bool(fallback) and is_main,
             "abort": is_main,  # a clean-up isn't given up in silence: skipping it takes a reason
@@ -46,6 +52,7 @@ class Questions:
         stopped_by = await self.store.ask(run_id, question, says)
         if stopped_by:  # a stop that came before the question answers it
             await self.answer(run_id, name, "abort", stopped_by, STOPPED)
+        return ""
 
     async def decide(self, run_id: str, name: str, failed: list[str], doubtful: list[str], decision: Json) -> str:
         """Carry out a person's decision; returns the run's end, or "" if it goes on."""
@@ -73,6 +80,13 @@ class Questions:
         """Say that a question about the clean-up still waits."""
         says = "The clean-up still waits for your decision, and its target stays locked until then."
         await self.store.do(lambda c: self.store.tell(c, run_id, f"{name}:remind{times}", "ask", says))
+
+    async def _withhold(self, run_id: str, withholds: str, failed: list[str]) -> str:
+        """End the run: what its plan was to prove isn't proven, and why."""
+        said = {state.step: state.says for state in (await self.approved.story(run_id)).steps}
+        why = " ".join(f"{name_steps([step]).capitalize()} failed: {said.get(step, '')}" for step in failed)
+        why = why if len(why) <= MOST else f"{why[: MOST - 1]}…"
+        return await self.ends.end(run_id, "failed", f"{withholds} {why}", "bad")
 
     async def _fall_back(self, run_id: str, failed: list[str], person: str) -> str:
         plan = await self.approved.plan(run_id)

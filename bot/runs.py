@@ -151,7 +151,9 @@ class Runs(DBOSConfiguredInstance):
                 break
             doubtful = [step for step in pending if outcomes[step].result is Result.UNKNOWN and await self._changes(run_id, step)]
             question = f"stage{number}-{attempt}"
-            await self._recorded(f"ask {question}", self.questions.ask, run_id, question, pending, doubtful)
+            withheld = await self._recorded(f"ask {question}", self.questions.ask, run_id, question, pending, doubtful)
+            if withheld:
+                return str(withheld)
             decision = await self._await_answer(question, run_id if await self.approved.is_cleanup(run_id, steps[0]) else "")
             about = run_id, question, pending, doubtful
             end = await self._recorded(f"decide {question}", self.questions.decide, *about, decision)

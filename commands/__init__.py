@@ -6,3 +6,4 @@ from commands import corruption_scan as corruption_scan
 from commands import database as database
 from commands import restore as restore
 from commands import targets as targets
+from commands import verify as verify

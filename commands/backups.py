@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from actions.aws import backups
-from actions.aws.backups import AUTOMATED, MANUAL, Protection, Snapshots
+from actions.aws.backups import AUTOMATED, MANUAL, LeftOver, Protection, Snapshots
 from actions.base import count
 from actions.site import DatabaseRef, Targets
 from actions.world import World
 from commands.facts import Fact, read
-from commands.memory import VERIFICATION, VERIFIED_DAYS, Memory, PastRun
+from commands.memory import VERIFICATION, VERIFIED_DAYS, Memory, PastRun, of_database
 from commands.report import SOURCE_SECONDS, Line, Mark, line, moment, report, span, unread
 from commands.scenario import suggest
 from commands.shared import chosen_database
+from commands.verify import TAG, removal
 
 SHOWN = 5  # verifications, the newest first
+SLOWER = 1.5  # times the average of those before: then a restore time is worth a look
 BY_HAND = "restore the newest snapshot to a temporary instance by hand, check what is in it, and drop it"
 
 
@@ -31,6 +33,7 @@ class Seen:
     automated: Fact[Snapshots]
     manual: Fact[Snapshots]
     verifications: Fact[Sequence[PastRun]]
+    left_over: Fact[tuple[LeftOver, ...]]
 
     @property
     def instance(self) -> str:
@@ -52,22 +55,32 @@ async def status(world: World, memory: Memory, *, database: str = "") -> list[Li
 async def look(world: World, memory: Memory, database: DatabaseRef) -> Seen:
     """Read all sources at once, each with a deadline."""
     instance, region = database.instance, database.region
-    primary, automated, manual, verifications = await asyncio.gather(
+    primary, automated, manual, verifications, left_over = await asyncio.gather(
         read(f"RDS in {region}", backups.protection(world, instance, region), timeout=SOURCE_SECONDS),
         read("The list of automated snapshots", backups.snapshots(world, instance, region, AUTOMATED), timeout=SOURCE_SECONDS),
         read("The list of manual snapshots", backups.snapshots(world, instance, region, MANUAL), timeout=SOURCE_SECONDS),
         read("The bot's record of verifications", memory.verifications(), timeout=SOURCE_SECONDS),
+        read("The list of instances", backups.left_over(world, region, TAG), timeout=SOURCE_SECONDS),
     )
-    return Seen(database=database, primary=primary, automated=automated, manual=manual, verifications=verifications)
+    return Seen(
+        database=database,
+        primary=primary,
+        automated=automated,
+        manual=manual,
+        verifications=verifications,
+        left_over=left_over,
+    )
 
 
 def lines(promised: Targets, seen: Seen) -> Iterator[Line]:
     """The lines, after one for each source that did not answer."""
-    yield from unread((seen.primary, seen.automated, seen.manual, seen.verifications), Mark.WARN)
+    yield from unread((seen.primary, seen.automated, seen.manual, seen.verifications, seen.left_over), Mark.WARN)
     yield from _automated(promised, seen)
     yield from _manual(seen)
     yield from _instance(promised, seen)
     yield from _history(seen)
+    yield from _restore_time(promised, seen)
+    yield from _left_over(seen)
 
 
 def _automated(promised: Targets, seen: Seen) -> Iterator[Line]:
@@ -127,17 +140,44 @@ def _history(seen: Seen) -> Iterator[Line]:
     """What was verified, newest first. None at all, a late one and a failed one are equally loud."""
     if seen.verifications.value is None:
         return
-    if not seen.verifications.value:
+    runs = of_database(seen.verifications.value, seen.database)
+    if not runs:
         says = f"No verification is on record, so nothing proves that a backup can be restored; {suggest(VERIFICATION, BY_HAND)}."
         yield line(Mark.STOP, "verifications", seen.instance, says, "The bot's record of runs.")
         return
-    for number, run in enumerate(seen.verifications.value[:SHOWN]):
+    for number, run in enumerate(runs[:SHOWN]):
         age = seen.verifications.at - run.ended
         late = number == 0 and age > timedelta(days=VERIFIED_DAYS)
         level = Mark.OK if run.state == "done" and not late else Mark.WARN if number else Mark.STOP
-        says = f"{_capital(run.state)} at {moment(run.ended)} after {span(run.seconds)}."
+        restore = f", {span(run.restore_seconds)} of them for the restore" if run.restore_seconds is not None else ""
+        says = f"{_capital(run.state)} at {moment(run.ended)} after {span(run.seconds)}{restore}."
         says += f" It is {span(age.total_seconds())} old, and one every week was promised." if late else ""
         yield line(level, "verifications", f"run {run.id}", says, run.says)
+
+
+def _restore_time(promised: Targets, seen: Seen) -> Iterator[Line]:
+    """How long the last verified restore took until it had recovered, beside those before it and what was promised."""
+    done = [run for run in of_database(seen.verifications.value or (), seen.database) if run.state == "done"]
+    times = [run.restore_seconds for run in done if run.restore_seconds is not None]
+    if not times:
+        return
+    newest, before = times[0], times[1:SHOWN]
+    says = f"The last verified restore took {span(newest)} until it had recovered ({promised.rto_minutes} min to recover in all"
+    says += " were promised)."
+    slower = False
+    if before:
+        average = sum(before) / len(before)
+        slower = newest > SLOWER * average
+        trend = "much longer than" if slower else "as against"
+        says += f" That is {trend} {span(average)} on average in the {count(len(before), 'verification')} before."
+    level = Mark.WARN if slower or newest > promised.rto_minutes * 60 else Mark.OK
+    yield line(level, "restore time", f"run {done[0].id}", says, "The bot's record of steps.")
+
+
+def _left_over(seen: Seen) -> Iterator[Line]:
+    for one in seen.left_over.value or ():
+        says = f"It is there from a verification, {one.status}, and costs money. Unless that one is still running, remove it."
+        yield line(Mark.WARN, "left over", one.name, says, removal(one.name, seen.region))
 
 
 def _there_are(found: Snapshots) -> str:

@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from actions.site import DatabaseRef
+
 VERIFICATION = "backup verify"  # the scenario whose runs prove that a backup can be restored
 VERIFIED_DAYS = 8  # a verification every week, and a day for it to be done
 
 
 @dataclass(frozen=True, kw_only=True)
 class PastRun:
-    """A run of this bot that is over: when it was approved, when it ended, and how ("done", "failed", "stopped", ...)."""
+    """A run of this bot that is over: when it was approved, when it ended, and how ("done", "failed", "stopped", ...).
+
+    `target` is what it was about. `restore_seconds` is how long a restore took in it until the copy had recovered.
+    """
 
     id: str
     scenario: str
@@ -21,11 +26,23 @@ class PastRun:
     says: str
     approved: datetime
     ended: datetime
+    target: str = ""
+    restore_seconds: float | None = None
 
     @property
     def seconds(self) -> float:
         """How long it took, from the approval to the end."""
         return (self.ended - self.approved).total_seconds()
+
+
+def verified_target(database: DatabaseRef) -> str:
+    """What a verification of this database's backups is about. It locks nothing that a recovery needs."""
+    return f"backups of {database}"
+
+
+def of_database(runs: Sequence[PastRun], database: DatabaseRef) -> list[PastRun]:
+    """The verifications that are of this database's backups; another one's prove nothing for it."""
+    return [run for run in runs if run.target == verified_target(database)]
 
 
 class Memory(Protocol):

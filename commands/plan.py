@@ -26,6 +26,9 @@ class Plan:
     planned and approved on its own. `target` is what is locked.
     `cleanup` holds the stages that follow at every end of a run that began: done, failed, aborted or stopped.
 
+    `withholds` is for plans that prove something: if a step fails, the run ends there without a question, and this says what
+    isn't proven.
+
     `title` says in a few words what the plan does, `asked` which scenario a person asked for, and `substitute` that it does
     something else than the scenario's name says. `interrupts` names what works now and is interrupted: "a working database".
     """
@@ -41,6 +44,7 @@ class Plan:
     cost: tuple[str, ...] = ()
     fallback: str = ""
     cleanup: tuple[Stage, ...] = ()
+    withholds: str = ""
     title: str = ""
     asked: str = ""
     substitute: bool = False
@@ -117,6 +121,7 @@ class Plan:
             "stages": _stages_json(self.stages, 1),
             "cleanup": _stages_json(self.cleanup, len(self.stages) + 1),
             "fallback": self.fallback,
+            "withholds": self.withholds,
             "title": self.title,
             "asked": self.asked,
             "substitute": self.substitute,
@@ -139,6 +144,7 @@ class Plan:
             cost=tuple(stored["cost"]),
             fallback=stored["fallback"],
             cleanup=_stages_from(stored.get("cleanup", [])),  # plans of earlier versions have none of these
+            withholds=stored.get("withholds", ""),
             title=stored.get("title", ""),
             asked=stored.get("asked", ""),
             substitute=stored.get("substitute", False),
@@ -157,7 +163,8 @@ class Plan:
             "identity": dict(self.identity),
             "fallback": self.fallback,
         }
-        return bound | ({"cleanup": _bound_stages(self.cleanup)} if self.cleanup else {})  # else as earlier versions had it
+        bound |= {"cleanup": _bound_stages(self.cleanup)} if self.cleanup else {}  # else as earlier versions had it
+        return bound | ({"withholds": self.withholds} if self.withholds else {})
 
 
 def changes(old: Plan, new: Plan) -> tuple[str, ...]:

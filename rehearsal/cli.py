@@ -109,4 +109,4 @@ async def _drill(options: argparse.Namespace) -> int:
         start = Options(work_dir=work_dir, cache=HOME / "cache", port=0, speed=options.speed, seed=options.seed)
         report = await carry_out(DRILLS[options.name], start)
     print(json.dumps(report.to_json(), indent=2) if options.json else report.to_text())
-    return 0 if report.outcome == "recovered" else 1
+    return 0 if report.outcome == report.drill.outcome else 1

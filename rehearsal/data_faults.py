@@ -1,4 +1,4 @@
-"""Faults of the data and of what protects it: a bad release, restores that go wrong, a stuck archive, bad migrations."""
+"""Faults of the data and of what protects it: a bad release, damaged snapshots, restores that go wrong, bad migrations."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ class DataFaults:
                 "It also overwrites their plans. The moment is recorded.",
                 "data",
                 self._release_badly,
+            ),
+            (
+                "damaged-snapshot",
+                "Today's snapshot is damaged",
+                "It is taken now. Production is whole, and what is restored from it is not.",
+                "data",
+                self.rds.take_damaged_snapshot,
             ),
             ("archive-stuck", "The archive is stuck", "LatestRestorableTime stands still.", "data", self._stick),
             (

@@ -44,6 +44,7 @@ health_url = "{public}/api/health"
 instance = "shielda-prod"
 alarm = "shielda-rds-cpu-high"
 restore_prefix = "shielda-prod-restored"
+verify_prefix = "shielda-verify"
 dsn_env = "DATABASE_URL"
 
 [authority]

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from actions.aws.call import AwsUnreachable, Call
+from actions.aws.settings import tags_of
 from actions.scrub import scrub
 
 if TYPE_CHECKING:
@@ -74,6 +75,14 @@ class Snapshots:
         return tuple(snapshot for snapshot in self.found if snapshot.available)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LeftOver:
+    """An instance that a verification made and that is still there."""
+
+    name: str
+    status: str
+
+
 async def protection(world: World, instance: str, region: str) -> Protection | None:
     """How the instance is protected now; None if AWS says that there is none of this name. Raises `AwsUnreachable`."""
     call = Call(service="rds", operation="DescribeDBInstances", region=region, parameters={"DBInstanceIdentifier": instance})
@@ -100,6 +109,20 @@ async def snapshots(world: World, instance: str, region: str, kind: str) -> Snap
             break
         call = replace(call, parameters=asked | {"Marker": marker})
     return Snapshots(found=_newest_first(found), complete=not marker, at=answer.server_time)
+
+
+async def left_over(world: World, region: str, key: str) -> tuple[LeftOver, ...]:
+    """The instances of a region that carry a tag of this key. Raises `AwsUnreachable`."""
+    call = Call(service="rds", operation="DescribeDBInstances", region=region, parameters={"MaxRecords": PAGE})
+    found: list[LeftOver] = []
+    for _ in range(PAGES):
+        answer = await world.aws.probe(call)
+        tagged = [raw for raw in answer.get("DBInstances", []) if key in tags_of(raw)]
+        found += [LeftOver(name=raw["DBInstanceIdentifier"], status=raw.get("DBInstanceStatus", "unknown")) for raw in tagged]
+        if not (marker := answer.get("Marker")):
+            break
+        call = replace(call, parameters={"MaxRecords": PAGE, "Marker": marker})
+    return tuple(found)
 
 
 def _newest_first(found: Sequence[Snapshot]) -> tuple[Snapshot, ...]:

@@ -63,12 +63,15 @@ class DatabaseUnreachable(Unreachable):
 class Connections:
     """Connections to one database. Nothing is pooled: in a disaster every connection is a question of its own.
 
-    `address` is host and port if they are others than those of the DSN.
+    `address` is host and port, and `name` the database on that server, if they are others than those of the DSN.
     """
 
-    def __init__(self, database: DatabaseRef, gate: Gate | None = None, *, address: tuple[str, int] | None = None) -> None:
+    def __init__(
+        self, database: DatabaseRef, gate: Gate | None = None, *, address: tuple[str, int] | None = None, name: str = ""
+    ) -> None:
         self._database = database
         self._address = address
+        self._name = {"dbname": name} if name else {}
         self._gate = gate or Gate()
 
     @property
@@ -80,7 +83,7 @@ class Connections:
         if self._address is None:
             return dsn
         parts = {name: value for name, value in conninfo.conninfo_to_dict(dsn).items() if name != "hostaddr"}
-        return conninfo.make_conninfo("", **{**parts, "host": self._address[0], "port": self._address[1]})
+        return conninfo.make_conninfo("", **{**parts, "host": self._address[0], "port": self._address[1], **self._name})
 
     async def connect(self, profile: str = "read", *, dsn: str = "") -> psycopg.AsyncConnection[DictRow]:
         """A connection in autocommit; "read" sessions are read-only by default. Raises `DatabaseUnreachable`."""
@@ -121,7 +124,10 @@ class Connections:
     async def change(
         self, sql: str, parameters: Sequence[Any] | None = None, *, timeout: float = STATEMENT_SECONDS
     ) -> list[DictRow]:
-        """One statement with an effect, sent once. Raises `Refused` where it was not sent, else `Uncertain`."""
+        """One statement with an effect, sent once. Raises `Refused` where it was not sent, else `Uncertain`.
+
+        The server itself ends it after `timeout`, too, if that is longer than what a statement usually gets.
+        """
         try:
             connection = await self.connect("change")
         except Unreachable as error:
@@ -130,8 +136,10 @@ class Connections:
             async with connection:
                 await self._gate.opened()
                 async with asyncio.timeout(timeout):
+                    if timeout > STATEMENT_SECONDS:
+                        await connection.execute(f"SET statement_timeout = {int(timeout * 1000)}".encode())
                     cursor = await connection.execute(sql.encode(), parameters)
-                    return await cursor.fetchall()
+                    return await cursor.fetchall() if cursor.description else []
         except TimeoutError as error:
             raise Uncertain(f"The statement was sent, and no answer came within {timeout:g} s.") from error
         except psycopg.Error as error:

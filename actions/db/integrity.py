@@ -86,13 +86,16 @@ class IntegrityHolds(Check, kind="postgresql.integrity_holds"):
         return judge(await integrity(world, self.database, timeout=60.0 * self.minutes), self.database)
 
 
-async def integrity(world: World, database: DatabaseRef, *, timeout: float = TIMEOUT) -> list[CheckResult]:
-    """What each check found, within `timeout` provider seconds. Never raises for an expected failure: that is a result, too."""
+async def integrity(world: World, database: DatabaseRef, *, timeout: float = TIMEOUT, name: str = "") -> list[CheckResult]:
+    """What each check found, within `timeout` provider seconds. Never raises for an expected failure: that is a result, too.
+
+    `name` is a database of that instance if it is another one than the DSN's.
+    """
     from actions.db.integrity_ask import Asker
     from actions.db.integrity_suite import Suite
 
     try:
-        connections = await reach(world, database)
+        connections = await reach(world, database, name=name)
     except Unreachable as error:
         return [CheckResult(name="recovered", object=str(database), verdict=CheckVerdict.FAILED, says=str(error))]
     async with Asker(connections, max(world.local(timeout), LEAST)) as asker:

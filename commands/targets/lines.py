@@ -10,7 +10,7 @@ from typing import Any
 from actions.aws.backups import Protection, Snapshot
 from actions.site import Targets
 from commands.facts import UNREAD, Fact
-from commands.memory import VERIFICATION, VERIFIED_DAYS
+from commands.memory import VERIFICATION, VERIFIED_DAYS, of_database
 from commands.report import Line, Mark, line, moment, span, unread
 from commands.scenario import suggest
 from commands.targets.seen import Seen
@@ -180,7 +180,7 @@ def _verified(seen: Seen) -> Line:
     if seen.verifications.value is None:
         says = "Whether a restore was verified is unknown. The target is one every week."
         return line(Mark.UNKNOWN, "verified restore", "backups", says, seen.verifications.error)
-    newest = next(iter(seen.verifications.value), None)
+    newest = next(iter(of_database(seen.verifications.value, seen.meant.primary)), None)
     by_hand = "restore the newest snapshot to a temporary instance by hand, check what is in it, and drop it"
     if newest is None:
         says = "No verified restore is on record, so nothing proves that a backup can be restored"

@@ -13,11 +13,14 @@ ARCHIVED_SECONDS = 600.0  # RDS uploads its logs every five minutes, or sooner b
 
 
 async def break_it(world: Rehearsal, drill: Drill) -> str:
-    """Cause the drill's fault and wait until it shows; returns the command that people then type. NotSeen if it doesn't show.
+    """Cause the drill's fault, if any, and wait until it shows; returns the command that people then type. NotSeen if it doesn't.
 
     Wrong data show as soon as a restore to the moment before is possible: an earlier command would be refused.
     """
-    await world.faults.put(drill.fault)
+    if drill.fault:
+        await world.faults.put(drill.fault)
+    if drill.shows == "nothing":
+        return drill.command
     if drill.shows == "outage":
         await until(lambda: world.witness.sees_outage, OUTAGE_SECONDS, "an outage")
         await asyncio.sleep(drill.pause)

@@ -24,14 +24,21 @@ RESTORE = (  # in this order; the service is stopped, and started again
 )
 
 
+VERIFICATION = (  # one temporary instance, made and dropped
+    Effect(service="rds", operation="RestoreDBInstanceFromDBSnapshot", region=PRIMARY, count=1),
+    Effect(service="rds", operation="DeleteDBInstance", region=PRIMARY, count=1),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drill:
-    """A fault and the recovery from it.
+    """A fault, if any, and what people do about it.
 
-    The fault `shows` as an outage, which the witness sees, or only in the data, which are wrong from a recorded moment on.
+    The fault `shows` as an outage, which the witness sees, or only in the data, which are wrong from a recorded moment on, or
+    not at all: then customers must notice nothing of the drill.
     `command` is typed `pause` seconds after it shows, and must lead to a plan of `scenario`; `{before}` in it stands for the
     moment before the data went wrong. Then people give their `answers` in order. The run must end as `end`, with exactly these
-    `effects`.
+    `effects`, and the drill as `outcome`: a green mark that must be withheld is no recovery.
     """
 
     name: str
@@ -40,10 +47,11 @@ class Drill:
     command: str
     scenario: str
     effects: tuple[Effect, ...]
-    shows: Literal["outage", "data"] = "outage"
+    shows: Literal["outage", "data", "nothing"] = "outage"
     pause: float = 0.0
     answers: tuple[Answer, ...] = (APPROVAL,)
     end: str = "Done"
+    outcome: Literal["recovered", "withheld"] = "recovered"
 
 
 DRILLS = {
@@ -91,6 +99,26 @@ DRILLS = {
             scenario="database restore",
             effects=RESTORE,
             answers=(APPROVAL, TAKE_OVER),
+        ),
+        Drill(
+            name="backup-verification",
+            title="The newest snapshot is restored to a temporary instance, proven whole, and the instance dropped.",
+            fault="",
+            shows="nothing",
+            command="backup verify",
+            scenario="backup verify",
+            effects=VERIFICATION,
+        ),
+        Drill(
+            name="backup-damaged",
+            title="There is damage in the newest snapshot. The green mark is withheld, and the instance dropped.",
+            fault="damaged-snapshot",
+            shows="nothing",
+            command="backup verify",
+            scenario="backup verify",
+            effects=VERIFICATION,
+            end="Failed",
+            outcome="withheld",
         ),
     )
 }

@@ -14,6 +14,7 @@ from rehearsal.drills.breaking import break_it
 from rehearsal.drills.catalogue import ENDED_SESSIONS, Drill
 from rehearsal.drills.report import TARGETS, Report
 from rehearsal.drills.restored import kept, wrong_after_restore
+from rehearsal.drills.verified import damage_found, temporary, wrong_after_verification
 from rehearsal.people import CLEANING_UP, UNDECIDED, Answer, NotAcknowledged, People, run_of
 from rehearsal.waiting import NotSeen, until
 from rehearsal.world import Options, Rehearsal
@@ -102,7 +103,8 @@ class DrillRun:
         if outage > TARGETS["rto_seconds"] or measured["rpo_seconds"] > TARGETS["rpo_seconds"] or (lost and not restored):
             raise DrillFailed(f"The targets were missed: {outage:.1f} s of outage and {lost} lost rows. The service is back.")
         found = await self._restored(lost) if restored else "no lost row."
-        self.report.outcome, self.report.why = "recovered", f"The witness saw {outage:.1f} s of outage and {found}"
+        says = self._verified(run) if self.drill.shows == "nothing" else ""
+        self.report.outcome, self.report.why = self.drill.outcome, f"{says}The witness saw {outage:.1f} s of outage and {found}"
 
     async def _restored(self, lost: int) -> str:
         """Says why rows are lost, and what is back. DrillFailed if a restore doesn't explain them, or achieved less."""
@@ -112,6 +114,17 @@ class DrillRun:
         moment = f"{incident.began_at.astimezone(UTC):%H:%M:%S.%f} UTC"
         written = f"{lost} lost rows, all of them written after {moment}, the moment that was restored."
         return f"{written} The {incident.deleted} deleted records are back, and nobody uses the old instance."
+
+    def _verified(self, run: str) -> str:
+        """Says what the verification came to. DrillFailed if it left something behind, or did not find what it had to."""
+        if wrong := wrong_after_verification(self.world):
+            raise DrillFailed(" ".join(wrong))
+        if self.drill.outcome == "recovered":
+            return "The snapshot was proven whole. "
+        place = damage_found(self.world)
+        if not any(place in line for line in self.people.thread(run)):
+            raise DrillFailed(f"The damage is in {place}, and the thread doesn't name it: {self.people.card(run)['text']}")
+        return f"The green mark was withheld: the damage was found by the check of {place}. "
 
     async def _thread_complete(self, run: str) -> None:
         """Wait until the thread has stopped growing."""
@@ -129,7 +142,8 @@ class DrillRun:
         code, out, _ = await self.world.dr("show", run, "--json")
         self.report.run = {} if code else json.loads(out)
         self.report.timeline = [{"at": _iso(m["ts"]), "text": html.unescape(m["text"])} for m in self.people.replies(run)]
-        self.report.cleanup = [*(kept(self.world) if self.drill.shows == "data" else []), *_cleaned_up(self.report.run)]
+        left = {"data": kept, "nothing": temporary}.get(self.drill.shows)
+        self.report.cleanup = [*(left(self.world) if left else []), *_cleaned_up(self.report.run)]
         self.report.effects = [*self.world.journal.effects(source="bot"), *self._database_effects()]
 
     def _database_effects(self) -> list[Effect]:

@@ -20,10 +20,11 @@ ORPHAN = "SET session_replication_role = replica; DELETE FROM organizations WHER
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """One kind of damage, and the way to do it to a copy that takes writes."""
+    """One kind of damage, and the way to do it to a copy that takes writes. `found_at` is where a check must find it."""
 
     name: str
     says: str
+    found_at: str
     strike: Callable[[Copy], Awaitable[None]]
 
 
@@ -53,9 +54,24 @@ async def leave_orphans(copy: Copy) -> None:
 DAMAGE = {
     one.name: one
     for one in (
-        Damage(name="heap-page", says="A page of the table records is garbage.", strike=overwrite_page),
-        Damage(name="index-entry", says="A user is missing in an index.", strike=lose_index_entry),
-        Damage(name="orphans", says="Rows belong to an organization that is gone.", strike=leave_orphans),
+        Damage(
+            name="heap-page",
+            says="A page of the table records is garbage.",
+            found_at="table public.records",
+            strike=overwrite_page,
+        ),
+        Damage(
+            name="index-entry",
+            says="A user is missing in an index.",
+            found_at="index public.users_email_unique",
+            strike=lose_index_entry,
+        ),
+        Damage(
+            name="orphans",
+            says="Rows belong to an organization that is gone.",
+            found_at="foreign key public.users",
+            strike=leave_orphans,
+        ),
     )
 }
 

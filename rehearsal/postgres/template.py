@@ -119,7 +119,7 @@ def roles(binaries: Binaries) -> str:
     limit = "" if binaries.major >= 16 else " CONNECTION LIMIT 24"
     return f"""
 CREATE ROLE {OWNER} LOGIN{limit};
-CREATE ROLE {BOT} LOGIN;
+CREATE ROLE {BOT} LOGIN CREATEDB;
 GRANT pg_monitor, pg_signal_backend, pg_read_all_data{reserved} TO {BOT};
 ALTER ROLE {BOT} SET log_statement = 'all';
 """
@@ -182,6 +182,8 @@ async def _fill(processes: Processes, binaries: Binaries, fresh: Path, password:
         await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
         for statement in DROP_TEMPLATE0:
             await connection.execute(statement)
+    async with superuser(server.port, password, "template1") as connection:
+        await connection.execute(AMCHECK)  # new databases have it, too
     async with superuser(server.port, password) as connection:
         await connection.execute(AMCHECK)
         await connection.execute(f"SET ROLE {OWNER}; {schema()} {SEED}; ANALYZE")

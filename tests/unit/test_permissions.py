@@ -11,6 +11,7 @@ import pytest
 
 from actions.aws import backups
 from actions.base import Step
+from commands.verify import TAG
 from tests import catalogue
 from tests.unit.test_actions import KINDS, example
 
@@ -49,7 +50,14 @@ def test_the_policies_allow_no_change_that_no_step_makes() -> None:
 
 
 def test_what_is_deleted_or_changed_must_carry_our_tag() -> None:
+    """And what a verification made may only be deleted: its tag key is another one."""
+    found = {"rds:DeleteDBInstance": set[str](), "rds:ModifyDBInstance": set[str]()}
     for one in statements():
-        if one["Effect"] == "Allow" and {"rds:DeleteDBInstance", "rds:ModifyDBInstance"} & set(one["Action"]):
-            assert one["Condition"] == {"StringLike": {"aws:ResourceTag/dr-run": "*"}}
+        named = {one["Action"]} if isinstance(one["Action"], str) else {*one["Action"]}
+        for action in set(found) & named if one["Effect"] == "Allow" else ():
+            ((test, (tag,)),) = one["Condition"].items()
+            assert (test, one["Condition"][test][tag]) == ("StringLike", "*")
+            found[action].add(tag)
+    ours, verified = "aws:ResourceTag/dr-run", f"aws:ResourceTag/{TAG}"
+    assert found == {"rds:DeleteDBInstance": {ours, verified}, "rds:ModifyDBInstance": {ours}}
     assert "rds.drop_instance" in Step.registry

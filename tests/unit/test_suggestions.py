@@ -97,6 +97,7 @@ DOCUMENTS = (
     "docs/how-to/targets.md",
     "docs/how-to/database-restore.md",
     "docs/how-to/corruption-scan.md",
+    "docs/how-to/backup-verify.md",
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actions.aws.backups import AUTOMATED, MANUAL, Protection, Snapshot, Snapshots
+from actions.aws.backups import AUTOMATED, MANUAL, LeftOver, Protection, Snapshot, Snapshots
 from actions.db.heartbeat import Position, is_table
 from actions.site import DatabaseRef, Targets
 from commands import backups
@@ -47,6 +47,11 @@ def fact(value: Any) -> Fact[Any]:
     return Fact(source="The source", at=NOW, value=value)
 
 
+def restores(*seconds: float) -> list[PastRun]:
+    """Verifications whose restores took so long, newest first."""
+    return [run(restore_seconds=float(one), ago=number * DAY) for number, one in enumerate(seconds, 1)]
+
+
 def missing(source: str = "RDS") -> Fact[Any]:
     return Fact(source=source, at=NOW, error="It did not answer.")
 
@@ -57,10 +62,13 @@ def snapshots(*ages: timedelta, kind: str = AUTOMATED, status: str = "available"
 
 
 def run(
-    state: str = "done", *, took: timedelta = 3 * MINUTE, ago: timedelta = DAY, scenario: str = "database failover"
+    state: str = "done", *, took: timedelta = 3 * MINUTE, ago: timedelta = DAY, scenario: str = "database failover", **more: Any
 ) -> PastRun:
     ended = NOW - ago
-    return PastRun(id="abcdefgh", scenario=scenario, state=state, says="It ended.", approved=ended - took, ended=ended)
+    facts: dict[str, Any] = {"target": "backups of database prod"}
+    return PastRun(
+        id="abcdefgh", scenario=scenario, state=state, says="It ended.", approved=ended - took, ended=ended, **(facts | more)
+    )
 
 
 def seen(**other: Any) -> Seen:
@@ -129,6 +137,7 @@ def test_what_is_as_promised_is_met_and_every_line_has_its_target_and_source() -
         ("verified restore", {}, "met", "The last restore was verified 2.0 days ago."),
         ("verified restore", {"verifications": fact([run(ago=9 * DAY)])}, "missed", "verified 9.0 days ago"),
         ("verified restore", {"verifications": fact([run("failed"), run()])}, "missed", "was failed, so not verified,"),
+        ("verified restore", {"verifications": fact([run(target="backups of database billing")])}, "missed", "nothing proves"),
         ("verified restore", {"verifications": fact([])}, "missed", "nothing proves that a backup can be restored"),
         ("verified restore", {"verifications": missing()}, "unknown", "Whether a restore was verified is unknown."),
         ("last run", {}, "met", "/dr database failover ended as done at 2026-01-14 10:30:00 UTC, 3.0 min after its approval."),
@@ -204,6 +213,7 @@ def status(**other: Any) -> dict[str, Line]:
         "automated": snapshots(6 * HOUR, 30 * HOUR),
         "manual": snapshots(DAY, kind=MANUAL),
         "verifications": fact([run(scenario="backup verify", ago=2 * DAY)]),
+        "left_over": fact(()),
     }
     return {one.check: one for one in backups.lines(TARGETS, backups.Seen(**(facts | other)))}
 
@@ -227,6 +237,34 @@ def status(**other: Any) -> dict[str, Line]:
         ("point in time", {"primary": fact(replace(PRIMARY, restorable_to=None))}, "stop", "RDS names no time"),
         ("instance", {"primary": fact(None)}, "stop", "RDS in us-west-2 has no instance prod"),
         ("verifications", {}, "ok", "Done at 2026-01-13 10:30:00 UTC after 3.0 min."),
+        ("verifications", {"verifications": fact([run(target="backups of database billing")])}, "stop", "No verification is on"),
+        (
+            "verifications",
+            {"verifications": fact([run(restore_seconds=90.0)])},
+            "ok",
+            "after 3.0 min, 90 s of them for the restore.",
+        ),
+        (
+            "restore time",
+            {"verifications": fact([run(restore_seconds=90.0)])},
+            "ok",
+            "restore took 90 s until it had recovered (30",
+        ),
+        (
+            "restore time",
+            {"verifications": fact(restores(60, 50, 70))},
+            "ok",
+            "as against 60 s on average in the 2 verifications",
+        ),
+        ("restore time", {"verifications": fact(restores(100, 50, 70))}, "warn", "much longer than 60 s on average in the 2"),
+        ("restore time", {"verifications": fact([run("failed", restore_seconds=9.0), *restores(60)])}, "ok", "took 60 s until"),
+        (
+            "restore time",
+            {"verifications": fact(restores(1801))},
+            "warn",
+            "took 30.0 min until it had recovered (30 min to recover",
+        ),
+        ("left over", {"left_over": fact((LeftOver(name="prod-verify-1", status="available"),))}, "warn", "costs money"),
         ("verifications", {"verifications": fact([])}, "stop", "No verification is on record"),
         ("verifications", {"verifications": fact([run("failed")])}, "stop", "Failed at 2026-01-14"),
         ("verifications", {"verifications": fact([run(ago=9 * DAY)])}, "stop", "It is 9.0 days old"),

@@ -14,58 +14,21 @@ import pytest
 from actions.base import Result
 from actions.db import integrity_ask
 from actions.db.integrity import CheckResult, IntegrityHolds, integrity, judge
-from actions.site import Aws, DatabaseRef, DatabaseSection, ServiceSection, Site
-from actions.world import World
-from rehearsal.aws.rds.behind import Restored
-from rehearsal.postgres.copies import Copy
-from rehearsal.postgres.damage import DAMAGE
+from actions.site import DatabaseRef
 from rehearsal.postgres.pair import ServerPair
-from rehearsal.postgres.template import superuser
-from tests.world.rds_account import NETWORK, WEST, Account, rds_account
+from tests.world.rds_account import WEST
+from tests.world.restored_copies import Copies, restored_copies
 from tests.world.sql import query
 
 DOCUMENT = Path(__file__).parents[2] / "docs/database-role.md"
 FOREIGN_KEYS = {f"public.{table} ({table}_organization_id_organizations_id_fk)" for table in ("agents", "records", "users")}
 
 
-class Copies:
-    """Restored copies behind one account, and the product's world that reaches them."""
-
-    def __init__(self, account: Account, world: World) -> None:
-        self.account = account
-        self.world = world
-
-    async def restore(self, name: str, damage: str = "") -> DatabaseRef:
-        self.account.rds.restore_faults.damage = DAMAGE[damage] if damage else None
-        await self.account.restore(name, **NETWORK)
-        return DatabaseRef(name="primary", instance=name, region=WEST, dsn_env="DR_TEST_COPY")
-
-    def behind(self, database: DatabaseRef) -> Copy:
-        restored = self.account.rds.registry.instance(WEST, database.instance).behind
-        assert isinstance(restored, Restored)
-        return restored.copy
-
-    async def run(self, database: DatabaseRef, *statements: str) -> None:
-        """Each as the superuser in a session of its own."""
-        for statement in statements:
-            async with superuser(self.behind(database).server.port, self.behind(database).password) as connection:
-                await connection.execute(statement.encode())
-
-
 @pytest.fixture(scope="module")
 async def copies(servers: ServerPair) -> AsyncIterator[Copies]:
     """One account for all of these tests."""
-    async with rds_account(servers) as account:
-        site = Site(
-            aws=Aws(region=WEST, endpoints={WEST: account.client.meta.endpoint_url}, speed=2400),
-            services={"api": ServiceSection(cluster="c", service="s", log_group="/l", health_url="http://127.0.0.1/")},
-            databases={"primary": DatabaseSection(instance="shielda-prod", dsn_env="DR_TEST_COPY")},
-        )
-        world = World(site)
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("DR_TEST_COPY", servers.url("dr_bot"))
-            yield Copies(account, world)
-        await world.close()
+    async with restored_copies(servers) as copies:
+        yield copies
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from bot.database import open_engine
 from bot.memory import LateMemory, StoreMemory
 from bot.settings import BadSettings
 from bot.store import Store
-from bot.tables import plans, runs
+from bot.tables import plans, runs, steps
 from commands.memory import PastRun
 from commands.report import REPORTS, SOURCE, Line, Report
 from rehearsal.postgres.pair import ServerPair
@@ -284,8 +284,27 @@ PLAN = {"target": "t", "plan": {}, "digest": "d", "nonce": "n", "requested_by": 
 async def remember(store: Store, run: str, scenario: str, state: str, *, took: float, ago: timedelta) -> None:
     ended = (datetime.now(UTC) - ago).timestamp()
     plan = PLAN | {"id": run, "scenario": scenario, "status": "approved", "channel": "C"}
+    plan |= {"target": "backups of database shielda-prod"} if scenario == "backup verify" else {}
     row = {"id": run, "target": "t", "state": state, "says": "It ended.", "began": ended - took, "ended": ended}
     await store.do(lambda c: (c.execute(plans.insert().values(plan)), c.execute(runs.insert().values(row))))
+
+
+async def remember_restore(store: Store, run: str, *, seconds: float, recovered: str = "done") -> None:
+    """The steps of a run that restored a snapshot in so many seconds, of which the last tenth was its recovery."""
+    kinds = ("rds.restore_snapshot", "rds.same_settings", "postgresql.recovered")
+    stages = [[{"id": f"{number}.1", "step": kind}] for number, kind in enumerate(kinds, 1)]
+    times = ((0.0, seconds * 0.8), (seconds * 0.8, seconds * 0.9), (seconds * 0.9, seconds))
+    rows = [
+        {"run_id": run, "step": f"{number}.1", "attempt": 1, "state": "done", "began": began, "ended": ended}
+        for number, (began, ended) in enumerate(times, 1)
+    ]
+    rows[-1]["state"] = recovered
+    await store.do(
+        lambda c: (
+            c.execute(plans.update().where(plans.c.id == run).values(plan={"stages": stages})),
+            c.execute(steps.insert(), rows),
+        )
+    )
 
 
 async def test_recoveries_and_verifications_come_from_the_record_of_runs(place: Place, tmp_path: Path) -> None:
@@ -293,6 +312,9 @@ async def test_recoveries_and_verifications_come_from_the_record_of_runs(place: 
     await remember(store, "first", "database failover", "done", took=90, ago=timedelta(days=3))
     await remember(store, "second", "control-plane restart", "failed", took=60, ago=timedelta(days=2))
     await remember(store, "third", "backup verify", "done", took=1200, ago=timedelta(days=1))
+    await remember_restore(store, "third", seconds=720)
+    await remember(store, "earlier", "backup verify", "failed", took=1200, ago=timedelta(days=8))
+    await remember_restore(store, "earlier", seconds=720, recovered="failed")
     await remember(store, "fourth", "backup verify", "running", took=1200, ago=timedelta(0))
     report = await place.report(memory=StoreMemory(store))
     assert (of(report, "RTO").level, of(report, "RTO").object) == ("met", "run first")
@@ -300,7 +322,10 @@ async def test_recoveries_and_verifications_come_from_the_record_of_runs(place: 
     assert (of(report, "last run").level, of(report, "last run").object) == ("missed", "run second")
     assert (of(report, "verified restore").level, of(report, "verified restore").object) == ("met", "run third")
     status = await place.report("backup status", memory=StoreMemory(store))
-    assert "after 20.0 min" in of(status, "verifications").says
+    newest, earlier = sorted((one for one in status.findings if one.check == "verifications"), key=lambda one: one.object)[::-1]
+    assert "after 20.0 min, 12.0 min of them for the restore." in newest.says
+    assert earlier.says.endswith("after 20.0 min.")
+    assert "The last verified restore took 12.0 min until it had recovered" in of(status, "restore time").says
     store.close()
 
 

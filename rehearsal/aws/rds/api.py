@@ -18,6 +18,7 @@ from rehearsal.aws.rds.registry import Registry, Snapshot
 from rehearsal.aws.rds.restores import RestoreFaults, Restores
 from rehearsal.aws.rds.settings import CREATED, TAGS, settings
 from rehearsal.aws.rds.snapshots import Snapshots
+from rehearsal.postgres.damage import DAMAGE
 from rehearsal.postgres.pair import ServerPair
 from rehearsal.postgres.server import ServerError
 
@@ -42,7 +43,7 @@ class Rds:
     ) -> None:
         self.clock = clock
         self.registry = Registry(clock, database, seed)
-        self._database, self._name, self._region, self._replicas = database, instance, region, replicas
+        self._database, self._name, self._region, self._replicas, self._seed = database, instance, region, replicas, seed
         self._reading = Reading(self.registry)
         self._snapshots = Snapshots(self.registry)
         self._restores = Restores(self.registry)
@@ -104,6 +105,12 @@ class Rds:
     async def take_automated_snapshot(self) -> Snapshot:
         """Production's daily snapshot, now; returns when it is complete."""
         return await self._snapshots.take_automated(self.production)
+
+    async def take_damaged_snapshot(self) -> Snapshot:
+        """Fault: today's automated snapshot has damage in it, of the kind that the seed decides, and production none."""
+        snapshot, kinds = await self.take_automated_snapshot(), list(DAMAGE.values())
+        snapshot.damage = kinds[self._seed % len(kinds)]
+        return snapshot
 
     def stick(self, status: str) -> None:
         """Fault: production says this status from now on, and refuses what needs it to be available."""

@@ -15,6 +15,7 @@ from rehearsal.aws.sts import ACCOUNT
 from rehearsal.aws.wire import AwsError
 from rehearsal.postgres.backups import Backups
 from rehearsal.postgres.copies import Base
+from rehearsal.postgres.damage import Damage
 from rehearsal.postgres.pair import ServerPair
 
 
@@ -34,6 +35,7 @@ class Snapshot:
     tags: list[dict[str, str]] = field(default_factory=list)
     source_tags: list[dict[str, str]] = field(default_factory=list)
     base: Base | None = None
+    damage: Damage | None = None  # whatever is restored from it has this
     status: str = "creating"
 
     @property

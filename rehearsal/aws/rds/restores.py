@@ -54,6 +54,7 @@ class _Order:
     base: Base
     moment: datetime | None
     says: str
+    damage: Damage | None = None
 
 
 class Restores:
@@ -101,7 +102,7 @@ class Restores:
         wanted = tags(params.get("Tags")) or list(snapshot.source_tags)
         instance = self._create(region, name, restored(snapshot.settings, _without_zone(params)), wanted)
         says = f"Restored from DB snapshot {snapshot.name}"
-        return self._begin(_Order(instance=instance, base=snapshot.base, moment=None, says=says))
+        return self._begin(_Order(instance=instance, base=snapshot.base, moment=None, says=says, damage=snapshot.damage))
 
     def _create(self, region: str, name: str, settings: Settings, wanted: list[dict[str, str]]) -> Instance:
         if self.faults.other_settings:
@@ -126,9 +127,10 @@ class Restores:
             registry.events.add(instance.source, "The DB instance is in an incompatible-restore state.", "failure")
             return
         copy, _ = await asyncio.gather(registry.backups.restore(order.base, order.moment), registry.minimum(CREATING_SECONDS))
-        if faults.damage is not None:
+        damage = order.damage or faults.damage
+        if damage is not None:
             await copy.finish()
-            await faults.damage.strike(copy)
+            await damage.strike(copy)
         behind = await self._open(instance, copy)
         instance.created_at = registry.clock.now()
         registry.events.add(instance.source, "DB instance created", "creation")
@@ -139,7 +141,7 @@ class Restores:
             registry.events.add(instance.source, "Finished DB Instance backup", "backup")
         instance.publish("available")
         registry.events.add(instance.source, order.says, "restoration")
-        if faults.damage is None:
+        if damage is None:
             behind.finish_later(registry.minimum(SLOW_SECONDS if faults.slow else RECOVERING_SECONDS))
 
     async def _open(self, instance: Instance, copy: Copy) -> Restored:

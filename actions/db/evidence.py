@@ -1,0 +1,178 @@
+"""What a restored copy holds beside the database that it is a copy of: rows of each table, and how old its newest commit is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, ClassVar
+
+from actions.base import Check, Outcome, Unreachable, count, done, failed
+from actions.db.heartbeat import is_table
+from actions.reach import reach
+from actions.scrub import scrub
+from actions.site import DatabaseRef
+
+if TYPE_CHECKING:
+    from actions.db.connect import Connections
+    from actions.world import World
+
+MOST_TABLES = 200
+TABLE_SECONDS = 15.0  # for one table
+ALL_SECONDS = 60.0  # for all of a database: production has other things to do
+FEW = 20  # rows by which a table may always differ: of a small one, a percentage is less than a row
+SHOWN = 12
+TABLES = """
+SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+ORDER BY pg_total_relation_size(c.oid) DESC, 1
+"""
+TRACKED = "SELECT current_setting('track_commit_timestamp') = 'on' AS tracked, pg_postmaster_start_time() AS started"
+LAST_COMMIT = "SELECT timestamp AS at FROM pg_last_committed_xact()"
+LAST_REPLAYED = "SELECT pg_last_xact_replay_timestamp() AS at"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Newest:
+    """The newest commit of a copy; `at` is None if nobody knows it. `source` says from what it is known."""
+
+    at: datetime | None
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldsEnough(Check, kind="postgresql.holds_enough"):
+    """Compare a restored copy with its original: the rows of each table within bounds, and how old its newest commit is.
+
+    `at` is the moment that the copy stands for. A table may differ by `percent` of its rows, and by 20 rows; if `tables` names
+    some, the others may differ as they like. Heartbeat rows in
+    `heartbeat_table` ("": none) must be no older at that moment than `rpo_minutes`; without them the age is only told.
+    """
+
+    database: DatabaseRef
+    original: DatabaseRef
+    at: str
+    percent: int
+    rpo_minutes: int
+    heartbeat_table: str = ""
+    tables: tuple[str, ...] = ()
+
+    timeout: ClassVar[float] = 1800.0
+    plane: ClassVar[str] = "control"  # RDS tells the addresses
+    permissions: ClassVar[tuple[str, ...]] = ("rds:DescribeDBInstances", "postgresql:pg_read_all_data")
+
+    @property
+    def region(self) -> str:
+        """The region of both instances."""
+        return self.database.region
+
+    @property
+    def title(self) -> str:
+        what = f"rows within {self.percent} %, age of the newest commit"
+        return f"Compare {self.database.instance} with {self.original.instance}: {what}"
+
+    @property
+    def target(self) -> str:
+        return str(self.database)
+
+    def command(self) -> str:
+        return f"# on {self.database.instance} and {self.original.instance}: SELECT count(*) FROM every table; the newest commit"
+
+    async def look(self, world: World) -> Outcome:
+        try:
+            copy, present = await reach(world, self.database), await reach(world, self.original)
+            newest = await _newest(copy, self.heartbeat_table)
+            held, now = await asyncio.gather(_rows(copy), _rows(present))
+        except Unreachable as error:
+            return failed(f"The copy could not be compared with {self.original.instance}. {error}")
+        return judge_evidence(self, newest, held, now)
+
+
+def judge_evidence(step: HoldsEnough, newest: Newest, held: Mapping[str, int | None], now: Mapping[str, int | None]) -> Outcome:
+    """Done if every table that could be counted on both sides is within the bounds, and the newest commit, if known, is too."""
+    age, is_old = _age(step, newest)
+    wrong = [
+        f"{name} {held.get(name, 0)} (now {now.get(name, 'gone')})"
+        for name in {**now, **held}
+        if _is_beyond(step, name, held.get(name, 0), now.get(name, 0))
+    ]
+    uncounted = sorted(name for name in {*held, *now} if held.get(name, 0) is None or now.get(name, 0) is None)
+    compared = [name for name in now if name in held and name not in uncounted]
+    more = f" Not counted in time, so not compared: {_listed(uncounted)}." if uncounted else ""
+    wrong += [f"{name} (there is none)" for name in step.tables if name not in held and name not in now]
+    if wrong or is_old or not compared:
+        beyond = f"{count(len(wrong), 'table differs', 'tables differ')} too much (bound: {step.percent} % or {FEW} rows): "
+        said = [f"{beyond}{_listed(wrong)}."] if wrong else []
+        said += ["No table could be compared."] if not compared else []
+        return failed(f"{' '.join(said)} {age}{more}".strip())
+    rows = ", ".join(f"{name} {held[name]} (now {now[name]})" for name in compared[:SHOWN])
+    rest = f" and {len(compared) - SHOWN} more" if len(compared) > SHOWN else ""
+    fit = f"{count(len(compared), 'table holds', 'tables hold')} as many rows as in {step.original.instance}"
+    return done(f"{fit}, within {step.percent} % or {FEW} rows: {scrub(rows)}{rest}. {age}{more}")
+
+
+def _age(step: HoldsEnough, newest: Newest) -> tuple[str, bool]:
+    """How old the newest commit was at the moment that the copy stands for, and whether that is more than promised."""
+    if newest.at is None:
+        return f"How old its newest commit is, is not known: {newest.source}", False
+    seconds = (datetime.fromisoformat(step.at) - newest.at).total_seconds()
+    when = f"Its newest commit is of {newest.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({newest.source})"
+    how_old = f"{_span(seconds)} before the snapshot" if seconds >= 0 else f"{_span(-seconds)} after the snapshot was begun"
+    if step.heartbeat_table and newest.source == _beats(step.heartbeat_table) and seconds > step.rpo_minutes * 60:
+        return f"{when}, {how_old}, and {step.rpo_minutes} min were promised.", True
+    return f"{when}, {how_old}.", False
+
+
+def _is_beyond(step: HoldsEnough, name: str, held: int | None, now: int | None) -> bool:
+    if held is None or now is None or (step.tables and name not in step.tables):
+        return False
+    return abs(held - now) > max(step.percent / 100 * max(held, now), FEW)
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{scrub(', '.join(names[:SHOWN]))}{rest}"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _beats(table: str) -> str:
+    return f"heartbeat rows in {table}"
+
+
+async def _newest(copy: Connections, table: str) -> Newest:
+    """By heartbeat rows if there are any, else by PostgreSQL's own record, unless the copy itself has committed since."""
+    if table and is_table(table):
+        try:
+            beat = (await copy.ask(f"SELECT max(at) AS at FROM {table}"))[0]["at"]
+        except Unreachable:  # a snapshot from before the table was made
+            beat = None
+        if beat is not None:
+            return Newest(at=beat, source=_beats(table))
+    (row,) = await copy.ask(TRACKED)
+    known = {"pg_last_committed_xact()": LAST_COMMIT} if row["tracked"] else {}
+    for source, sql in {**known, "pg_last_xact_replay_timestamp()": LAST_REPLAYED}.items():
+        at = (await copy.ask(sql))[0]["at"]
+        if at is not None and at < row["started"]:
+            return Newest(at=at, source=source)
+    return Newest(at=None, source="set heartbeat_table in dr.toml, or track_commit_timestamp in the parameter group.")
+
+
+async def _rows(connections: Connections) -> dict[str, int | None]:
+    """The rows of each table, the smallest first; None for one that could not be counted in time."""
+    names = [row["name"] for row in await connections.ask(TABLES)][:MOST_TABLES]
+    ends = time.monotonic() + ALL_SECONDS
+    return {name: await _count(connections, name, min(ends - time.monotonic(), TABLE_SECONDS)) for name in reversed(names)}
+
+
+async def _count(connections: Connections, table: str, seconds: float) -> int | None:
+    if seconds <= 0:
+        return None
+    try:
+        return int((await connections.ask(f"SELECT count(*) AS rows FROM {table}", timeout=seconds))[0]["rows"])
+    except Unreachable:
+        return None
