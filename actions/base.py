@@ -210,9 +210,14 @@ class Check(Step):
 
 
 class Action(Step):
-    """A step with one effect on one target. `settle` is how long (provider seconds) an effect may take to show itself."""
+    """A step with one effect on one target. `settle` is how long (provider seconds) an effect may take to show itself.
+
+    `touches_production` is False only for an action that can't change what serves production: it makes a new thing, or works on
+    one only if that carries the mark of the run that made it. A plan of such actions may be carried out without an approval.
+    """
 
     settle: ClassVar[float]
+    touches_production: ClassVar[bool] = True
 
     @abstractmethod
     async def observe(self, world: World) -> Facts:

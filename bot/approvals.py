@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from bot.actors import is_person, mention
 from bot.choices import CHOICES, Question
 from bot.store import Refusal, Store
 from bot.story import ENDS, is_unread, read_story
@@ -59,7 +60,14 @@ def approve(connection: Connection, store: Store, click: Click, person: str, nee
     count = len(connection.execute(select(approvals.c.person).where(approvals.c.plan_id == click.run_id)).all())
     if count < needed:
         return False
-    _begin_run(connection, store, plan, person)
+    does, asked = Plan.from_json(plan["plan"]).heading, f"{mention(plan['requested_by'])} had asked for it"
+    begin_run(
+        connection,
+        store,
+        plan,
+        person,
+        f"<@{person}> approved plan {plan['id']} (digest {plan['digest'][:12]}): {does}. {asked}.",
+    )
     return True
 
 
@@ -122,8 +130,9 @@ def decided_at(connection: Connection, question: str) -> float | None:
 
 def held_by(target: str, held: Any) -> str:
     """The sentence for a target that another run holds."""
+    by = f"approved by <@{held['person']}>" if is_person(held["person"]) else f"started by {mention(held['person'])}"
     return (
-        f"Run {held['run_id']} has been working on {target} since {clock(held['since'])}, approved by <@{held['person']}>. "
+        f"Run {held['run_id']} has been working on {target} since {clock(held['since'])}, {by}. "
         f"Nothing was done; watch it with `/dr show {held['run_id']}`, or stop it with `/dr stop {held['run_id']}`."
     )
 
@@ -196,16 +205,15 @@ def _close(connection: Connection, plan_id: str, status: str, person: str) -> No
     connection.execute(update(plans).where(plans.c.id == plan_id).values(status=status, closed_by=person))
 
 
-def _begin_run(connection: Connection, store: Store, plan: Any, person: str) -> None:
+def begin_run(connection: Connection, store: Store, plan: Any, person: str, says: str) -> None:
+    """Make a plan (a row) a run that holds its target; `person` is who let it begin."""
     now, target = time.time(), plan["target"]
     connection.execute(locks.insert().values(target=target, run_id=plan["id"], person=person, since=now))
     connection.execute(runs.insert().values(id=plan["id"], target=target, state="approved", says="", began=now, stop_by=""))
     _set_aside_others(connection, store, plan)
     _close(connection, plan["id"], "approved", person)
     connection.execute(update(outbox).where(outbox.c.key == plan["id"]).values(pin_wanted=True))
-    does, asked = Plan.from_json(plan["plan"]).heading, f"<@{plan['requested_by']}> had asked for it"
-    text = f"<@{person}> approved plan {plan['id']} (digest {plan['digest'][:12]}): {does}. {asked}."
-    store.tell(connection, plan["id"], "approved", "begin", text)
+    store.tell(connection, plan["id"], "approved", "begin", says)
 
 
 def _set_aside_others(connection: Connection, store: Store, plan: Any) -> None:

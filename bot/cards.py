@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actions.base import Json, count
 from bot import blocks
+from bot.actors import mention
 from bot.blocks import Block, clock, stamp
 from bot.choices import Choice
 from bot.mrkdwn import shown
@@ -39,7 +40,8 @@ def story_text(story: Story) -> str:
     """A run and its timeline as text, for `/dr show`."""
     plan, state = story.offer.plan, story.run.state if story.run else story.offer.status
     head = f"*{story.offer.id}* {plan.heading} (`{plan.command}`): {state}."
-    head = shown(f"{head} {story.run.says if story.run else ''}".strip(), 600)
+    asked = f"Asked for by {mention(story.offer.requested_by)}."
+    head = shown(f"{head} {asked} {story.run.says if story.run else ''}".strip(), 600)
     lines: list[str] = []
     for line in reversed(story.timeline):
         text = shown(f"{clock(line.at)} {reply(line.mark, line.text)}", 800)
@@ -60,7 +62,8 @@ def runs_text(stories: list[Story]) -> str:
 def _run_line(story: Story) -> str:
     assert story.run is not None
     plan, run = story.offer.plan, story.run
-    return f"• *{run.id}* {plan.heading} (`{plan.command}`): {run.state}, began {stamp(run.began)}. {shown(run.says, 200)}"
+    asked = f"asked for by {mention(story.offer.requested_by)}, began {stamp(run.began)}"
+    return f"• *{run.id}* {plan.heading} (`{plan.command}`): {run.state}, {asked}. {shown(run.says, 200)}"
 
 
 def reason_form(choice: Choice, value: str, channel: str) -> Json:

@@ -1,10 +1,11 @@
-"""The `dr` program: serve, plan, targets, report, runs, show, check."""
+"""The `dr` program: serve, plan, run, targets, report, runs, show, check."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
+import shlex
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import structlog
 
 from actions.scrub import scrub, scrub_all, unexpected
 from bot import log
+from bot.actors import named
 from bot.settings import BadSettings, Settings, load
 
 if TYPE_CHECKING:
@@ -43,11 +45,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dr", description="Disaster recovery from Slack: a plan, an approval, a durable run.")
-    words = parser.add_subparsers(required=True, metavar="serve | plan | targets | report | runs | show | check")
+    words = parser.add_subparsers(required=True, metavar="serve | plan | run | targets | report | runs | show | check")
     _word(words, "serve", _serve, "connect to Slack and serve")
     plan = _word(words, "plan", _plan, "make a plan and print it; touches nothing", as_json=True)
     plan.add_argument("scenario", help='the words after /dr, such as "database failover"')
     plan.add_argument("arguments", nargs="*", help="name=value")
+    run = _word(words, "run", _run, "have the bot carry out what needs no approval, and wait; exit code 0 only if it ended well")
+    run.add_argument("scenario", help='the words after /dr, such as "backup verify"')
+    run.add_argument("arguments", nargs="*", help="name=value")
+    run.add_argument("--unattended", action="store_true", required=True, help="as [authority] unattended of dr.toml allows")
     targets = _word(words, "targets", _report, "the recovery targets: met, missed or unknown", as_json=True)
     targets.add_argument("arguments", nargs="*", help="name=value")
     targets.set_defaults(report="targets")
@@ -95,6 +101,23 @@ async def _plan(settings: Settings, options: argparse.Namespace) -> int:
         await world.close()
     _say(plan.to_json() if options.json else _plan_text(plan))
     return 1 if plan.forbidden else 0
+
+
+async def _run(settings: Settings, options: argparse.Namespace) -> int:
+    from bot.database import open_engine
+    from bot.hand_over import Refused, hand_over
+    from bot.store import Refusal
+    from commands.scenario import BadCommand
+
+    words = " ".join([options.scenario, *map(shlex.quote, options.arguments)])
+    try:
+        return 0 if await hand_over(settings, open_engine(settings.state.url), words, _say) else 1
+    except BadCommand as error:
+        _complain(str(error))
+        return 2
+    except (Refused, Refusal) as refusal:
+        _complain(str(refusal))
+        return 1
 
 
 async def _report(settings: Settings, options: argparse.Namespace) -> int:
@@ -169,7 +192,7 @@ def _require_database(settings: Settings) -> None:
 
 def _say(value: Any) -> None:
     """Print a text, or a value as JSON, without secrets: the last gate."""
-    print(scrub(value) if isinstance(value, str) else json.dumps(scrub_all(value), indent=2))
+    print(scrub(value) if isinstance(value, str) else json.dumps(scrub_all(value), indent=2), flush=True)
 
 
 def _complain(line: str) -> None:
@@ -205,7 +228,8 @@ def _step_lines(plan: Plan) -> list[str]:
 
 def _run_line(story: Story) -> str:
     plan, state = story.offer.plan, story.run.state if story.run else story.offer.status
-    return f"{story.offer.id}  {_iso(story.offer.requested_at)}  {plan.heading}  ({plan.command})  {state}"
+    asked = f"asked for by {named(story.offer.requested_by)}"
+    return f"{story.offer.id}  {_iso(story.offer.requested_at)}  {plan.heading}  ({plan.command})  {asked}  {state}"
 
 
 def _story_json(story: Story, *, brief: bool = False) -> dict[str, Any]:
@@ -221,7 +245,7 @@ def _story_json(story: Story, *, brief: bool = False) -> dict[str, Any]:
         "state": run.state if run else offer.status,
         "says": run.says if run else "",
         "digest": offer.digest,
-        "requested_by": offer.requested_by,
+        "requested_by": named(offer.requested_by),
         "approved_by": list(offer.approved_by),
         "began": _iso(run.began) if run else None,
         "ended": _iso(run.ended) if run and run.ended else None,

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from actions.scrub import unexpected
 from bot import approvals, cards, reports
+from bot.actors import is_person
 from bot.approvals import Click
 from bot.authority import Gate, approvals_needed
 from bot.choices import CHOICES, Choice
@@ -21,6 +22,7 @@ from bot.runs import Runs
 from bot.store import Item, Refusal, Store
 from bot.story import Offer
 from bot.tables import decisions
+from bot.unattended import Unattended
 from commands.plan import Plan
 from commands.scenario import BadCommand, parse
 
@@ -39,6 +41,7 @@ class Desk:
         self.runs = runs
         self.outbox = outbox
         self.slack = slack
+        self.unattended = Unattended(planner, runs)
 
     async def handle(self, item: Item) -> None:
         """Do what follows from one item."""
@@ -46,6 +49,7 @@ class Desk:
             "command": self._command,
             "click": self._click,
             "submit": self._submit,
+            "request": self.unattended.request,
         }
         try:
             await works[item.kind](item)
@@ -139,7 +143,8 @@ class Desk:
         """Count an approval. A plan may have become another scenario since somebody asked: both need the right to both."""
         for scenario in offer.plan.scenarios:
             await self.gate.may_approve(person, scenario, offer.requested_by)
-        await self._may_request(offer.requested_by, offer.plan)
+        if is_person(offer.requested_by):
+            await self._may_request(offer.requested_by, offer.plan)
         needed = approvals_needed(self.gate.authority, offer.plan)
         enough = await self.store.do(approvals.approve, self.store, click, person, needed)
         if enough:

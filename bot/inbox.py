@@ -16,7 +16,12 @@ import structlog
 from bot.store import Item, Store
 
 log = structlog.get_logger(__name__)
-AT_ONCE = {"command": 4, "click": 8, "submit": 8}  # how many are handled side by side; what waits is on disk already
+AT_ONCE = {
+    "command": 4,
+    "click": 8,
+    "submit": 8,
+    "request": 4,
+}  # how many are handled side by side; what waits is on disk already
 EACH = 2  # how many of these one person may have, so that nobody's click waits behind another person's forty
 LOST_SECONDS = 5.0  # what is recorded and not handled for so long, and is in no task, was lost
 Handle = Callable[[Item], Awaitable[None]]
@@ -41,10 +46,10 @@ class Inbox:
             self._hand_over(item)
 
     async def catch_up(self) -> None:
-        """Hand over what was recorded a while ago and reached nobody, because the answer of the state's server got lost."""
+        """Hand over what another process recorded, and what reached nobody because the answer of the state's server got lost."""
         if self._handle:
             for item in await self._store.unhandled():
-                if item.at < time.time() - LOST_SECONDS:
+                if item.kind == "request" or item.at < time.time() - LOST_SECONDS:
                     self._hand_over(item)
 
     async def record(self, item: Item) -> bool:

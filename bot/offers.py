@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
+from bot.actors import mention
 from bot.approvals import clock
 from bot.store import Store
 from bot.story import WHOLE, Offer
@@ -27,18 +28,23 @@ def offer(connection: Connection, store: Store, row: dict[str, Any], replies: Se
             return str(same["id"])
         connection.execute(update(plans).where(plans.c.id == same["id"]).values(status="superseded"))
         store.redraw(connection, same["id"])
+    show(connection, store, row, replies)
+    return str(row["id"])
+
+
+def show(connection: Connection, store: Store, row: dict[str, Any], replies: Sequence[str]) -> None:
+    """Store a plan, once, and order its card and the replies that hold what the card cannot."""
     store.offer(connection, row)
     for number, text in enumerate(replies, 1):
         key = f"{row['id']}/whole/{number}"
         of_plan = {"run_id": row["id"], "channel": row["channel"]}
         store.insert_once(connection, outbox, key=key, kind="reply", mark=WHOLE, text=text, **of_plan)
-    return str(row["id"])
 
 
 def already_on_offer(first: Offer, person: str) -> str:
     """The sentence for a person who asked for a plan that is on offer already."""
     own = first.requested_by == person
-    who, then = ("You", "Somebody else must approve") if own else (f"<@{first.requested_by}>", "If you agree, approve")
+    who, then = ("You", "Somebody else must approve") if own else (mention(first.requested_by), "If you agree, approve")
     says = f"{who} asked for the same plan at {clock(first.requested_at)}: it is plan {first.id}, on offer until"
     return f"{says} {clock(first.expires)}. {then} that one; I made no second plan. Nothing has changed."
 

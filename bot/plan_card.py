@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from actions.base import Level, count
 from bot import blocks
+from bot.actors import mention
 from bot.blocks import Block, stamp
 from bot.layout import IN_THREAD, Draft, Groups, Laid, lay_out
 from bot.story import Offer
@@ -19,7 +20,7 @@ CLOSED = {"superseded": "superseded by a newer plan or run"}
 
 def plan_text(offer: Offer) -> str:
     """The plan in a line, for notifications."""
-    return f"Plan {offer.id}: {offer.plan.heading}. Asked for by <@{offer.requested_by}>. {offer.plan.why}"
+    return f"Plan {offer.id}: {offer.plan.heading}. Asked for by {mention(offer.requested_by)}. {offer.plan.why}"
 
 
 def plan_blocks(offer: Offer, needed: int) -> list[Block]:
@@ -92,7 +93,7 @@ def _footer(offer: Offer, needed: int) -> list[Block]:
 def _who_approves(offer: Offer, needed: int) -> str:
     people = "Another person" if needed == 1 else f"{needed} other people"
     have = f" Approved so far by {', '.join(f'<@{p}>' for p in offer.approved_by)}." if offer.approved_by else ""
-    asks = f":raised_hand: *{people} than <@{offer.requested_by}> must approve* by {stamp(offer.expires)}.{have}"
+    asks = f":raised_hand: *{people} than {mention(offer.requested_by)} must approve* by {stamp(offer.expires)}.{have}"
     return f":warning: *This interrupts {offer.plan.interrupts}.*\n{asks}" if offer.plan.interrupts else asks
 
 
@@ -120,5 +121,5 @@ def _question(plan: Plan) -> str:
 
 def _asked(offer: Offer) -> Block:
     fallback = f" Fallback: `/dr {offer.plan.fallback}`." if offer.plan.fallback else ""
-    asked = f"asked for by <@{offer.requested_by}> at {stamp(offer.requested_at)}.{fallback}"
+    asked = f"asked for by {mention(offer.requested_by)} at {stamp(offer.requested_at)}.{fallback}"
     return blocks.context(f"Plan `{offer.id}`, digest `{offer.digest[:12]}`, {asked}")

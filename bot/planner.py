@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from actions.aws.deployments import Own
+from actions.base import Json
 from actions.world import World
 from bot import offers
 from bot.own import own_deployments
@@ -48,6 +49,13 @@ class Planner:
 
     async def offer(self, plan_id: str, plan: Plan, requester: str, changes: Sequence[str] = ()) -> str:
         """Show a plan in the incident channel; returns the id of the plan that stands: the same may be on offer already."""
+        row, replies = self.row(plan_id, plan, requester, changes)
+        return await self.store.do(offers.offer, self.store, row, replies)
+
+    def row(
+        self, plan_id: str, plan: Plan, requester: str, changes: Sequence[str] = ()
+    ) -> tuple[dict[str, Json], tuple[str, ...]]:
+        """A plan as it is stored, and the replies that hold what its card cannot."""
         row = {
             "id": plan_id,
             "scenario": plan.scenario,
@@ -63,8 +71,7 @@ class Planner:
             "changes": list(changes),
             "channel": self.settings.slack.channel,
         }
-        replies = lay_out_plan(plan, changes).replies
-        return await self.store.do(offers.offer, self.store, row, replies)
+        return row, lay_out_plan(plan, changes).replies
 
     async def _own_deployments(self, target: str) -> Sequence[Own]:
         return await self.store.do(own_deployments, target)

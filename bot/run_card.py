@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from bot import blocks
+from bot.actors import NOBODY, mention
 from bot.blocks import Block
 from bot.choices import CHOICES, Choice
 from bot.layout import IN_THREAD, Draft, Groups, lay_out
@@ -45,7 +46,7 @@ def run_text(story: Story, run: Run) -> str:
 def run_blocks(story: Story, run: Run, rto_minutes: int) -> list[Block]:
     """The run's card as it stands."""
     offer = story.offer
-    approved = ", ".join(f"<@{person}>" for person in offer.approved_by)
+    approved = ", ".join(f"<@{person}>" for person in offer.approved_by) or NOBODY
     details = f"The details are in the thread; `/dr show {run.id}` has them all."
     return [
         blocks.header(f"{TITLES[run.state]}: {offer.plan.heading}"),
@@ -54,7 +55,7 @@ def run_blocks(story: Story, run: Run, rto_minutes: int) -> list[Block]:
             "fields": [
                 blocks.field(f"*Target*\n{shown(offer.plan.target, 300)}"),
                 blocks.field(f"*Clock*\n{_elapsed(story, run)} of {rto_minutes} min (RTO), since it was asked for"),
-                blocks.field(f"*Asked for by*\n<@{offer.requested_by}>"),
+                blocks.field(f"*Asked for by*\n{mention(offer.requested_by)}"),
                 blocks.field(f"*Approved by*\n{approved}"),
             ],
         },

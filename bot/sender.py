@@ -14,6 +14,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from sqlalchemy import Connection, select, update
 
 from bot import cards
+from bot.alerts import alert_text
 from bot.authority import approvals_needed
 from bot.mrkdwn import escape
 from bot.pace import Pace, lane_of
@@ -105,7 +106,7 @@ class Sender:
             log.warning("channel_unreadable", key=row["key"])  # `dr check` names the scope; told twice is better than never
             found = None
         log.info("message_settled", key=row["key"], found=bool(found))
-        sent_rev = row["rev"] if found and row["kind"] == "reply" else 0  # a card may have changed since
+        sent_rev = row["rev"] if found and row["kind"] != "card" else 0  # a card may have changed since
         await self.mark(row, ts=found or "", sent_rev=sent_rev, in_flight=False)
 
     async def _find(self, row: Any) -> str | None:
@@ -158,6 +159,8 @@ class Sender:
         metadata = {"event_type": EVENT, "event_payload": {"key": row["key"], "rev": row["rev"]}}
         if row["kind"] == "reply":
             return {"text": cards.reply(row["mark"], row["text"]), "metadata": metadata}
+        if row["kind"] == "alert":
+            return {"text": alert_text(row["text"], self._settings.backups.alert), "metadata": metadata}
         story = await self._store.story(row["run_id"])
         assert story is not None, row["run_id"]
         needed = approvals_needed(self._settings.authority, story.offer.plan)

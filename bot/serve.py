@@ -38,6 +38,7 @@ from bot.tokens import check_tokens
 if TYPE_CHECKING:
     from bot.desk import Desk
     from bot.runs import Runs
+    from bot.schedule import Schedule
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -74,6 +75,7 @@ class Bot:
         self.lead: Leadership | None = None
         self.app: App | None = None
         self.runs: Runs | None = None
+        self.schedule: Schedule
         self._connected = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -128,6 +130,7 @@ class Bot:
                 await asyncio.wait_for(self._connected.wait(), FIRST_SECONDS)
         desk = await self._start_desk()
         self._tasks.append(asyncio.create_task(self._catch_up(desk)))
+        self._tasks.append(asyncio.create_task(self._watch()))
         for name, database in self.settings.databases.items():
             if database.heartbeat_table:
                 self._tasks.append(asyncio.create_task(self._beat(name, database.heartbeat_table)))
@@ -140,10 +143,12 @@ class Bot:
         await in_thread(lambda: self.world.aws)  # boto3 is heavy too, and a run that goes on needs it at once
         from bot.desk import Desk
         from bot.runs import Runs
+        from bot.schedule import Schedule
 
         planner = Planner(self.settings, self.world, self.store)
-        self.runs = Runs(self.store, planner)
+        self.runs, self.schedule = Runs(self.store, planner), Schedule(self.settings, self.store)
         self.runs.launch(self.settings.state.url)
+        await self.schedule.apply()
         gate = authority.Gate(
             self.settings.authority, authority.Directory(self.client, Pace(self.settings.slack.posts_per_second))
         )
@@ -191,6 +196,12 @@ class Bot:
                 await desk.runs.catch_up()
             except Exception:  # it is tried again, and the runs go on meanwhile
                 log.exception("catching_up_broke")
+
+    async def _watch(self) -> None:
+        """Alert about what nobody attends."""
+        from bot.watch import Watch
+
+        await Watch(self.settings, self.store, self.schedule).run()
 
     async def _beat(self, name: str, table: str) -> None:
         """Write heartbeat rows into a database that is recovered, but not while a run works on it."""

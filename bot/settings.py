@@ -14,7 +14,9 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationErro
 
 from actions import scrub
 from actions.db.dsn import mistake
-from actions.site import Number, Section, Site, Whole, is_loopback, texts, web_address
+from actions.site import Name, Number, Section, Site, Whole, is_loopback, texts, web_address
+from bot.cron import is_cron
+from commands.memory import VERIFICATION
 
 
 class BadSettings(ValueError):
@@ -96,16 +98,31 @@ class Override(Section):
 
 
 class Authority(Rule):
-    """The rule for all scenarios, and overrides per scenario."""
+    """The rule for all scenarios, overrides per scenario, and the scenarios that need no approval if nobody attends."""
 
     approvers: Ids = Field(min_length=1)
+    unattended: tuple[Name, ...] = ()
     scenario: dict[str, Override] = Field(default_factory=dict)
 
     def rule(self, scenario: str) -> Rule:
         """The rule that holds for a scenario."""
-        base = self.model_dump(exclude={"scenario"})
+        base = self.model_dump(exclude={"scenario", "unattended"})
         override = self.scenario.get(scenario)
         return Rule(**{**base, **(override.model_dump(exclude_none=True) if override else {})})
+
+
+class Backups(Section):
+    """When backups are verified (a cron expression in UTC; "": only by hand), and who is mentioned if that goes wrong."""
+
+    verify: str = ""
+    alert: Ids = ()
+
+    @field_validator("verify")
+    @classmethod
+    def _is_cron(cls, cron: str) -> str:
+        if cron and not is_cron(cron):
+            raise ValueError("it is no cron expression; five fields such as 0 4 * * 1 (Mondays at 04:00 UTC) are expected")
+        return cron
 
 
 class Settings(Site):
@@ -114,6 +131,7 @@ class Settings(Site):
     slack: Slack
     state: State = State()
     authority: Authority
+    backups: Backups = Backups()
 
     @property
     def bot_token(self) -> SecretStr:
@@ -150,12 +168,22 @@ def from_mapping(raw: Mapping[str, Any], name: str = "dr.toml") -> Settings:
         settings = Settings.model_validate(raw)
     except ValidationError as error:
         raise BadSettings("\n".join(f"{name}: {_one_line(line)}" for line in _lines(error))) from error
-    unknown = [s for s in settings.authority.scenario if s not in _scenario_names()]
-    if unknown:
-        raise BadSettings(
-            "\n".join(f"{name}: [authority.scenario] {s!r} is no scenario.{_near(s, _scenario_names())}" for s in unknown)
-        )
+    if mistakes := [*_unknown_scenarios(settings), *_never_started(settings)]:
+        raise BadSettings("\n".join(f"{name}: {mistake}" for mistake in mistakes))
     return settings
+
+
+def _unknown_scenarios(settings: Settings) -> Iterator[str]:
+    named = [("[authority.scenario]", one) for one in settings.authority.scenario]
+    named += [("[authority] unattended:", one) for one in settings.authority.unattended]
+    for where, one in named:
+        if one not in _scenario_names():
+            yield f"{where} {one!r} is no scenario.{_near(one, _scenario_names())}"
+
+
+def _never_started(settings: Settings) -> Iterator[str]:
+    if settings.backups.verify and VERIFICATION not in settings.authority.unattended:
+        yield f'[backups] verify would never start anything: [authority] unattended = ["{VERIFICATION}"] is expected with it.'
 
 
 def _scenario_names() -> list[str]:

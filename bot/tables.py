@@ -11,7 +11,7 @@ from sqlalchemy import JSON, Boolean, Column, Engine, Float, Integer, MetaData, 
 metadata = MetaData()
 
 # What people did, in the order in which it reached us. The id is Slack's own (trigger id, action time stamp): a delivery
-# that comes twice is one row.
+# that comes twice is one row. kind: command, click, submit, or request: what a terminal or a schedule asks for unattended.
 inbox = Table(
     "dr_inbox",
     metadata,
@@ -126,8 +126,9 @@ timeline = Table(
     Column("at", Float, nullable=False),
 )
 
-# What Slack still has to be told. kind: card (rendered from the tables when it is sent, latest wins), reply, or ephemeral:
-# a sentence that only `person` sees; its run_id is the plan or run that the click named.
+# What Slack still has to be told. kind: card (rendered from the tables when it is sent, latest wins), reply, alert: a message of
+# its own that mentions whoever [backups] alert names, or ephemeral: a sentence that only `person` sees; its run_id is the plan
+# or run that the click named.
 outbox = Table(
     "dr_outbox",
     metadata,
@@ -148,6 +149,24 @@ outbox = Table(
     Column("at", Float, nullable=False, default=time.time, server_default="0"),
 )
 
+
+# What became of a request that a terminal handed over, if no run came of it. The id is the request's in the inbox.
+answers = Table(
+    "dr_answers",
+    metadata,
+    Column("id", String(200), primary_key=True),
+    Column("says", Text, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+# Since when a schedule is what it is: what was due before that is nobody's fault.
+schedules = Table(
+    "dr_schedules",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    Column("cron", String(200), nullable=False),
+    Column("since", Float, nullable=False),
+)
 
 NEW_COLUMNS = (outbox.c.at, runs.c.main_end, steps.c.progress)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -103,6 +103,18 @@ class Plan:
     def actions(self) -> tuple[Action, ...]:
         """The steps that change something."""
         return tuple(step for _, step in self.steps() if isinstance(step, Action))
+
+    def needs_people(self, production: Collection[str]) -> str:
+        """Why an approver must have seen this plan, as a sentence that names the step; "" if it may be carried out without one.
+
+        `production` are the names of the instances in dr.toml: no step may change one of those, whatever it promises.
+        """
+        for step_id, step in self.steps():
+            if isinstance(step, Hold):
+                return f"Step {step_id} asks an approver: {step.question}"
+            if isinstance(step, Action) and (step.touches_production or _instances(step) & {*production}):
+                return f"Step {step_id} changes production: {step.title}."
+        return ""
 
     def to_json(self) -> dict[str, Json]:
         """The plan as `dr plan --json` prints it and as it is stored."""
@@ -219,6 +231,12 @@ def spelled(scenario: str, arguments: Mapping[str, str]) -> str:
     return " ".join([scenario, *(shlex.quote(f"{name}={value}") for name, value in arguments.items())])
 
 
+def _instances(step: Step) -> set[Json]:
+    """The instances that a step's arguments name as what it works on."""
+    named = [value.get("instance") for value in step.arguments.values() if isinstance(value, dict)]
+    return {name for name in [step.arguments.get("instance"), *named] if isinstance(name, str)}
+
+
 def _stages_json(stages: tuple[Stage, ...], first: int) -> Json:
     return [[_step_json(f"{s}.{n}", step) for n, step in enumerate(stage, 1)] for s, stage in enumerate(stages, first)]
 
@@ -243,4 +261,5 @@ def _step_json(step_id: str, step: Step) -> dict[str, Json]:
         "region": step.region,
         "plane": step.plane,
         "changes": isinstance(step, Action),
+        "touches_production": isinstance(step, Action) and step.touches_production,
     }

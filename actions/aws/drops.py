@@ -40,6 +40,7 @@ class _Own(Action):
 
     settle: ClassVar[float] = 60.0
     plane: ClassVar[str] = "control"
+    touches_production: ClassVar[bool] = False
 
     @property
     def target(self) -> str:

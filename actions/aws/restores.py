@@ -32,6 +32,7 @@ class _Restore(Create):
 
     timeout: ClassVar[float] = 2 * 3600.0
     taken: ClassVar[str] = "DBInstanceAlreadyExists"
+    touches_production: ClassVar[bool] = False
 
     @property
     @abstractmethod

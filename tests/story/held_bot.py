@@ -1,7 +1,9 @@
 """The bot with one scenario more: `python -m tests.story.held_bot serve --config dr.toml`.
 
 `/dr test hold` makes a file, looks, asks in a Hold and restarts the control plane. At the end, whatever happens, the file is
-dropped. The file stands for a temporary thing; `effects.txt` beside it lists what was done to it, and `controls.json` says how
+dropped. `/dr backup verify` is a shorter one here: it makes a file and drops it, and touches no production.
+
+The file stands for a temporary thing; `effects.txt` beside it lists what was done to it, and `controls.json` says how
 the steps turn out. All of it is in the folder that HELD_DIR names. The product knows nothing of this.
 """
 
@@ -36,6 +38,7 @@ from actions.base import (
 from actions.health import HealthAnswers
 from actions.world import World
 from bot.cli import main
+from commands.memory import VERIFICATION
 from commands.plan import Plan
 from commands.scenario import scenario
 from tests.story.crashing_bot import watch
@@ -66,6 +69,7 @@ class _OnFile(Action):
     folder: str
     timeout: ClassVar[float] = 600.0
     settle: ClassVar[float] = 0.0
+    touches_production: ClassVar[bool] = False
     plane: ClassVar[str] = "data"
     region: ClassVar[str] = ""
     permissions: ClassVar[tuple[str, ...]] = ()
@@ -197,6 +201,22 @@ async def test_hold(world: World) -> Plan:
         basis={},
         fallback="control-plane rollback",
         title="Make a file and judge it",
+    )
+
+
+@scenario(VERIFICATION)
+async def test_files(world: World) -> Plan:
+    """Make a file and drop it."""
+    folder = os.environ["HELD_DIR"]
+    return Plan(
+        scenario=VERIFICATION,
+        arguments={},
+        why="A test asks for it.",
+        target="the temporary file",
+        stages=((MakeFile(folder=folder),),),
+        cleanup=((DropFile(folder=folder),),),
+        basis={},
+        title="Make a file and drop it",
     )
 
 

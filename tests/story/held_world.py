@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tests.story.conftest import SPEED, Incident
 
 ROOT = Path(__file__).parents[2]
 HOLD = "test hold"
+HELD_AUTHORITY = 'requesters = ["U0ALICE", "U0BOB", "U0CAROL"]'
 
 
 class HeldWorld(Rehearsal):
@@ -30,6 +31,15 @@ class HeldWorld(Rehearsal):
         argv = [sys.executable, "-m", "tests.story.held_bot", "serve", "--config", str(self.config)]
         environment = self.bot_environment | {"HELD_DIR": str(self.work_dir)} | orders
         return await self.processes.start("bot", argv, env=environment, stdout=self.bot_log, cwd=ROOT)
+
+    async def dr(self, *words: str, without: Sequence[str] = ()) -> tuple[int, str, str]:
+        """The `dr` program that knows the scenarios of the test; returns exit code, stdout and stderr."""
+        environment = self.bot_environment | {"HELD_DIR": str(self.work_dir)}
+        environment = {name: value for name, value in environment.items() if name not in without}
+        argv, pipe = [sys.executable, "-m", "tests.story.held_bot", *words, "--config", str(self.config)], asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*argv, env=environment, stdout=pipe, stderr=pipe, cwd=ROOT)
+        out, err = await process.communicate()
+        return process.returncode or 0, out.decode(), err.decode()
 
     @property
     def starts(self) -> int:
@@ -60,6 +70,17 @@ class HeldIncident(Incident):
         """What the steps did so far, in order."""
         path = self.world.work_dir / "effects.txt"
         return path.read_text().split() if path.exists() else []
+
+    async def reconfigure(self, old: str, new: str) -> None:
+        """From now on the bot has another dr.toml."""
+        before = self.world.config.read_text()
+        assert old in before
+        await self._restart_with(before.replace(old, new))
+
+    async def unattended_run(self, timeout: float = 60.0) -> str:
+        """Wait for a run that nobody approved, other than those that are there; returns its id."""
+        known = self.ids()
+        return await until(lambda: next((run for run in self.ids() if run not in known), None), timeout, "an unattended run")
 
     async def held(self) -> str:
         """A run of Alice's, approved by Bob, that waits in its Hold; returns its id."""

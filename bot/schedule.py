@@ -1,0 +1,84 @@
+"""The schedule of dr.toml: each time that it is due becomes one request in the inbox, by the engine's own scheduler.
+
+The engine fires each time once, through crashes, and makes up for times at which no bot served. A request has an id made of its
+time, so that no second one follows from the same. With bot/runs.py this is the only module that knows the engine (DBOS).
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from dbos import DBOS
+from sqlalchemy import Connection, select, update
+
+from bot.actors import SCHEDULE
+from bot.cron import how_often, last_due
+from bot.settings import Settings
+from bot.store import Item, Store
+from bot.tables import schedules
+from commands.memory import VERIFICATION
+
+log = structlog.get_logger(__name__)
+NAME = "backup-verify"
+LATE = timedelta(hours=24)  # by how much later than due it still begins, if no bot served before
+_schedules: list[Schedule] = []  # the one of this process: what the engine calls has no other way to it
+
+
+@DBOS.workflow(max_recovery_attempts=1000)
+async def due(at: datetime | str, _context: Any) -> None:
+    """What the engine calls at each time that the schedule is due; after a crash, again."""
+    moment = at if isinstance(at, datetime) else datetime.fromisoformat(at)
+    await DBOS.run_step_async({"name": "request"}, _schedules[-1].request, moment.astimezone(UTC).isoformat())
+
+
+class Schedule:
+    """The verification of backups when it is due. Make it before the engine is launched, and `apply` it afterwards."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.cron = settings.backups.verify
+        self._channel = settings.slack.channel
+        self._store = store
+        _schedules[:] = [self]
+
+    async def apply(self) -> None:
+        """Let the engine know the schedule of dr.toml, or that there is none any more."""
+        await self._store.do(_note, self.cron)
+        if self.cron:
+            known = {"schedule_name": NAME, "workflow_fn": due, "schedule": self.cron, "automatic_backfill": True}
+            await DBOS.apply_schedules_async([known])  # type: ignore[list-item]
+        else:
+            await DBOS.delete_schedule_async(NAME)
+
+    async def request(self, moment: str, now: datetime | None = None) -> None:
+        """Put what is due into the inbox, unless it is too late for it, or it is due once more since."""
+        now, at = now or datetime.now(UTC), datetime.fromisoformat(moment)
+        if not self.cron or at != last_due(self.cron, now) or now - at > LATE or at < await self.since():
+            log.warning("schedule_passed_over", due=moment)
+            return
+        item = Item(
+            id=f"request/schedule/{NAME}/{moment}",
+            kind="request",
+            person=f"{SCHEDULE}{how_often(self.cron, now)}",
+            channel=self._channel,
+            payload={"text": VERIFICATION, "due": moment},
+        )
+        await self._store.do(self._store.record_items, [item])
+        log.info("schedule_due", due=moment)
+
+    async def since(self) -> datetime:
+        """Since when the schedule is what it is."""
+        at = await self._store.do(lambda c: c.execute(select(schedules.c.since).where(schedules.c.name == NAME)).scalar())
+        return datetime.fromtimestamp(time.time() if at is None else at, UTC)
+
+
+def _note(connection: Connection, cron: str) -> None:
+    """Write down since when the schedule is what it is now."""
+    known = connection.execute(select(schedules.c.cron).where(schedules.c.name == NAME)).scalar()
+    row = {"cron": cron, "since": time.time()}
+    if known is None:
+        connection.execute(schedules.insert().values(name=NAME, **row))
+    elif known != cron:
+        connection.execute(update(schedules).where(schedules.c.name == NAME).values(**row))

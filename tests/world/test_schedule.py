@@ -1,0 +1,88 @@
+"""The schedule of verifications in the bot's state: one request for each due time, and one alert for what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from bot.database import open_engine
+from bot.schedule import Schedule, _note
+from bot.settings import Backups, Settings, load
+from bot.store import Store
+from bot.tables import outbox, schedules
+from bot.watch import Watch
+
+EVERY_MINUTE = "* * * * *"
+DAILY = "0 4 * * *"
+NOW = datetime(2099, 1, 15, 6, tzinfo=UTC)
+EXAMPLE = Path(__file__).parents[2] / "dr.toml"
+
+
+@pytest.fixture
+async def stores(tmp_path: Path) -> AsyncIterator[tuple[Store, Store]]:
+    """Two bots' memories in one state."""
+    made = [Store(open_engine(f"sqlite:///{tmp_path / 'state.sqlite'}")) for _ in range(2)]
+    yield made[0], made[1]
+    for store in made:
+        store.close()
+
+
+def settings(cron: str) -> Settings:
+    return load(EXAMPLE).model_copy(update={"backups": Backups(verify=cron)})
+
+
+async def alerts(store: Store) -> list[str]:
+    return await store.do(lambda c: list(c.execute(select(outbox.c.text).where(outbox.c.kind == "alert")).scalars()))
+
+
+async def test_a_due_time_is_requested_once_by_two_bots_and_after_a_crash(stores: tuple[Store, Store]) -> None:
+    known = [Schedule(settings(EVERY_MINUTE), store) for store in stores]
+    await stores[0].do(_note, EVERY_MINUTE)
+    await stores[0].do(lambda c: c.execute(update(schedules).values(since=0.0)))
+    moment = NOW.isoformat()
+    await asyncio.gather(*(schedule.request(moment, NOW + timedelta(seconds=9)) for schedule in (*known, *known)))
+    (item,) = await stores[1].unhandled()
+    assert item.id == f"request/schedule/backup-verify/{moment}"
+    assert (item.person, item.payload["text"]) == ("schedule:", "backup verify")
+
+
+@pytest.mark.parametrize("minutes", [1, 5, 60 * 24 * 3])
+async def test_a_due_time_that_is_past_another_is_passed_over(stores: tuple[Store, Store], minutes: int) -> None:
+    schedule = Schedule(settings(EVERY_MINUTE), stores[0])
+    await stores[0].do(_note, EVERY_MINUTE)
+    await stores[0].do(lambda c: c.execute(update(schedules).values(since=0.0)))
+    at = NOW - timedelta(minutes=minutes)
+    await schedule.request(at.isoformat(), NOW)
+    assert await stores[0].unhandled() == []
+
+
+async def test_what_was_due_before_the_schedule_was_set_is_nobodys_fault(stores: tuple[Store, Store]) -> None:
+    watch = Watch(settings(DAILY), stores[0], Schedule(settings(DAILY), stores[0]))
+    await stores[0].do(_note, DAILY)
+    await stores[0].do(lambda c: c.execute(update(schedules).values(since=NOW.timestamp() - 60)))
+    await watch.look(NOW)
+    assert await alerts(stores[0]) == []
+    await stores[0].do(_note, DAILY)  # the next start of the bot changes nothing
+    await watch.look(NOW + timedelta(days=1))
+    assert len(await alerts(stores[0])) == 1
+
+
+async def test_a_missing_verification_alerts_once_for_each_due_time(stores: tuple[Store, Store]) -> None:
+    watches = [Watch(settings(DAILY), store, Schedule(settings(DAILY), store)) for store in stores]
+    await stores[0].do(_note, DAILY)
+    await stores[0].do(lambda c: c.execute(update(schedules).values(since=0.0)))
+    for hours in (0, 1, 5):
+        for watch in watches:
+            await watch.look(NOW + timedelta(hours=hours))
+    (says,) = await alerts(stores[0])
+    assert says.startswith(
+        "The verification of backups that was due at 2099-01-15 04:00 UTC did not begin. "
+        "Look at `/dr runs` and `/dr backup status`, and "
+    )
+    await watches[0].look(NOW + timedelta(days=1))
+    assert len(await alerts(stores[0])) == 2
