@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
@@ -19,6 +19,10 @@ Whole = Annotated[int, Field(strict=True)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]  # the NAME of [services.NAME] and [databases.NAME]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+UnitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9@_.-]{0,99}$")]  # of systemd or docker; needs no quotes
+UserName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+Percent = Annotated[int, Field(strict=True, ge=0, le=100)]
+Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0, le=3600)]
 TABLE_NAME = r"[a-z_][a-z0-9_]{0,62}(?:\.[a-z_][a-z0-9_]{0,62})?"  # one that needs no quotes
 
 
@@ -150,6 +154,41 @@ class Targets(Section):
     snapshot_hours: Whole = Field(default=26, gt=0, le=100_000)
 
 
+class Agents(Section):
+    """The fleet of agents: where its hosts are listed, how the bot signs in to them, and how careful a rolling restart is.
+
+    An agent is healthy if its newest row in `heartbeat_table` (agent, at) is no older than `fresh_seconds`. After a restart it
+    has `heartbeat_seconds` to be seen again, and to still be seen `healthy_seconds` later.
+    """
+
+    inventory: Name
+    user: UserName
+    key: Name
+    known_hosts: Name
+    heartbeat_url: str
+    heartbeat_table: Annotated[str, Field(pattern=f"^{TABLE_NAME}$")]
+    database: str = ""
+    unit: UnitName = "agent"
+    container: UnitName | Literal[""] = ""  # the unit's name if it is ""
+    runtime: Literal["systemd", "docker"] = "systemd"
+    canaries: Annotated[Whole, Field(ge=1, le=100)] = 1
+    growth: Annotated[Whole, Field(ge=1, le=10)] = 3
+    largest_batch_percent: Annotated[Percent, Field(ge=1)] = 25
+    budget_percent: Percent = 5
+    batch_budget_percent: Percent = 20
+    at_once: Annotated[Whole, Field(ge=1, le=200)] = 50
+    fresh_seconds: Seconds = 60
+    restart_seconds: Seconds = 30
+    healthy_seconds: Seconds = 20
+    heartbeat_seconds: Seconds = 120
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        web_address(url)
+        return url
+
+
 class NoSuchName(ValueError):
     """dr.toml has no service or database of this name. The message says which there are."""
 
@@ -162,6 +201,7 @@ class Site(Section):
     databases: dict[Label, DatabaseSection] = Field(min_length=1)
     migrations: Migrations = Migrations()
     targets: Targets = Targets()
+    agents: Agents | None = None
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Site:
@@ -175,6 +215,8 @@ class Site(Section):
                 raise ValueError(
                     f"[databases.{name}] replica is {database.replica!r}; one of {', '.join(self.databases)} is expected"
                 )
+        if self.agents and self.agents.database and self.agents.database not in self.databases:
+            raise ValueError(f"[agents] database is {self.agents.database!r}; one of {', '.join(self.databases)} is expected")
         return self
 
     def service(self, name: str = "") -> ServiceSection:

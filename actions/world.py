@@ -9,14 +9,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from actions.base import Unreachable
 from actions.gate import Gate
-from actions.site import DatabaseRef, Site
+from actions.items import Forgetful, Items
+from actions.site import Agents, DatabaseRef, Site
 
 if TYPE_CHECKING:  # the clients are heavy: each is imported when it is first used
     from actions.aws.deployments import Own
     from actions.aws.gateway import Gateway
     from actions.db.connect import Connections
     from actions.http import Http
+    from actions.ssh.client import Ssh
 
 
 async def _no_memory(_target: str) -> Sequence[Own]:
@@ -32,12 +35,14 @@ class World:
 
     A change to the world passes the `gate` directly before it leaves. `own_deployments` gives the deployments of a target
     ("service shielda/control-plane") that this bot made; a bot that serves puts its memory there, and without one there are none.
+    `items` is the record of what an action does to many things; a bot that serves keeps it in its state.
     A step that takes long says how far it is with `progress`; nobody listens unless it is `followed`.
     """
 
     def __init__(self, site: Site, gate: Gate | None = None) -> None:
         self.site = site
         self.own_deployments: Callable[[str], Awaitable[Sequence[Own]]] = _no_memory
+        self.items: Items = Forgetful()
         self.gate = gate or Gate()
         self._origin = self
         self._listener: Callable[[str], None] = _nobody
@@ -76,6 +81,22 @@ class World:
             return self._origin.http
         return Http()
 
+    @property
+    def agents(self) -> Agents:
+        """[agents] of dr.toml. Raises `Unreachable` if there is none."""
+        if self.site.agents is None:
+            raise Unreachable("dr.toml has no [agents], so no agent's host is known.")
+        return self.site.agents
+
+    @cached_property
+    def ssh(self) -> Ssh:
+        """The SSH client for the hosts of the inventory."""
+        from actions.ssh.client import Ssh
+
+        if self._origin is not self:
+            return self._origin.ssh
+        return Ssh(self.agents)
+
     def local(self, provider_seconds: float) -> float:
         """Seconds on this machine's clock; a rehearsal's AWS runs `speed` times faster than the real one."""
         return provider_seconds / self.site.aws.speed
@@ -103,7 +124,7 @@ class World:
 
     async def close(self) -> None:
         """End the clients that were made."""
-        for name in ("aws", "http"):
+        for name in ("aws", "http", "ssh"):
             client = self.__dict__.pop(name, None)
             if client is not None:
                 await client.close()

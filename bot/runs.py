@@ -23,6 +23,7 @@ from bot.approved import Approved
 from bot.conduct import LATE_SECONDS, Applied, Conduct, outcome_from, outcome_json
 from bot.ends import Ends
 from bot.holds import AGAIN, Holds
+from bot.items import StoredItems, items_of
 from bot.planner import Planner, plan_id
 from bot.progress import Progress
 from bot.questions import Questions
@@ -45,6 +46,7 @@ class Runs(DBOSConfiguredInstance):
         super().__init__("runs")
         self.store = store
         self.planner = planner
+        planner.world.items = StoredItems(store)
         self.conduct = Conduct(store, planner.world)
         self.progress = Progress(store, planner.world)
         self.running = Running()
@@ -202,7 +204,7 @@ class Runs(DBOSConfiguredInstance):
 
     async def _carry_out_step(self, run_id: str, step_id: str, attempt: int, vouched: Json) -> Json:
         step, name = await self.approved.step(run_id, step_id), f"{step_id}#{attempt}"
-        with structlog.contextvars.bound_contextvars(step=step_id):
+        with structlog.contextvars.bound_contextvars(step=step_id), items_of(run_id, step_id, attempt):
             if isinstance(step, Action):
                 applied = await self._recorded(f"{name} act", self._act, run_id, step_id, attempt, step, vouched)
                 return await self._recorded(f"{name} verify", self._verify, run_id, step_id, attempt, step, applied)

@@ -88,6 +88,20 @@ intents = Table(
     Column("at", Float, nullable=False),
 )
 
+# What a step does to many things, one row for each: its intent and what was seen before the effect, and its outcome after.
+items = Table(
+    "dr_items",
+    metadata,
+    Column("run_id", String(40), primary_key=True),
+    Column("item", String(100), primary_key=True),
+    Column("step", String(20), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("says", Text, nullable=False, default=""),
+    Column("facts", JSON, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
 # How far each step is: state started, or a Result once it ended. progress: what a started one said last, for the card only.
 steps = Table(
     "dr_steps",

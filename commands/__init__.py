@@ -1,5 +1,6 @@
 """What a person can ask for, one module per failure scenario or report. Importing them fills the registries."""
 
+from commands import agents as agents
 from commands import backups as backups
 from commands import control_plane as control_plane
 from commands import corruption_scan as corruption_scan

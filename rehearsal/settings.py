@@ -53,6 +53,21 @@ approvers = ["U0ALICE", "U0BOB", "U0CAROL", "U0GINA"]   # Gina is a guest, liste
 expiry_minutes = {expiry_minutes}
 """
 
+AGENTS_TOML = """
+[agents]
+inventory = "{folder}/agents.toml"
+known_hosts = "{folder}/known_hosts"
+key = "{folder}/agents_key"
+user = "dr"
+unit = "shielda-agent"
+heartbeat_url = "{public}{heartbeats}"
+heartbeat_table = "heartbeats"
+fresh_seconds = 6          # agents report once a second here
+healthy_seconds = 2
+heartbeat_seconds = 10
+restart_seconds = 10
+"""
+
 
 def toml(
     *,
@@ -75,6 +90,11 @@ def toml(
         public=public,
         expiry_minutes=expiry_minutes,
     )
+
+
+def agents_toml(folder: Path, public: str) -> str:
+    """The section of dr.toml about the fleet whose files are in `folder`."""
+    return AGENTS_TOML.format(folder=folder, public=public, heartbeats=HEARTBEATS)
 
 
 def environment(database_url: str) -> dict[str, str]:

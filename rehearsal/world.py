@@ -49,7 +49,7 @@ class Options:
     """How to start a rehearsal. `work_dir` is its own folder, `cache` one that outlives it. Port 0 is any free port.
 
     `slack_speed` is how many times Slack's own rate limits its Slack allows, and its bot uses. `hosts` is how many agents'
-    hosts there are; with 0 there is no fleet.
+    hosts there are; with 0 there is no fleet, and the bot's settings have no [agents].
     """
 
     work_dir: Path
@@ -248,6 +248,8 @@ class Rehearsal:
             expiry_minutes=self.options.expiry_minutes,
             slack_speed=self.options.slack_speed,
         )
+        if self.fleet is not None:
+            text += settings.agents_toml(self.fleet.folder, self.balancer.url)
         self.config.write_text(text)
 
     # What scripts need to join in -------------------------------------------------------------------------------------

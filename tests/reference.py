@@ -58,7 +58,7 @@ def _step(kind: str, step: type[Step]) -> Iterator[str]:
 def _example(step: type[Step]) -> Step:
     """A step of this class with made-up arguments of the right types."""
     database = DatabaseRef(name="primary", instance="x", region="x", dsn_env="X")
-    made_up = {"DatabaseRef": database, "str": "x", "int": 1, "float": 1.0, "tuple[str, ...]": ()}
+    made_up = {"DatabaseRef": database, "str": "x", "int": 1, "bool": True, "float": 1.0, "tuple[str, ...]": ()}
     made_up |= {"Settings": {}, "Mapping[str, str]": {}}
     return step(**{f.name: made_up[str(f.type)] for f in fields(step)})
 

@@ -147,7 +147,7 @@ class Host:
             await asyncio.sleep(answer.seconds or FOREVER)
             return Answer(code=TIMED_OUT)
         if wrong == "fails":
-            self.unit.restarts += 1
+            self.unit.restart()
             self.unit.fall("ERROR cannot read /etc/shielda/agent.toml: permission denied")
             return Answer(code=1, err=JOB_FAILED)
         await asyncio.sleep(RESTART_SECONDS)

@@ -61,6 +61,16 @@ EXAMPLES: dict[str, Any] = {
     "version": "8a1b2c3d-1111-4222-8333-444455556666",
     "current": "9b1b2c3d-1111-4222-8333-444455556666",
     "url": "https://app.example/health",
+    "systemd": ("agent-0001", "agent-0002"),
+    "docker": ("agent-0004",),
+    "systemd_line": "timeout -k 2 30 sudo -n systemctl restart agent",
+    "docker_line": "timeout -k 2 30 sudo -n docker restart agent",
+    "batch": 1,
+    "of": 3,
+    "budget": 2,
+    "batch_budget": 0,
+    "healthy_too": False,
+    "hosts": ("agent-0001", "agent-0002"),
     "applications": ("web",),
     "idle_for_seconds": 60,
     "at_most": 10,
@@ -89,7 +99,7 @@ def test_every_step_declares_what_people_must_know(kind: str) -> None:
     assert step.title
     assert step.target
     assert shlex.split(step.command())
-    assert bool(step.region) == (step.permissions[0].split(":")[0] not in ("postgresql", "http"))
+    assert bool(step.region) == (step.permissions[0].split(":")[0] not in ("postgresql", "http", "ssh"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

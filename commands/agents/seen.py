@@ -1,0 +1,83 @@
+"""What is read about the fleet from the server's side: the gate, the inventory, and who sends heartbeats."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actions.base import Unreachable
+from actions.site import Agents, ServiceSection
+from actions.ssh.heartbeats import Beats, heartbeats
+from actions.ssh.inventory import BadInventory, Host, Inventory
+from actions.world import World
+from commands.agents.gate import Door, Gate, ask_gate
+from commands.facts import Fact, read
+from commands.scenario import BadCommand
+
+HOW_TO = "docs/how-to/agents.md says what it takes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What was read. `chosen` are the hosts that were asked about."""
+
+    site: Agents
+    chosen: Sequence[Host]
+    gate: Fact[Gate]
+    beats: Fact[Beats]
+
+    @property
+    def control_plane_down(self) -> bool:
+        """Whether no heartbeat can get through."""
+        return self.gate.value is not None and self.gate.value.door is Door.DOWN
+
+    @property
+    def healthy(self) -> set[str]:
+        """The agents with a fresh heartbeat; none if that is not known."""
+        return self.beats.value.fresh(self.site.fresh_seconds) if self.beats.value else set()
+
+    @property
+    def offline(self) -> list[Host]:
+        """The hosts of the others."""
+        healthy = self.healthy
+        return [host for host in self.chosen if host.name not in healthy]
+
+
+async def inventory(world: World) -> tuple[Agents, Inventory]:
+    """[agents] and the inventory. Raises `BadCommand` if there is none, or it can't be used."""
+    try:
+        site = world.agents
+        return site, await world.ssh.inventory()
+    except BadInventory as error:
+        raise BadCommand(str(error)) from error
+    except Unreachable as error:
+        raise BadCommand(f"{error} {HOW_TO[0].upper()}{HOW_TO[1:]}.") from error
+
+
+def chosen(known: Inventory, group: str) -> list[Host]:
+    """The hosts of `hosts=GROUP`. Raises `BadCommand`."""
+    try:
+        return known.chosen(group)
+    except KeyError as error:
+        raise BadCommand(str(error.args[0])) from error
+
+
+async def look(world: World, hosts: Sequence[Host], *, seconds: float = 12.0) -> Seen:
+    """Ask the gate and the database at once."""
+    site = world.agents
+    gate, beats = await asyncio.gather(
+        read("The heartbeat address", ask_gate(world, site.heartbeat_url), timeout=seconds),
+        read("The heartbeats in the database", heartbeats(world, [host.name for host in hosts]), timeout=seconds),
+    )
+    return Seen(site=site, chosen=hosts, gate=gate, beats=beats)
+
+
+def service_of(world: World) -> str:
+    """The service that takes the heartbeats: the one with the same host in its health address, else the first ("")."""
+    host = world.agents.heartbeat_url.split("/")[2]
+    return next((name for name, service in world.site.services.items() if _host(service) == host), "")
+
+
+def _host(service: ServiceSection) -> str:
+    return service.health_url.split("/")[2]
