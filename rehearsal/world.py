@@ -31,7 +31,7 @@ from rehearsal.slack.members import PEOPLE
 from rehearsal.slack.server import serve
 from rehearsal.slack.workspace import Workspace
 from rehearsal.waiting import NotSeen, until
-from rehearsal.witness import Witness
+from rehearsal.witness import EVERY_SECONDS, Witness
 
 __all__ = ["PRIMARY", "CannotStart", "Options", "Rehearsal"]
 
@@ -49,7 +49,8 @@ class Options:
     """How to start a rehearsal. `work_dir` is its own folder, `cache` one that outlives it. Port 0 is any free port.
 
     `slack_speed` is how many times Slack's own rate limits its Slack allows, and its bot uses. `hosts` is how many agents'
-    hosts there are; with 0 there is no fleet, and the bot's settings have no [agents].
+    hosts there are; with 0 there is no fleet, and the bot's settings have no [agents]. `witness_every` is how many seconds the
+    witness waits between two requests of a kind: each costs the control plane a connection to its database.
     """
 
     work_dir: Path
@@ -62,6 +63,7 @@ class Options:
     expiry_minutes: float = 15.0
     slack_speed: float = settings.SLACK_SPEED
     hosts: int = 0
+    witness_every: float = EVERY_SECONDS
 
 
 class Rehearsal:
@@ -122,7 +124,9 @@ class Rehearsal:
         if self.options.with_bot:
             await self.start_bot()
         await asyncio.gather(self.ecs.start(), self._start_fleet())
-        self.witness = await enter(Witness(self.balancer.url, lambda: self.live_dsn("postgres")))
+        self.witness = await enter(
+            Witness(self.balancer.url, lambda: self.live_dsn("postgres"), interval=self.options.witness_every)
+        )
         if self.options.with_bot:
             await self._bot_connects()
         self._describe()

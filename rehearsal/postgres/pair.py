@@ -21,7 +21,7 @@ from rehearsal.postgres.binaries import reachable
 from rehearsal.postgres.copies import Base
 from rehearsal.postgres.proxy import Proxy
 from rehearsal.postgres.server import Server, ServerError
-from rehearsal.postgres.template import BOT, DATABASE, OWNER, SUPERUSER, Template, prepare, superuser
+from rehearsal.postgres.template import BOT, DATABASE, OWNER, SUPERUSER, Template, cheap_password, prepare, superuser
 from rehearsal.waiting import until
 
 STANDBY = "standby"
@@ -247,8 +247,7 @@ class ServerPair:
     async def _set_passwords(self) -> None:
         async with superuser(self.primary.port, self._template.password) as connection:
             for role, password in self._passwords.items():
-                statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
-                await connection.execute(statement)
+                await connection.execute(cheap_password(role, password))
 
     async def _attach(self, standby: Server) -> None:
         """Start the standby and wait until it streams; from then on a commit waits for it."""

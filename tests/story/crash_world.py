@@ -21,7 +21,8 @@ from rehearsal.drills.breaking import break_it
 from rehearsal.people import ENDS, UNDECIDED, Answer, NotAcknowledged, People
 from rehearsal.slack.errors import SlackError
 from rehearsal.waiting import NotSeen, until
-from rehearsal.world import Options, Rehearsal
+from rehearsal.world import Rehearsal
+from tests.story.conftest import calm_options
 from tests.story.crash_courses import Course
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +71,7 @@ class Lane:
         if self._world is None:
             self._number += 1
             work_dir = self._work_dir / str(self._number)
-            world = Rehearsal(Options(work_dir=work_dir, cache=self._cache, port=0, speed=SPEED, with_bot=False))
+            world = Rehearsal(calm_options(work_dir=work_dir, cache=self._cache, speed=SPEED, with_bot=False))
             self._world = await world.__aenter__()
             world.balancer.seconds = BALANCER_SECONDS
         return self._world

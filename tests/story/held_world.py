@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.waiting import until
-from rehearsal.world import Options, Rehearsal
-from tests.story.conftest import SPEED, Incident
+from rehearsal.world import Rehearsal
+from tests.story.conftest import Incident, calm_options
 
 ROOT = Path(__file__).parents[2]
 HOLD = "test hold"
@@ -50,7 +50,7 @@ class HeldWorld(Rehearsal):
 @asynccontextmanager
 async def held_world(work_dir: Path, cache: Path) -> AsyncIterator[HeldWorld]:
     """The rehearsal with this bot, connected."""
-    async with HeldWorld(Options(work_dir=work_dir, cache=cache, port=0, speed=SPEED)) as world:
+    async with HeldWorld(calm_options(work_dir=work_dir, cache=cache)) as world:
         await world.witness.healthy()
         await until(lambda: world.starts, 60, "a serving bot")
         yield world

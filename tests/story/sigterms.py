@@ -21,9 +21,9 @@ import time
 from pathlib import Path
 from signal import SIGTERM
 
-from rehearsal.world import Options, Rehearsal
-from tests.story.bots import MOMENTS, SPEED, BotProcess, Persistent, calm_down, drill_for, folder, judge
-from tests.story.conftest import Incident
+from rehearsal.world import Rehearsal
+from tests.story.bots import MOMENTS, BotProcess, Persistent, calm_down, drill_for, folder, judge
+from tests.story.conftest import Incident, calm_options
 
 END_SECONDS = 5.0
 SLOW = (0.0, 0.0, 0.05, 0.2)  # seconds that every call to AWS takes longer, so that signals meet calls in flight
@@ -76,9 +76,7 @@ class Terminations:
 async def main(count: int, seed: int, work_dir: Path) -> int:
     """Incident after incident until there were enough signals; returns the exit code."""
     failed = 0
-    async with Rehearsal(
-        Options(work_dir=work_dir / "world", cache=work_dir / "cache", port=0, speed=SPEED, with_bot=False)
-    ) as world:
+    async with Rehearsal(calm_options(work_dir=work_dir / "world", cache=work_dir / "cache", with_bot=False)) as world:
         ending = Terminations(world, seed)
         await world.witness.healthy()
         await ending.bot.start()

@@ -28,8 +28,8 @@ from typing import Any
 from rehearsal.drills.catalogue import DRILLS, Drill
 from rehearsal.people import ENDS, NotAcknowledged
 from rehearsal.slack.errors import SlackError
-from rehearsal.world import Options, Rehearsal
-from tests.story.conftest import SPEED, Incident, logged_errors
+from rehearsal.world import Rehearsal
+from tests.story.conftest import Incident, calm_options, logged_errors
 
 AWS = ("throttle", "error500", "hang", "drop", "after_drop", "after_500", "access_denied", "slow")
 OPERATIONS = (
@@ -237,7 +237,7 @@ async def main(first: int, incidents: int, folder: Path) -> int:
     seed = next(seeds, None)
     while seed is not None:
         worlds += 1
-        options = Options(work_dir=folder / str(worlds), cache=folder / "cache", port=0, speed=SPEED)
+        options = calm_options(work_dir=folder / str(worlds), cache=folder / "cache")
         async with Rehearsal(options) as world:
             await world.witness.healthy()
             while seed is not None:

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from rehearsal.world import Options, Rehearsal
-from tests.story.conftest import SPEED, Incident, tries, until
+from rehearsal.world import Rehearsal
+from tests.story.conftest import Incident, calm_options, tries, until
 
 CLICKS = 40
 SLACK_SPEED = 4.0
@@ -29,7 +29,7 @@ ONE_BY_ONE = CLICKS / SLACK_SPEED  # seconds that forty messages take at the pac
 @pytest.fixture(scope="module")
 async def world(work_dirs: Path, cache: Path) -> AsyncIterator[Rehearsal]:
     """A rehearsal whose Slack takes four posts a second."""
-    options = Options(work_dir=work_dirs / "floods", cache=cache, port=0, speed=SPEED, slack_speed=SLACK_SPEED)
+    options = calm_options(work_dir=work_dirs / "floods", cache=cache, slack_speed=SLACK_SPEED)
     async with Rehearsal(options) as world:
         await world.witness.healthy()
         yield world

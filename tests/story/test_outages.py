@@ -11,7 +11,7 @@ import pytest
 from rehearsal.slack.chat import MOST_PINS, delete, pins_add, pins_remove
 from rehearsal.slack.errors import UnknownError
 from rehearsal.world import Options, Rehearsal
-from tests.story.conftest import SPEED, Incident, until
+from tests.story.conftest import Incident, calm_options, until
 
 ONCE = [("UpdateService", 1)]
 
@@ -30,7 +30,7 @@ async def told_whole_and_once(incident: Incident, run: str) -> list[str]:
 @pytest.fixture(scope="module", autouse=True)
 async def minute(work_dirs: Path, cache: Path) -> AsyncIterator[asyncio.Task[None]]:
     """The story of a whole minute without Slack: in a world of its own, while the other stories of this module go on."""
-    task = asyncio.create_task(a_minute_without_slack(Options(work_dir=work_dirs / "minute", cache=cache, port=0, speed=SPEED)))
+    task = asyncio.create_task(a_minute_without_slack(calm_options(work_dir=work_dirs / "minute", cache=cache)))
     yield task
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

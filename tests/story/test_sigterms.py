@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rehearsal.waiting import until
-from rehearsal.world import Options, Rehearsal
-from tests.story.bots import SPEED
+from rehearsal.world import Rehearsal
+from tests.story.conftest import calm_options
 from tests.story.sigterms import Terminations
 
 pytestmark = pytest.mark.timeout(240)
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(240)
 @pytest.fixture(scope="module")
 async def world(work_dirs: Path, cache: Path) -> AsyncIterator[Rehearsal]:
     """A rehearsal whose bot is started and ended by the tests."""
-    async with Rehearsal(Options(work_dir=work_dirs / "sigterms", cache=cache, port=0, speed=SPEED, with_bot=False)) as world:
+    async with Rehearsal(calm_options(work_dir=work_dirs / "sigterms", cache=cache, with_bot=False)) as world:
         await world.witness.healthy()
         yield world
 

@@ -10,8 +10,8 @@ import pytest
 from rehearsal import settings
 from rehearsal.machines.processes import Processes
 from rehearsal.postgres.pair import ServerPair
-from rehearsal.world import Options, Rehearsal
-from tests.story.conftest import SPEED, Incident, until
+from rehearsal.world import Rehearsal
+from tests.story.conftest import Incident, calm_options, until
 from tests.story.strange import strange_input_is_answered
 
 ONCE = [("UpdateService", 1)]
@@ -25,7 +25,7 @@ async def world(work_dirs: Path, cache: Path) -> AsyncIterator[Rehearsal]:
         ServerPair(processes, work_dirs / "state", cache=cache, zones=("state-a", "state-b")) as database,
     ):
         work_dir = work_dirs / "on-postgresql"
-        options = Options(work_dir=work_dir, cache=cache, port=0, speed=SPEED, state_url=database.url("postgres"))
+        options = calm_options(work_dir=work_dir, cache=cache, state_url=database.url("postgres"))
         async with Rehearsal(options) as world:
             await world.witness.healthy()
             yield world

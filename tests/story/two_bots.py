@@ -36,9 +36,9 @@ import psycopg
 
 from rehearsal.machines.processes import Processes
 from rehearsal.postgres.pair import ServerPair
-from rehearsal.world import Options, Rehearsal
-from tests.story.bots import MOMENTS, SPEED, BotProcess, Persistent, Sends, calm_down, drill_for, folder, judge
-from tests.story.conftest import Incident
+from rehearsal.world import Rehearsal
+from tests.story.bots import MOMENTS, BotProcess, Persistent, Sends, calm_down, drill_for, folder, judge
+from tests.story.conftest import Incident, calm_options
 from tests.story.link import Link
 
 KINDS = ("kill", "kill", "freeze", "freeze", "vanish", "vanish", "restart", "away")
@@ -209,7 +209,7 @@ async def pair_in(work_dir: Path) -> AsyncIterator[Pair]:
         ServerPair(processes, work_dir / "state", cache=cache, zones=("state-a", "state-b")) as state,
     ):
         url = state.url("postgres")  # for `dr show`, which looks without a link
-        options = Options(work_dir=work_dir / "world", cache=cache, port=0, speed=SPEED, with_bot=False, state_url=url)
+        options = calm_options(work_dir=work_dir / "world", cache=cache, with_bot=False, state_url=url)
         async with Rehearsal(options) as world:
             await world.witness.healthy()
             async with Pair(world, state, Sends(world)).running() as pair:
