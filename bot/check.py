@@ -31,6 +31,7 @@ async def check(settings: Settings) -> list[Finding]:
         **{f"Database {name}": _database(world, name) for name in settings.databases},
         **{f"Health of {name}": _health(world, service.health_url) for name, service in settings.services.items()},
         "The reports": _reports(world),
+        "Verifications of backups": _verifications(world),
     }
     try:
         answers = await asyncio.gather(*(_whatever_happens(name, part) for name, part in parts.items()))
@@ -116,6 +117,20 @@ async def _reports(world: World) -> list[Finding]:
     return findings
 
 
+async def _verifications(world: World) -> list[Finding]:
+    """Whether the bot's role may create databases, as it must in a copy to plant damage there."""
+    from actions.db.negative_control import may_create_databases
+
+    findings = []
+    for name in _primaries(world):
+        may = await may_create_databases(world, world.site.database(name))
+        says = f"The bot's role may {'' if may else 'not '}create databases in copies of {name}"
+        findings.append(
+            ok(f"{says}.") if may else stop(f"{says}, so `/dr backup verify` would refuse. See docs/database-role.md.")
+        )
+    return findings
+
+
 async def _permissions(world: World, needed: Sequence[str]) -> list[Finding]:
     from actions.aws.iam import denied
 
@@ -130,9 +145,14 @@ async def _permissions(world: World, needed: Sequence[str]) -> list[Finding]:
     ]
 
 
+def _primaries(world: World) -> list[str]:
+    replicas = {database.replica for database in world.site.databases.values()}
+    return [name for name in world.site.databases if name not in replicas]
+
+
 async def _database(world: World, name: str) -> list[Finding]:
     diagnosis = await world.database(world.site.database(name)).diagnose()
-    is_replica = name in [database.replica for database in world.site.databases.values()]
+    is_replica = name not in _primaries(world)
     if diagnosis.kind == "answers" or (is_replica and diagnosis.kind == "read-only"):
         return [ok(f"{'Replica' if is_replica else 'Database'} {name} answers.", diagnosis.evidence)]
     return [stop(f"Database {name} does not serve this bot: {diagnosis.says}", diagnosis.evidence)]

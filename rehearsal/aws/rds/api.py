@@ -137,6 +137,8 @@ class Rds:
         """Takes the faults back; what is under way goes on."""
         self._reading.lag = self.events.lag = 0.0
         self.restore_faults.heal()
+        for snapshot in self.registry.snapshots.values():
+            snapshot.damage = None
         self.production.settings["MultiAZ"] = True
         if not self.production.busy:
             self.production.publish("available")
