@@ -99,7 +99,7 @@ def judge_evidence(step: HoldsEnough, newest: Newest, held: Mapping[str, int | N
         if _is_beyond(step, name, held.get(name, 0), now.get(name, 0))
     ]
     uncounted = sorted(name for name in {*held, *now} if held.get(name, 0) is None or now.get(name, 0) is None)
-    compared = [name for name in now if name in held and name not in uncounted]
+    compared = sorted(name for name in now if name in held and name not in uncounted)
     more = f" Not counted in time, so not compared: {_listed(uncounted)}." if uncounted else ""
     wrong += [f"{name} (there is none)" for name in step.tables if name not in held and name not in now]
     if wrong or is_old or not compared:

@@ -12,6 +12,8 @@ from rehearsal.people import UNDECIDED, Answer
 ASKED = r"after record: .*dr_timeline\(stage1-1:ask\)"
 # The effects of a restore that would be worst twice, and an answer that is not carried out yet: as many as there are lanes.
 AROUND_THE_SWITCH = r"after effect: (rds\.restore_to_time|secrets\.move_stage) |after record: .*dr_timeline\(stage\d+-1:answer\)"
+# Each change of a verification, and the intent that is recorded before it.
+AROUND_EACH_CHANGE = r"(before|after) effect: |after record: dr_intents "
 CLICKED = r"before record: dr_inbox\(click\)"
 
 
@@ -71,6 +73,7 @@ COURSES = {
     for course in (
         *(Course(drill=drill) for drill in DRILLS.values() if drill.shows == "outage"),
         Course(drill=DRILLS["database-restore"], applied=8, sampled=AROUND_THE_SWITCH),  # the clean-up finds the service started
+        Course(drill=DRILLS["backup-verification"], applied=3, sampled=AROUND_EACH_CHANGE),
         Course(drill=RETRY, refused="UpdateService", since=ASKED),
         Course(drill=SKIP, refused="UpdateService", since=ASKED, proven=False),
         Course(drill=FALLBACK, refused="UpdateService", since=ASKED, proven=False, cards=2),

@@ -96,6 +96,11 @@ def test_all_it_changes_is_the_temporary_instance_and_nobody_is_asked() -> None:
     assert plan().withholds == f"The green mark is withheld: it is not proven that {SNAPSHOT} can be restored."
 
 
+def test_it_may_run_without_an_approval_because_no_step_touches_production() -> None:
+    assert plan().needs_people({"prod"}) == ""
+    assert plan().needs_people({NAME}).startswith("Step 1.1 changes production: Restore snapshot")
+
+
 def test_the_copy_is_set_up_as_its_source_but_can_be_dropped() -> None:
     ((restore,), (same,), *_) = plan().stages
     assert isinstance(restore, RestoreSnapshot)

@@ -123,8 +123,10 @@ async def test_every_fault_has_a_plain_title_and_can_be_undone(world: Rehearsal)
             assert (await client.post("/rehearsal/faults", json={"name": name})).json() == {"ok": True}
     assert world.rds.restore_faults.incompatible
     assert world.database.backups.archive.stuck
+    assert [one.kind for one in world.rds.registry.snapshots.values() if one.damage] == ["automated"]
     assert len(world.migrations.migrations()) == 3
     await world.faults.put("heal")
+    assert not [one for one in world.rds.registry.snapshots.values() if one.damage]
     assert not world.rds.restore_faults.incompatible
     assert world.rds.restore_faults.damage is None
     assert not world.database.backups.archive.stuck
