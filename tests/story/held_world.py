@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from rehearsal.machines.launch import launch
 from rehearsal.waiting import until
 from rehearsal.world import Rehearsal
 from tests.story.conftest import Incident, calm_options
@@ -37,7 +38,7 @@ class HeldWorld(Rehearsal):
         environment = self.bot_environment | {"HELD_DIR": str(self.work_dir)}
         environment = {name: value for name, value in environment.items() if name not in without}
         argv, pipe = [sys.executable, "-m", "tests.story.held_bot", *words, "--config", str(self.config)], asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*argv, env=environment, stdout=pipe, stderr=pipe, cwd=ROOT)
+        process = await launch(*argv, env=environment, stdout=pipe, stderr=pipe, cwd=ROOT)
         out, err = await process.communicate()
         return process.returncode or 0, out.decode(), err.decode()
 

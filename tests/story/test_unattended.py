@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sqlite3
 from collections import Counter
@@ -44,20 +43,23 @@ def alerts(incident: HeldIncident) -> list[str]:
     return [message["text"] for message in incident.messages() if ":rotating_light:" in message["text"]]
 
 
-async def test_the_terminal_runs_what_is_allowed_and_touches_no_production(incident: HeldIncident) -> None:
-    code, out, err = await incident.dr("run", VERIFY, "--unattended")
+async def test_the_terminal_runs_what_is_harmless_through_a_crash(incident: HeldIncident) -> None:
+    incident.control(make="slow")
+    running = asyncio.create_task(incident.dr("run", VERIFY, "--unattended"))
+    await until(lambda: "trying" in incident.done, 60)
+    incident.control()
+    await incident.revive()
+    code, out, err = await asyncio.wait_for(running, 60)
     assert (code, err) == (0, ""), out
     (run,) = re.findall(r"This is run (\w+)\.", out)
     assert out.rstrip().endswith("The clean-up is done and proven (step 2.1). The run is over: done.")
-    assert incident.done == ["make", "drop"]
+    assert (incident.done.count("make"), incident.done[-1]) == (1, "drop")
     assert TERMINAL.search(incident.says(run))
     assert "nobody: dr.toml allows it" in incident.says(run)
     assert "It needs no approval" in incident.thread(run)[0]
     assert incident.title(run) == "Done"
     _, listed, _ = await incident.dr("runs")
     assert TERMINAL.search(next(line for line in listed.splitlines() if run in line))
-    shown = json.loads((await incident.dr("show", run, "--json"))[1])
-    assert (TERMINAL.fullmatch(shown["requested_by"]) is not None, shown["approved_by"]) == (True, [])
     assert alerts(incident) == []
 
 
@@ -65,7 +67,6 @@ REFUSED = {
     "control-plane rollback": (1, "`/dr control-plane rollback` needs an approval: [authority] unattended"),
     "control-plane restart": (1, "changes production: Restart service control-plane. So it needs an approval, whatever"),
     "test hold": (1, "Step 2.1 asks an approver: Is the file good enough? So it needs an approval, whatever"),
-    "nonsense": (2, "`/dr nonsense` is not a command."),
     "targets": (2, "`dr run` takes a scenario"),
 }
 
@@ -91,29 +92,6 @@ async def test_a_run_that_fails_alerts_and_exits_with_1(incident: HeldIncident) 
     await until(lambda: any("ended as aborted" in text and run in text for text in alerts(incident)), 30)
     await asyncio.sleep(6)  # one more look of the watch
     assert Counter(alerts(incident)).most_common(1)[0][1] == 1
-
-
-async def test_without_a_bot_nothing_is_handed_over(incident: HeldIncident) -> None:
-    await incident.world.kill_bot()
-    code, _, err = await incident.dr("run", VERIFY, "--unattended")
-    assert code == 1
-    assert err.startswith("No bot serves on this state ([state] url), and `dr run` is no bot. Start `dr serve`")
-    before = incident.world.starts
-    await incident.world.start_bot()
-    await until(lambda: incident.world.starts > before, 60, "a bot that serves again")
-    await asyncio.sleep(6)  # one more look at the inbox
-    assert incident.done == []
-
-
-async def test_a_killed_bot_goes_on_and_the_terminal_waits(incident: HeldIncident) -> None:
-    incident.control(make="slow")
-    running = asyncio.create_task(incident.dr("run", VERIFY, "--unattended"))
-    await until(lambda: "trying" in incident.done, 60)
-    incident.control()
-    await incident.revive()
-    code, out, err = await asyncio.wait_for(running, 60)
-    assert (code, err) == (0, ""), out
-    assert incident.done.count("make") == 1
 
 
 async def test_each_due_time_is_one_run_through_a_crash(incident: HeldIncident) -> None:
