@@ -38,6 +38,10 @@ class Malformed(ValueError):
     """A payload lacks something that Slack always sends; the message names it."""
 
 
+class WrongName(ValueError):
+    """A form approves a plan with another name than the plan's. The message is the line for the form."""
+
+
 def slack_client(settings: Settings) -> AsyncWebClient:
     """A client without retries of its own: the outbox alone decides what is sent again."""
     return AsyncWebClient(
@@ -120,11 +124,23 @@ class App:
     async def _on_submit(self, ack: Ack, body: dict[str, Any]) -> None:
         try:
             item = read_form(body)
+            await self._require_name(item)
         except Malformed as error:
-            await ack(response_action="errors", errors={"reason": f"{error} Nothing was done."})
+            await ack(response_action="errors", errors={_field(body): f"{error} Nothing was done."})
+            return
+        except WrongName as error:
+            await ack(response_action="errors", errors={_field(body): str(error)})
             return
         await self._inbox.record(item)
         await ack()
+
+    async def _require_name(self, item: Item) -> None:
+        """Raises `WrongName` if a form approves a plan, and what was typed in it is not the name that the plan wants."""
+        if item.payload["choice"] != cards.APPROVE:
+            return
+        story = await self._store.story(item.payload["value"].partition(":")[0])
+        if story is not None and (wrong := cards.wrong_name(story.offer.plan, item.payload["typed"])):
+            raise WrongName(wrong)
 
     async def _on_error(self, error: Exception, body: dict[str, Any]) -> None:
         """A handler failed before the deed was on disk: it is not acknowledged, and Slack tells the person so."""
@@ -181,20 +197,30 @@ def read_form(body: Mapping[str, Any]) -> Item:
     if not isinstance(view, dict) or view.get("callback_id") != "dr_confirm":
         raise Malformed("I don't recognise this form.")
     channel, value, choice = _about(_text(view, "private_metadata", "view"))
+    form = f"submit/{_id(view, 'id', 'view')}"
+    if choice == cards.APPROVE:
+        name = _UNTYPED.sub("", _maybe(view, "state", "values", "typed", "typed", "value")).strip()[: cards.MOST_NAME]
+        return _item(form, "submit", person, channel, {"value": value, "choice": choice, "typed": scrub(name)})
     typed = _UNTYPED.sub("", _maybe(view, "state", "values", "reason", "reason", "value"))
     reason = scrub(" ".join(typed.split())).rstrip(".")
     if len(reason) < 3:
         raise Malformed("A reason of at least three characters is needed.")
     if len(reason) > MOST_REASON:
         raise Malformed(f"The reason has {len(reason)} characters; give one of at most {MOST_REASON}.")
-    return _item(
-        f"submit/{_id(view, 'id', 'view')}", "submit", person, channel, {"value": value, "choice": choice, "reason": reason}
-    )
+    return _item(form, "submit", person, channel, {"value": value, "choice": choice, "reason": reason})
+
+
+def _field(body: Mapping[str, Any]) -> str:
+    """The one field of a form, under which its mistake is shown."""
+    *_, purpose = _maybe(body, "view", "private_metadata").split("|")
+    return "typed" if purpose == cards.APPROVE else "reason"
 
 
 def _about(metadata: str) -> tuple[str, str, str]:
     """The channel, the question's value and the choice that a form is about. A form of an earlier version was for a skip."""
     channel, value, *choices = metadata.split("|")[:3] if "|" in metadata else (metadata, "")
+    if choices == [cards.APPROVE] and _ID.fullmatch(channel) and _VALUE.fullmatch(value):
+        return channel, value, cards.APPROVE
     choice = CHOICES.get(choices[0] if choices else "skip")
     if not _ID.fullmatch(channel) or not _VALUE.fullmatch(value) or choice is None or choice.form is None:
         raise Malformed("I don't recognise this form.")

@@ -41,6 +41,22 @@ def approve(connection: Connection, store: Store, click: Click, person: str, nee
 
     Raises `Refusal` if the plan is closed, expired, changed or not all in its thread, or if another run holds its target.
     """
+    plan = require_open(connection, click)
+    row = {"plan_id": click.run_id, "person": person, "digest": plan["digest"], "at": time.time()}
+    if not store.insert_once(connection, approvals, **row):
+        raise Refusal(f"You approved plan {click.run_id} already; it still needs another person's approval.")
+    store.redraw(connection, click.run_id)
+    count = len(connection.execute(select(approvals.c.person).where(approvals.c.plan_id == click.run_id)).all())
+    if count < needed:
+        return False
+    does, asked = Plan.from_json(plan["plan"]).heading, f"{mention(plan['requested_by'])} had asked for it"
+    says = f"<@{person}> approved plan {plan['id']} (digest {plan['digest'][:12]}): {does}. {asked}."
+    begin_run(connection, store, plan, person, says)
+    return True
+
+
+def require_open(connection: Connection, click: Click) -> Any:
+    """The plan (a row) that a click is about. Raises `Refusal` as `approve` does, if it can't be approved."""
     plan = _standing(connection, click)
     if plan["expires"] < time.time():
         raise Refusal(_expired(plan))
@@ -53,22 +69,7 @@ def approve(connection: Connection, store: Store, click: Click, person: str, nee
     held = connection.execute(select(locks).where(locks.c.target == plan["target"])).mappings().first()
     if held:
         raise Refusal(held_by(plan["target"], held))
-    row = {"plan_id": click.run_id, "person": person, "digest": plan["digest"], "at": time.time()}
-    if not store.insert_once(connection, approvals, **row):
-        raise Refusal(f"You approved plan {click.run_id} already; it still needs another person's approval.")
-    store.redraw(connection, click.run_id)
-    count = len(connection.execute(select(approvals.c.person).where(approvals.c.plan_id == click.run_id)).all())
-    if count < needed:
-        return False
-    does, asked = Plan.from_json(plan["plan"]).heading, f"{mention(plan['requested_by'])} had asked for it"
-    begin_run(
-        connection,
-        store,
-        plan,
-        person,
-        f"<@{person}> approved plan {plan['id']} (digest {plan['digest'][:12]}): {does}. {asked}.",
-    )
-    return True
+    return plan
 
 
 def reject(connection: Connection, store: Store, click: Click, person: str) -> None:

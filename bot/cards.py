@@ -10,8 +10,11 @@ from bot.choices import Choice
 from bot.mrkdwn import shown
 from bot.plan_card import plan_blocks, plan_text
 from bot.run_card import run_blocks, run_text
-from bot.story import Story
+from bot.story import Offer, Story
+from commands.plan import Plan
 
+APPROVE = "approve"  # what a form is for if it is no choice of a run
+MOST_NAME = 200  # characters of a name that is typed
 MARKS = {
     "begin": ":arrow_forward:",
     "ok": ":white_check_mark:",
@@ -64,6 +67,37 @@ def _run_line(story: Story) -> str:
     plan, run = story.offer.plan, story.run
     asked = f"asked for by {mention(story.offer.requested_by)}, began {stamp(run.began)}"
     return f"• *{run.id}* {plan.heading} (`{plan.command}`): {run.state}, {asked}. {shown(run.says, 200)}"
+
+
+def name_form(offer: Offer, value: str, channel: str) -> Json:
+    """The form in which an approver types the name of what the plan changes."""
+    plan = offer.plan
+    lines = [f"*{plan.heading}*", plan.why, *([f"This interrupts {plan.interrupts}."] if plan.interrupts else []), *plan.cost]
+    return {
+        "type": "modal",
+        "callback_id": "dr_confirm",
+        "private_metadata": f"{channel}|{value}|{APPROVE}",
+        "title": blocks.plain("Approve this plan?"),
+        "submit": blocks.plain("Approve"),
+        "close": blocks.plain("Go back"),
+        "blocks": [
+            *blocks.sections(shown(line, 1500) for line in lines),
+            {
+                "type": "input",
+                "block_id": "typed",
+                "label": blocks.plain(f"Type {plan.confirm} to approve"),
+                "element": {"type": "plain_text_input", "action_id": "typed", "min_length": 1, "max_length": MOST_NAME},
+            },
+            blocks.context(f"Plan `{offer.id}`, digest `{offer.digest[:12]}`. Nothing is done before you have approved."),
+        ],
+    }
+
+
+def wrong_name(plan: Plan, typed: str) -> str:
+    """What is wrong with the name that an approver typed, in one line; "" if it is right."""
+    if typed == plan.confirm:
+        return ""
+    return f"That isn't {plan.confirm}. Type exactly this name, or go back; nothing was done."
 
 
 def reason_form(choice: Choice, value: str, channel: str) -> Json:

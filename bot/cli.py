@@ -212,6 +212,7 @@ def _plan_text(plan: Plan) -> str:
     lines += [
         "",
         f"Fallback: {'/dr ' + plan.fallback if plan.fallback else 'none'}",
+        *([f"Approval: an approver must type {plan.confirm}"] if plan.confirm else []),
         f"Digest: {plan.digest}",
         f"Expires: {plan.expires:%Y-%m-%d %H:%M:%S} UTC",
     ]

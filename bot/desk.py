@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from sqlalchemy import select
 
+from actions.base import Json
 from actions.scrub import unexpected
 from bot import approvals, cards, reports
 from bot.actors import is_person
@@ -27,7 +28,7 @@ from commands.plan import Plan
 from commands.scenario import BadCommand, parse
 
 log = structlog.get_logger(__name__)
-NO_FORM = "Slack did not say that it opened the form for your reason. Nothing was done; if it is not there, press {} again."
+NO_FORM = "Slack did not say that it opened the form. Nothing was done; if it is not there, press {} again."
 STALE_SECONDS = 15 * 60.0  # a command that a crash kept from being planned for longer is not planned any more
 
 
@@ -130,7 +131,7 @@ class Desk:
             raise Refusal("I don't know the plan of this button. Nothing was done; ask again with `/dr`.")
         plan, scenario = story.offer.plan, story.offer.plan.scenario
         if action == "dr_approve":
-            await self._approve(click, item.person, story.offer)
+            await self._approve(click, item, story.offer)
         elif action == "dr_reject":
             await self.gate.may_end(item.person, scenario)
             await self.store.do(approvals.reject, self.store, click, item.person)
@@ -139,14 +140,23 @@ class Desk:
         else:
             await self._choose(CHOICES[action.removeprefix("dr_")], click, item, plan)
 
-    async def _approve(self, click: Click, person: str, offer: Offer) -> None:
-        """Count an approval. A plan may have become another scenario since somebody asked: both need the right to both."""
+    async def _approve(self, click: Click, item: Item, offer: Offer) -> None:
+        """Count an approval; one that a name must be typed for gets its form first.
+
+        A plan may have become another scenario since somebody asked: both need the right to both.
+        """
         for scenario in offer.plan.scenarios:
-            await self.gate.may_approve(person, scenario, offer.requested_by)
+            await self.gate.may_approve(item.person, scenario, offer.requested_by)
         if is_person(offer.requested_by):
             await self._may_request(offer.requested_by, offer.plan)
+        if offer.plan.confirm and item.kind != "submit":
+            await self.store.do(approvals.require_open, click)
+            await self._open_form(item, cards.name_form(offer, item.payload["value"], item.channel), "Approve")
+            return
+        if offer.plan.confirm and (wrong := cards.wrong_name(offer.plan, item.payload.get("typed", ""))):
+            raise Refusal(wrong)
         needed = approvals_needed(self.gate.authority, offer.plan)
-        enough = await self.store.do(approvals.approve, self.store, click, person, needed)
+        enough = await self.store.do(approvals.approve, self.store, click, item.person, needed)
         if enough:
             await self.runs.start(click.run_id)
 
@@ -155,24 +165,26 @@ class Desk:
         await self.gate.may_choose(item.person, choice, plan)
         reason = str(item.payload.get("reason", ""))
         if choice.form and not reason:
-            await self._ask_reason(choice, item)
+            await self._open_form(item, cards.reason_form(choice, item.payload["value"], item.channel), choice.title)
             return
         await self.store.do(approvals.answer, self.store, click, item.person, choice.name, reason)
         await self.runs.answer(click.run_id, click.question, choice.name, item.person, reason)
 
-    async def _ask_reason(self, choice: Choice, item: Item) -> None:
-        view = cards.reason_form(choice, item.payload["value"], item.channel)
+    async def _open_form(self, item: Item, view: Json, button: str) -> None:
         try:
             await self.slack.views_open(trigger_id=item.payload["trigger_id"], view=view)
         except Exception as error:  # away, or the click is older than the three seconds that Slack gives to open a form
             log.warning("form_not_opened", item=item.id, error=str(error))
-            raise Refusal(NO_FORM.format(choice.title)) from error
+            raise Refusal(NO_FORM.format(button)) from error
 
     async def _submit(self, item: Item) -> None:
         click = Click.from_value(item.payload["value"])
         story = await self.store.story(click.run_id)
         if story is None:
             raise Refusal(f"There is no run {click.run_id!r}. Nothing was done.")
+        if item.payload.get("choice") == cards.APPROVE:
+            await self._approve(click, item, story.offer)
+            return
         choice = CHOICES[item.payload.get("choice", "skip")]  # what an earlier version recorded was a skip
         await self._choose(choice, click, item, story.offer.plan)
 

@@ -93,11 +93,15 @@ def _footer(offer: Offer, needed: int) -> list[Block]:
 def _who_approves(offer: Offer, needed: int) -> str:
     people = "Another person" if needed == 1 else f"{needed} other people"
     have = f" Approved so far by {', '.join(f'<@{p}>' for p in offer.approved_by)}." if offer.approved_by else ""
-    asks = f":raised_hand: *{people} than {mention(offer.requested_by)} must approve* by {stamp(offer.expires)}.{have}"
+    typing = f", and type `{offer.plan.confirm}`," if offer.plan.confirm else ""
+    asks = f":raised_hand: *{people} than {mention(offer.requested_by)} must approve*{typing} by {stamp(offer.expires)}.{have}"
     return f":warning: *This interrupts {offer.plan.interrupts}.*\n{asks}" if offer.plan.interrupts else asks
 
 
 def _approve(plan: Plan, value: str) -> Block:
+    if plan.confirm:  # the form asks instead
+        label = f"Approve: interrupt {plan.interrupts}" if plan.interrupts else "Approve"
+        return blocks.button("dr_approve", label, value, style="danger")
     if not plan.interrupts:
         confirm = blocks.confirm("Approve this plan?", _question(plan), "Approve")
         return blocks.button("dr_approve", "Approve", value, style="primary", confirm=confirm)

@@ -31,6 +31,7 @@ class Plan:
 
     `title` says in a few words what the plan does, `asked` which scenario a person asked for, and `substitute` that it does
     something else than the scenario's name says. `interrupts` names what works now and is interrupted: "a working database".
+    `confirm` is what an approver must type before their approval counts: the name of what can't be brought back by itself.
     """
 
     scenario: str
@@ -49,6 +50,7 @@ class Plan:
     asked: str = ""
     substitute: bool = False
     interrupts: str = ""
+    confirm: str = ""
     made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     expires: datetime = field(default_factory=lambda: datetime.now(UTC) + timedelta(minutes=15))
 
@@ -139,6 +141,7 @@ class Plan:
             "substitute": self.substitute,
             "instead_of": self.instead_of,
             "interrupts": self.interrupts,
+            "confirm": self.confirm,
         }
 
     @classmethod
@@ -161,6 +164,7 @@ class Plan:
             asked=stored.get("asked", ""),
             substitute=stored.get("substitute", False),
             interrupts=stored.get("interrupts", ""),
+            confirm=stored.get("confirm", ""),
             made_at=datetime.fromisoformat(stored["made_at"]),
             expires=datetime.fromisoformat(stored["expires"]),
         )
@@ -176,6 +180,7 @@ class Plan:
             "fallback": self.fallback,
         }
         bound |= {"cleanup": _bound_stages(self.cleanup)} if self.cleanup else {}  # else as earlier versions had it
+        bound |= {"confirm": self.confirm} if self.confirm else {}
         return bound | ({"withholds": self.withholds} if self.withholds else {})
 
 

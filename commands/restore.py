@@ -120,10 +120,11 @@ def plan_for(world: World, seen: Seen, arguments: dict[str, str]) -> Plan:
         stages=_stages(seen) if possible else (),
         cleanup=tuple(stage for stage in (tuple(_started(seen)),) if stage and possible),
         basis=_basis(seen),
-        identity=_identity(seen),
+        identity={"DbiResourceId": seen.source.value.resource_id if seen.source.value else ""},
         findings=findings,
         cost=_cost(seen),
         interrupts=f"every write to {seen.database.instance}",
+        confirm=seen.database.instance,
     )
 
 
@@ -231,10 +232,6 @@ def _basis(seen: Seen) -> dict[str, Json]:
         "tasks": {user.site.service: user.tasks for user in seen.users},
         "secret versions": {secret: leads.version for secret, leads in _secrets(seen).items()},
     }
-
-
-def _identity(seen: Seen) -> dict[str, str]:
-    return {"DbiResourceId": seen.source.value.resource_id if seen.source.value else ""}
 
 
 def _cost(seen: Seen) -> tuple[str, ...]:

@@ -74,7 +74,19 @@ class People:
         return await until(lambda: next((i for i in self.open_plans() if i not in known), None), timeout, "a plan to approve")
 
     async def click(self, person: str, run: str, button: str, value: str | None = None) -> None:
-        """Press a button on the card of a plan or run. NotAcknowledged if the bot doesn't react."""
+        """Press a button on the card of a plan or run. An Approve that wants a name typed gets it, once its form is open.
+
+        NotAcknowledged if the bot doesn't react.
+        """
+        name = self.name_to_type(run) if button == APPROVE else ""
+        if name:
+            await self.close_forms(person)
+        await self.press(person, run, button, value)
+        if name:
+            await self.fill_in(person, typed=name)
+
+    async def press(self, person: str, run: str, button: str, value: str | None = None) -> None:
+        """Press a button and nothing else. NotAcknowledged if the bot doesn't react."""
         answer = await self.slack.click(person, CHANNEL, self.card(run)["ts"], button, value=value)
         _require_ack(answer, f"the button {button}")
 
@@ -84,6 +96,11 @@ class People:
         answer = await self.slack.submit(person, form["id"], values)
         _require_ack(answer, "the form")
         return answer
+
+    async def close_forms(self, person: str) -> None:
+        """Close the forms that this person has open."""
+        for earlier in list(self.slack.views(person)):
+            await self.slack.close_view(person, earlier["id"])
 
     async def form(self, person: str, timeout: float = FORM_SECONDS) -> Json:
         """The form that this person has open, waiting for it."""
@@ -98,8 +115,7 @@ class People:
         if answer.command:
             await self.type(person, answer.command.format(run=run))
             return
-        for earlier in list(self.slack.views(person)):
-            await self.slack.close_view(person, earlier["id"])
+        await self.close_forms(person)
         await self.click(person, run, answer.button or answer.when)
         if answer.reason:
             await self.fill_in(person, reason=answer.reason)
@@ -137,6 +153,11 @@ class People:
         """The action ids of a card's buttons."""
         elements = [e for block in self.card(run)["blocks"] if block["type"] == "actions" for e in block["elements"]]
         return [e["action_id"] for e in elements]
+
+    def name_to_type(self, run: str) -> str:
+        """The name that an approver of this plan must type, as its card says; "" if there is none to type."""
+        asks = re.search(r"and type `([^`]+)`", self.says(run))
+        return asks[1] if asks else ""
 
     def replies(self, run: str) -> list[Json]:
         """The messages in the thread of a card."""

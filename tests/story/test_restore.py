@@ -109,6 +109,26 @@ async def test_a_time_that_is_missing_or_wrong_gets_one_line_and_nothing_else(in
     assert (incident.ids(), incident.effects(), incident.instances) == (plans, [], [PROD])
 
 
+async def test_an_approval_counts_only_with_the_instances_name_typed(incident: Restoring) -> None:
+    run = await incident.plan("alice", LATEST, timeout=40)
+    assert incident.name_to_type(run) == PROD
+    async with incident.told("alice") as told:
+        await incident.press("alice", run, "dr_approve")
+    assert "You asked for this plan yourself" in told[0]
+    assert incident.slack.views("alice") == []
+    await incident.press("bob", run, "dr_approve")
+    wrong = await incident.fill_in("bob", typed="shielda-prd")
+    assert wrong["errors"] == {"typed": "That isn't shielda-prod. Type exactly this name, or go back; nothing was done."}
+    await incident.quiet()
+    assert (incident.effects(), incident.title(run), "dr_approve" in incident.buttons(run)) == ([], f"Plan {run}", True)
+    await incident.click("carol", run, "dr_reject")
+    await until(lambda: "dr_approve" not in incident.buttons(run), 20)
+    async with incident.told("bob") as told:
+        await incident.fill_in("bob", typed=PROD)
+    assert f"Plan {run} was rejected by <@U0CAROL>" in told[0]
+    assert (incident.effects(), incident.instances) == ([], [PROD])
+
+
 async def test_after_a_no_the_service_runs_as_before_and_the_copy_is_kept(incident: Restoring) -> None:
     before, tasks = incident.secret, incident.tasks
     run = await incident.begun()
