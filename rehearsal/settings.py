@@ -51,6 +51,7 @@ dsn_env = "DATABASE_URL"
 requesters = ["U0ALICE", "U0BOB", "U0CAROL"]
 approvers = ["U0ALICE", "U0BOB", "U0CAROL", "U0GINA"]   # Gina is a guest, listed by mistake; the bot refuses her
 expiry_minutes = {expiry_minutes}
+unattended = ["backup verify"]
 """
 
 AGENTS_TOML = """

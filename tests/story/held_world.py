@@ -17,7 +17,6 @@ from tests.story.conftest import Incident, calm_options
 
 ROOT = Path(__file__).parents[2]
 HOLD = "test hold"
-HELD_AUTHORITY = 'requesters = ["U0ALICE", "U0BOB", "U0CAROL"]'
 
 
 class HeldWorld(Rehearsal):

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from rehearsal.waiting import until
-from tests.story.held_world import HELD_AUTHORITY, HeldIncident, HeldWorld, held_world
+from tests.story.held_world import HeldIncident, HeldWorld, held_world
 
 VERIFY = "backup verify"
+HARMLESS = f'unattended = ["{VERIFY}"]'
 ALLOWED = f'unattended = ["{VERIFY}", "test hold", "control-plane restart"]'
 TERMINAL = re.compile(r"the terminal \([\w.-]+@[\w.-]+\)")
 
@@ -32,7 +33,7 @@ async def incident(world: HeldWorld) -> AsyncIterator[HeldIncident]:
     incident.control()
     world.journal.clear()
     if ALLOWED not in world.config.read_text():
-        await incident.reconfigure(HELD_AUTHORITY, f"{HELD_AUTHORITY}\n{ALLOWED}")
+        await incident.reconfigure(HARMLESS, ALLOWED)
     yield incident
     await incident.forget()
     await incident.calm_down()

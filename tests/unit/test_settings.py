@@ -300,12 +300,12 @@ def test_no_token_and_no_dsn_shows_itself(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_schedule_of_verifications_needs_a_cron_expression_and_the_policy() -> None:
-    allowed = with_("authority", unattended=["control-plane restart"])
-    assert from_mapping(allowed).authority.unattended == ("control-plane restart",)
+    allowed = with_("authority", unattended=["backup verify", "control-plane restart"])
+    assert from_mapping(allowed).authority.unattended == ("backup verify", "control-plane restart")
     for wrong, says in (
         (with_("authority", unattended=["control-plane restrt"]), "Did you mean 'control-plane restart'?"),
         (with_("backups", verify="every monday"), "five fields such as 0 4 * * 1"),
-        (with_("backups", verify="0 4 * * 1"), '[authority] unattended = ["backup verify"] is expected with it.'),
+        (with_("authority", unattended=[]), '[authority] unattended = ["backup verify"] is expected with it.'),
     ):
         with pytest.raises(BadSettings) as raised:
             from_mapping(wrong)

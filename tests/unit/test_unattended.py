@@ -49,6 +49,13 @@ def test_a_plan_that_only_makes_and_drops_a_copy_needs_nobody() -> None:
     assert plan(restored(), Recovered(database=COPY), cleanup=(dropped(),)).needs_people(PRODUCTION) == ""
 
 
+def test_a_verification_of_backups_needs_nobody() -> None:
+    from tests.unit.test_verify import plan as verification
+
+    assert verification().needs_people(PRODUCTION) == ""
+    assert verification().actions()
+
+
 @pytest.mark.parametrize(
     ("step", "why"),
     [
