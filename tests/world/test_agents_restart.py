@@ -1,0 +1,236 @@
+"""A restart of agents, whatever their hosts do: each is restarted once at most, proven by heartbeats, and told as it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from actions.base import Result
+from actions.ssh import lines
+from actions.ssh.batch import RestartBatch
+from bot.items import items_of
+from rehearsal.fleet.fleet import Fleet
+from rehearsal.machines.processes import Processes
+from rehearsal.postgres.pair import ServerPair
+from rehearsal.waiting import until
+from tests.world.agents_rig import RUN, Bot, batches, bot, control_plane, fleet_at, site_of
+
+HOSTS = 24
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+async def url(servers: ServerPair, processes: Processes) -> AsyncIterator[str]:
+    async with control_plane(processes, servers.url("shielda")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+async def started(url: str, work_dirs: Path, processes: Processes) -> AsyncIterator[Fleet]:
+    async with fleet_at(processes, work_dirs / "restart-fleet", url, HOSTS) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+async def fleet(started: Fleet, database: ServerPair, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    monkeypatch.setenv("DATABASE_URL", database.url("dr_bot"))
+    await started.heal()
+    return started
+
+
+@pytest.fixture
+async def ours(fleet: Fleet, url: str, tmp_path: Path) -> AsyncIterator[Bot]:
+    async with bot(site_of(fleet.folder, url), tmp_path / "state.sqlite") as ours:
+        yield ours
+
+
+async def counts(fleet: Fleet) -> dict[str, int]:
+    return {name: host["restarts"] for name, host in (await fleet.report()).items()}
+
+
+async def since(fleet: Fleet, before: dict[str, int]) -> dict[str, int]:
+    """How often each agent was restarted since then, without those that were not."""
+    return {name: number - before[name] for name, number in (await counts(fleet)).items() if number != before[name]}
+
+
+async def down(fleet: Fleet, ours: Bot, *numbers: int) -> tuple[list[str], dict[str, int]]:
+    """These agents are down, long enough to be offline; returns their names, and the restarts so far."""
+    from actions.ssh.heartbeats import heartbeats
+
+    names = [f"agent-{number:04d}" for number in numbers]
+    everybody = await counts(fleet)
+
+    async def fresh() -> set[str]:
+        return (await heartbeats(ours.world, everybody)).fresh(ours.world.agents.fresh_seconds)
+
+    async def all_fresh() -> bool:
+        return await fresh() == set(everybody)
+
+    async def none_of_them() -> bool:
+        return not await fresh() & set(names)
+
+    await until(all_fresh, 20, "heartbeats of the whole fleet", every=0.1)
+    await fleet.order(do="fall", hosts=names)
+    await until(none_of_them, 20, "silence", every=0.1)
+    return names, await counts(fleet)
+
+
+def batch(names: list[str], *, budget: int = 5, batch_budget: int = 0, docker: bool = False) -> RestartBatch:
+    return RestartBatch(
+        systemd=() if docker else tuple(names),
+        docker=tuple(names) if docker else (),
+        systemd_line="timeout -k 2 1 sudo -n systemctl restart shielda-agent",
+        docker_line="timeout -k 2 1 sudo -n docker restart shielda-agent",
+        batch=1,
+        of=2,
+        budget=budget,
+        batch_budget=batch_budget,
+        healthy_too=False,
+    )
+
+
+async def test_agents_that_are_down_are_restarted_once_and_healthy_ones_left_alone(fleet: Fleet, ours: Bot) -> None:
+    names, before = await down(fleet, ours, 1, 2)
+    outcome = await ours.carry_out(batch([*names, "agent-0003"]))
+    assert outcome.result is Result.DONE, outcome
+    assert "2 healthy, 1 left alone" in outcome.says
+    assert await since(fleet, before) == dict.fromkeys(names, 1)
+
+
+async def test_an_agent_in_docker_is_restarted_by_docker(fleet: Fleet, ours: Bot) -> None:
+    names, before = await down(fleet, ours, 4)
+    assert (await ours.carry_out(batch(names, docker=True))).result is Result.DONE
+    assert await since(fleet, before) == dict.fromkeys(names, 1)
+
+
+async def test_an_answer_that_is_lost_is_settled_by_reading_back(fleet: Fleet, ours: Bot) -> None:
+    names, before = await down(fleet, ours, 1)
+    await fleet.trouble(names, restart="lost")
+    outcome = await ours.carry_out(batch(names))
+    assert outcome.result is Result.DONE, outcome
+    assert await since(fleet, before) == dict.fromkeys(names, 1)
+
+
+async def test_each_failure_is_told_by_its_own_name(fleet: Fleet, ours: Bot) -> None:
+    names, before = await down(fleet, ours, 1, 2, 3, 5, 6, 7)
+    wrong = ({"refuses": True}, {"other_key": True}, {"restart": "fails"}, {"restart": "hangs"}, {"restart": "lost"}, {})
+    for name, trouble in zip(names, wrong, strict=True):
+        await fleet.trouble([name], **trouble)
+    outcome = await ours.carry_out(batch(names, budget=20, batch_budget=4))
+    assert outcome.result is Result.DONE, outcome
+    assert "Agents: 2 failed, 2 healthy, 1 host key, 1 refused." in outcome.says
+    assert "its key has CHANGED" in outcome.says
+    assert "Reading back shows that it was not restarted; it is failed." in outcome.says
+    assert set((await since(fleet, before)).values()) == {1}
+
+
+async def test_an_agent_that_ends_again_stops_everything_after_the_canary(fleet: Fleet, ours: Bot) -> None:
+    names, before = await down(fleet, ours, *range(1, 13))
+    await fleet.put("agent-bad-version")
+    first, *_ = await batches(ours.world, names)
+    outcome = await ours.carry_out(first)
+    assert outcome.result is Result.FAILED
+    assert "1 silent" in outcome.says
+    assert "on its host it is failed" in outcome.says
+    assert await since(fleet, before) == dict.fromkeys(first.hosts, 1)
+
+
+async def test_no_more_hosts_are_begun_than_may_still_fail(fleet: Fleet, ours: Bot) -> None:
+    names, before = await down(fleet, ours, *[n for n in range(1, 24) if n % 4])
+    await asyncio.gather(*(fleet.trouble([name], restart="fails") for name in names))
+    strict = await ours.carry_out(batch(names, budget=0))
+    assert strict.result is Result.FAILED
+    assert sum((await since(fleet, before)).values()) == 1
+    assert f"{len(names) - 1} not tried" in strict.says
+
+
+async def test_failures_stay_within_the_budget(fleet: Fleet, ours: Bot) -> None:
+    names, before = await down(fleet, ours, *[n for n in range(1, 24) if n % 4])
+    await asyncio.gather(*(fleet.trouble([name], restart="fails") for name in names))
+    assert (await ours.carry_out(batch(names, budget=4, batch_budget=3))).result is Result.FAILED
+    assert sum((await since(fleet, before)).values()) <= 4
+
+
+async def test_a_retry_touches_only_what_was_not_restarted(fleet: Fleet, ours: Bot) -> None:
+    names, before = await down(fleet, ours, 1, 2, 3)
+    await fleet.trouble([names[1]], refuses=True)
+    step = batch(names, budget=5, batch_budget=0)
+    assert (await ours.carry_out(step)).result is Result.FAILED
+    await fleet.trouble([names[1]])
+    outcome = await ours.carry_out(step, attempt=2)
+    assert outcome.result is Result.DONE, outcome
+    assert "3 healthy" in outcome.says
+    assert await since(fleet, before) == dict.fromkeys(names, 1)
+
+
+async def test_a_retry_restarts_no_agent_that_stayed_silent(fleet: Fleet, ours: Bot) -> None:
+    names, before = await down(fleet, ours, 1)
+    await fleet.put("agent-bad-version")
+    for attempt in (1, 2):
+        assert (await ours.carry_out(batch(names), attempt=attempt)).result is Result.FAILED
+    assert await since(fleet, before) == dict.fromkeys(names, 1)
+
+
+@pytest.mark.parametrize("sent", [True, False], ids=["after-the-effect", "before-the-effect"])
+async def test_what_a_dead_bot_intended_is_read_back_before_it_is_sent(fleet: Fleet, ours: Bot, sent: bool) -> None:
+    names, before = await down(fleet, ours, 1)
+    step, host = batch(names), (await ours.world.ssh.inventory()).hosts[names[0]]
+    with items_of(RUN, "1.1", 1):
+        facts = await step.observe(ours.world)
+        await ours.runner.store.record_intent(RUN, "1.1", 1, facts)
+        async with ours.world.ssh.session(host) as session:
+            shown = lines.state_of(host, (await session.run(lines.show(ours.world.agents, host))).out)
+            await ours.world.items.intend(host.name, {"start": shown.start})
+            if sent:
+                assert (await session.run(step.systemd_line)).good
+    outcome = await ours.carry_out(step)
+    assert outcome.ok, outcome
+    assert await since(fleet, before) == dict.fromkeys(names, 1)
+
+
+async def test_a_fleet_without_heartbeats_in_reach_is_not_touched(
+    fleet: Fleet, ours: Bot, database: ServerPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await counts(fleet)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://dr_bot:x@127.0.0.1:1/shielda")
+    monkeypatch.setattr("bot.conduct.ASKING_LEAST", 0.1)
+    monkeypatch.setattr("bot.conduct.ASKING_SHARE", 0.0)
+    outcome = await ours.carry_out(batch(["agent-0001"]))
+    assert outcome.result is Result.FAILED
+    assert "Nothing was done, because the state before could not be read." in outcome.says
+    assert await since(fleet, before) == {}
+
+
+async def test_a_bot_that_is_killed_again_and_again_restarts_nothing_twice(
+    fleet: Fleet, ours: Bot, url: str, tmp_path: Path
+) -> None:
+    names, before = await down(fleet, ours, *range(1, 13))
+    chance, state = random.Random(11), tmp_path / "killed.sqlite"
+    await fleet.trouble([names[-1]], restart="lost")
+    told = {"folder": str(fleet.folder), "url": url, "hosts": names, "changed": {}}
+
+    async def run() -> asyncio.subprocess.Process:
+        argv = [sys.executable, "-m", "tests.world.agents_rig", str(state), json.dumps(told)]
+        return await asyncio.create_subprocess_exec(*argv, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+
+    for _ in range(3):  # each in the middle of things: once some more have been restarted
+        wanted = len(await since(fleet, before)) + chance.randint(1, 3)
+        process = await run()
+
+        async def enough(wanted: int = wanted) -> bool:
+            return len(await since(fleet, before)) >= wanted
+
+        await until(enough, 60, "more restarts", every=0.01)
+        assert process.returncode is None
+        process.kill()
+        await process.wait()
+    out, _ = await asyncio.wait_for((await run()).communicate(), 90)
+    report = json.loads(out)
+    assert await since(fleet, before) == dict.fromkeys(names, 1), report["says"]
+    assert report["states"] == dict.fromkeys(names, "healthy")
