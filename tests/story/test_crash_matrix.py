@@ -26,7 +26,7 @@ DECISIONS = [name for name, course in COURSES.items() if course.since]
 LONG = {"database-restore", "backup-verification"}  # take as long as all others: only by name, or with --every-point
 LANES = 3  # rehearsals side by side: most of a trial is waiting
 MORE = 1  # how many other points a sample has beside those around the effect
-AROUND = re.compile(r"(before|after) effect: |after record: dr_intents |before record: operation_outputs\(\S+ act\) ")
+AROUND = re.compile(r"(before|after) effect: ")
 HANDED_OVER = re.compile(r"after record: .*dr_(decisions|plans)")  # it is on disk, and what follows from it is not
 LATER_EDIT = re.compile(r"dr_outbox\(sent_rev\) #(?!1$)")  # a card is edited as often as there is time for it
 # Said in the transaction of another line: the first step of its stage begins, or the evidence leads to its question.
