@@ -89,7 +89,7 @@ class PlantDamage(_Control, Action, kind="postgresql.plant_damage"):
 
     @property
     def title(self) -> str:
-        return f"Plant damage in a scratch database of {self.database.instance}: {self.kind_of_damage}"
+        return f"Plant damage on purpose in a scratch database of temporary {self.database.instance}: {self.kind_of_damage}"
 
     def command(self) -> str:
         made = psql(f"CREATE DATABASE {SCRATCH}", self.database.dsn_env)

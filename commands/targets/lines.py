@@ -188,7 +188,8 @@ def _verified(seen: Seen) -> Line:
         return line(Mark.MISSED, "verified restore", "backups", says, "The bot's record of runs.")
     age = seen.verifications.at - newest.ended
     how = "verified" if newest.state == "done" else f"{newest.state}, so not verified,"
-    says = f"The last restore was {how} {span(age.total_seconds())} ago. The target is one every week."
+    took = f" It took {span(newest.restore_seconds)} until it had recovered." if newest.restore_seconds is not None else ""
+    says = f"The last restore was {how} {span(age.total_seconds())} ago.{took} The target is one every week."
     good = newest.state == "done" and age <= timedelta(days=VERIFIED_DAYS)
     return line(Mark.MET if good else Mark.MISSED, "verified restore", f"run {newest.id}", says, newest.says)
 

@@ -14,6 +14,7 @@ ASKED = r"after record: .*dr_timeline\(stage1-1:ask\)"
 AROUND_THE_SWITCH = r"after effect: (rds\.restore_to_time|secrets\.move_stage) |after record: .*dr_timeline\(stage\d+-1:answer\)"
 # Each change of a verification, and the intent that is recorded before it.
 AROUND_EACH_CHANGE = r"(before|after) effect: |after record: dr_intents "
+AROUND_THE_VERDICT = r".*dr_timeline\(main end\)|.*operation_outputs\(ask "  # it is on disk, and the clean-up has not begun
 CLICKED = r"before record: dr_inbox\(click\)"
 
 
@@ -74,6 +75,7 @@ COURSES = {
         *(Course(drill=drill) for drill in DRILLS.values() if drill.shows == "outage"),
         Course(drill=DRILLS["database-restore"], applied=8, sampled=AROUND_THE_SWITCH),  # the clean-up finds the service started
         Course(drill=DRILLS["backup-verification"], applied=3, sampled=AROUND_EACH_CHANGE),
+        Course(drill=DRILLS["backup-damaged"], applied=2, proven=False, sampled=AROUND_THE_VERDICT),
         Course(drill=RETRY, refused="UpdateService", since=ASKED),
         Course(drill=SKIP, refused="UpdateService", since=ASKED, proven=False),
         Course(drill=FALLBACK, refused="UpdateService", since=ASKED, proven=False, cards=2),

@@ -23,8 +23,9 @@ VOLATILE = (  # what differs from run to run, and the word that replaces it
     (r"\d\d:\d\d:\d\d UTC", "MOMENT"),
     (r"restored-\d{8}-\d{6}", "restored-MOMENT"),
     (r"rds:shielda-prod-[\d-]+", "SNAPSHOT"),
+    (r"in block \d+ of", "in block N of"),
     (r"verify-\d{8}-\d", "verify-DAY"),
-    (r"(scratch database of \S+): .*", r"\1: DAMAGE"),  # of a kind that the snapshot's name decides
+    (r"(scratch database of temporary \S+): .*", r"\1: DAMAGE"),  # of a kind that the snapshot's name decides
     (r"(Scratch database \S+ of \S+ holds|The integrity suite found) .*", r"\1 DAMAGE"),
     (r"\b\d+ \(now \d+\)", "N (now N)"),
     (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "VERSION"),

@@ -23,7 +23,11 @@ from tests.story.crash_world import Lane, Recovery, Trial
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(7200)]
 DRILLS = [name for name, course in COURSES.items() if not course.since]
 DECISIONS = [name for name, course in COURSES.items() if course.since]
-LONG = {"database-restore", "backup-verification"}  # take as long as all others: only by name, or with --every-point
+LONG = {
+    "database-restore",
+    "backup-verification",
+    "backup-damaged",
+}  # take as long as all others: only by name, or with --every-point
 LANES = 3  # rehearsals side by side: most of a trial is waiting
 MORE = 1  # how many other points a sample has beside those around the effect
 AROUND = re.compile(r"(before|after) effect: ")

@@ -136,6 +136,12 @@ def test_what_is_as_promised_is_met_and_every_line_has_its_target_and_source() -
         ("replica", {"replica": missing()}, "unknown", "Whether prod-east replicates is unknown."),
         ("verified restore", {}, "met", "The last restore was verified 2.0 days ago."),
         ("verified restore", {"verifications": fact([run(ago=9 * DAY)])}, "missed", "verified 9.0 days ago"),
+        (
+            "verified restore",
+            {"verifications": fact(restores(720))},
+            "met",
+            "24.0 h ago. It took 12.0 min until it had recovered.",
+        ),
         ("verified restore", {"verifications": fact([run("failed"), run()])}, "missed", "was failed, so not verified,"),
         ("verified restore", {"verifications": fact([run(target="backups of database billing")])}, "missed", "nothing proves"),
         ("verified restore", {"verifications": fact([])}, "missed", "nothing proves that a backup can be restored"),
