@@ -29,12 +29,14 @@ MOST_BUCKETS = 65_536
 FEWEST_ROWS = 16  # in a bucket, if the keys leave no gaps
 FETCHED = 5_000  # rows at a time
 # One text for one value, whatever the server's defaults are; no index is believed, and no policy hides a row.
-SETTINGS = """
+AS_TEXT = """
 SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; SET LOCAL lc_monetary = 'C';
-SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL row_security = off; SET LOCAL work_mem = '64MB';
+SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL row_security = off; SET LOCAL work_mem = '64MB'
+"""
+SETTINGS = f"""{AS_TEXT};
 SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off;
 SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL constraint_exclusion = off; SET LOCAL search_path = '';
-SET LOCAL statement_timeout = {milliseconds}; SET LOCAL idle_in_transaction_session_timeout = {milliseconds}
+SET LOCAL statement_timeout = {{milliseconds}}; SET LOCAL idle_in_transaction_session_timeout = {{milliseconds}}
 """
 BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -55,10 +57,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One key whose rows differ. The key's values are texts; without a key it is empty."""
+    """One key whose rows differ. The key's values are texts; without a key it is the MD5 of the row.
+
+    `found` and `wanted` are the row here and in the reference, as texts that can be cast to the table's type, if they were asked
+    for with `rows`.
+    """
 
     kind: Kind
     key: tuple[str | None, ...]
+    found: str = ""
+    wanted: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +87,19 @@ class Comparison:
     reference: Shape
 
     def __init__(
-        self, source: Side, reference: Side, *, since: datetime | None = None, touched: str = "", seconds: float = 3600.0
+        self,
+        source: Side,
+        reference: Side,
+        *,
+        since: datetime | None = None,
+        touched: str = "",
+        rows: bool = False,
+        seconds: float = 3600.0,
     ) -> None:
         self._sides = (source, reference)
         self._since = since
         self._touched = touched
+        self._rows = rows
         self._seconds = seconds
         self._seed = secrets.randbits(62)
         self._stack = AsyncExitStack()
@@ -116,9 +132,9 @@ class Comparison:
         if differing:
             only = f"({bucket}) = ANY('{{{','.join(map(str, differing))}}}'::int8[])"
             only = "true" if len(differing) * 2 > len(buckets) else only
-            ours, theirs = (self._entries(number, only) for number in (0, 1))
-            async for batch in merged(ours, theirs, has_key=bool(self.source.key)):
-                yield [Difference(kind=Kind(kind), key=key) for kind, key in batch]
+            here, there = (self._entries(number, only) for number in (0, 1))
+            async for batch in merged(here, there, has_key=bool(self.source.key)):
+                yield [Difference(kind=Kind(kind), key=key, found=found, wanted=wanted) for kind, key, found, wanted in batch]
 
     async def _opened(self, side: Side) -> tuple[psycopg.AsyncConnection[Any], str]:
         """A connection in a transaction of one snapshot, in which nobody can alter the table; and the table's full name."""
@@ -162,17 +178,18 @@ class Comparison:
         later = "false"
         if number == 0 and shape.touched and self._since:
             later = f"coalesce({quoted(shape.touched)} > '{self._since.astimezone(UTC).isoformat()}', false)"
-        columns = f"{shape.sort_key} AS sort_key, {self._hash(shape)}, {later}"
+        content = shape.content if self._rows else "''"
+        columns = f"{shape.sort_key} AS sort_key, {self._hash(shape)}, {later}, {content}"
         columns += "" if shape.by_number else f", {shape.key_texts}"
         order = "sort_key" if shape.by_number else 'sort_key COLLATE "C"'
         sql = f"SELECT * FROM (SELECT {columns} FROM {shape.source} WHERE {only}) AS listed ORDER BY {order}"
         async with self._connections[number].cursor(name="dr_diff", row_factory=tuple_row) as cursor:
             await cursor.execute(sql.encode())
-            while rows := await cursor.fetchmany(FETCHED):
+            while rows := await cursor.fetchmany(FETCHED // 10 if self._rows else FETCHED):
                 if shape.by_number:
-                    yield [(key_, hashed, touched, (str(key_),)) for key_, hashed, touched in rows]
+                    yield [(key, hashed, touched, (str(key),), row) for key, hashed, touched, row in rows]
                 else:
-                    yield [(sort_key, hashed, touched, tuple(key)) for sort_key, hashed, touched, key in rows]
+                    yield [(sort_key, hashed, touched, tuple(key), row) for sort_key, hashed, touched, row, key in rows]
 
     def _hash(self, shape: Shape) -> str:
         return f"hashtextextended({shape.content}, {self._seed})"

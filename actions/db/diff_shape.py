@@ -103,8 +103,8 @@ class Shape:
 
     @property
     def content(self) -> str:
-        """The whole row as text. Values that are computed when they are read say nothing of their own."""
-        return f"ROW({', '.join(column.quoted for column in self.columns if column.generated != 'v')})::text"
+        """The whole row as text, which can be cast to the type of the database that serves."""
+        return f"ROW({', '.join(column.quoted for column in self.columns)})::text"
 
     def column(self, name: str) -> Column:
         """The column of this name."""

@@ -118,10 +118,13 @@ def roles(binaries: Binaries) -> str:
     reserved = ", pg_use_reserved_connections" if binaries.major >= 16 else ""
     # Before 16 no slot can be reserved for the bot, so a limit for the application has the same effect.
     limit = "" if binaries.major >= 16 else " CONNECTION LIMIT 24"
+    # A repair acts as the tables' owner, by SET ROLE; without that the bot's role may do no more than before.
+    owner = f"GRANT {OWNER} TO {BOT} WITH INHERIT FALSE;" if binaries.major >= 16 else ""
     return f"""
 CREATE ROLE {OWNER} LOGIN{limit};
 CREATE ROLE {BOT} LOGIN CREATEDB;
 GRANT pg_monitor, pg_signal_backend, pg_read_all_data{reserved} TO {BOT};
+{owner}
 ALTER ROLE {BOT} SET log_statement = 'all';
 """
 

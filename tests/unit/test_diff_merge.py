@@ -17,7 +17,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2), st.booleans()), 
 async def in_batches(rows: Sequence[tuple[int, int, bool]], size: int) -> AsyncIterator[list[Entry]]:
     for start in range(0, len(rows), size):
         await asyncio.sleep(0)
-        yield [(key, hashed, later, (str(key),)) for key, hashed, later in rows[start : start + size]]
+        yield [(key, hashed, later, (str(key),), "") for key, hashed, later in rows[start : start + size]]
 
 
 def all_of(
@@ -25,7 +25,7 @@ def all_of(
 ) -> Counter:
     async def collect() -> Counter:
         batches = merged(in_batches(ours, size), in_batches(theirs, size + 1), has_key=has_key)
-        return Counter([(kind, int(key[0] or 0)) async for batch in batches for kind, key in batch])
+        return Counter([(kind, int(key[0] or 0)) async for batch in batches for kind, key, _, _ in batch])
 
     return asyncio.run(collect())
 

@@ -98,6 +98,7 @@ DOCUMENTS = (
     "docs/how-to/database-restore.md",
     "docs/how-to/corruption-scan.md",
     "docs/how-to/backup-verify.md",
+    "docs/how-to/corruption-repair.md",
 )
 
 

@@ -16,7 +16,7 @@ from actions.world import World
 from rehearsal.injuries import INJURIES, Patient, Wound
 from rehearsal.machines.processes import Processes
 from rehearsal.postgres.server import Server
-from rehearsal.postgres.template import BOT, DATABASE, SUPERUSER, prepare, superuser
+from rehearsal.postgres.template import BOT, DATABASE, OWNER, SUPERUSER, prepare, superuser
 from tests.world.aws_world import WEST
 
 PASSWORD = "for-these-tests"
@@ -32,11 +32,12 @@ class Ward:
         self._environment = environment
         self._numbers = itertools.count(1)
 
-    async def patient(self, *, of: str = DATABASE) -> Patient:
+    async def patient(self, *, of: str = DATABASE, name: str = "") -> Patient:
         """A copy of a database that nobody is connected to."""
-        name = f"patient_{next(self._numbers)}"
+        name = name or f"patient_{next(self._numbers)}"
         async with superuser(self.server.port, self.password, "postgres") as connection:
-            copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(of))
+            names = (sql.Identifier(name), sql.Identifier(of), sql.Identifier(OWNER))
+            copy = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(*names)
             await connection.execute(copy)
         self._environment.setenv(name.upper(), self.dsn(name))
         return Patient(port=self.server.port, password=self.password, data=self.server.data, database=name)
@@ -68,17 +69,17 @@ def site(dsn_env: str = "DATABASE_URL") -> Site:
 
 
 @asynccontextmanager
-async def ward(processes: Processes, work_dirs: Path, cache: Path) -> AsyncIterator[Ward]:
+async def ward(processes: Processes, work_dirs: Path, cache: Path, name: str = "ward") -> AsyncIterator[Ward]:
     """A server of its own, started from the template."""
     template = await prepare(processes, cache)
-    folder = work_dirs / "ward"
-    folder.mkdir(mode=0o755)
-    server = Server(processes, "ward", folder / "data", folder / "server.log", template.binaries)
+    folder = work_dirs / name
+    folder.mkdir(mode=0o755, exist_ok=True)
+    server = Server(processes, name, folder / "data", folder / "server.log", template.binaries)
     await template.copy(server.data)
     server.configure(fsync="off", autovacuum="off")
     await server.start()
     async with superuser(server.port, template.password, "postgres") as connection:
-        for role in (BOT, "shielda"):
+        for role in (BOT, OWNER):
             statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(PASSWORD))
             await connection.execute(statement)
     world = World(site())

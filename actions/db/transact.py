@@ -1,0 +1,69 @@
+"""One transaction with an effect. Afterwards it is known whether all of it happened or nothing, or that we must read back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.rows import DictRow
+
+from actions.base import Refused, Uncertain, Unreachable
+from actions.db.connect import Connections
+from actions.scrub import plain, scrub
+
+if TYPE_CHECKING:
+    from actions.world import World
+
+# Classes of errors that PostgreSQL raises at COMMIT before anything is committed: deferred constraints, triggers, serialization.
+# Others prove nothing: a session that is ended while it waits for a standby has committed already.
+ROLLED_BACK = ("22", "23", "25", "40", "42", "P0")
+COMMIT_SECONDS = 15.0
+
+
+@asynccontextmanager
+async def transaction(
+    world: World, connections: Connections, *, seconds: float
+) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+    """A connection in a transaction that is committed at the end. Raises `Refused` if nothing of it happened, or `Uncertain`."""
+    try:
+        connection = await connections.connect("change")
+    except Unreachable as error:
+        raise Refused(f"Nothing was changed: {error}") from error
+    async with connection:
+        await world.gate.opened()
+        try:
+            async with asyncio.timeout(seconds):
+                await connection.execute("BEGIN")
+                milliseconds = f"{int(seconds * 1000)}"
+                for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                    await connection.execute(f"SET LOCAL {name} = {milliseconds}".encode())
+                yield connection
+        except TimeoutError as error:
+            raise Refused(f"Nothing was changed: it took longer than {seconds:g} s and was rolled back.") from error
+        except Unreachable as error:
+            raise Refused(f"Nothing was changed: {error}") from error
+        except psycopg.Error as error:
+            raise Refused(f"Nothing was changed: the database says: {sentence(error)}") from error
+        await world.gate.opened()
+        await _commit(connection)
+
+
+async def _commit(connection: psycopg.AsyncConnection[Any]) -> None:
+    try:
+        async with asyncio.timeout(COMMIT_SECONDS):
+            await connection.execute("COMMIT")
+    except TimeoutError as error:
+        raise Uncertain(f"COMMIT was sent, and no answer came within {COMMIT_SECONDS:g} s.") from error
+    except psycopg.Error as error:
+        if (error.sqlstate or "").startswith(ROLLED_BACK):
+            raise Refused(f"Nothing was changed: the database says: {sentence(error)}") from error
+        raise Uncertain(f"COMMIT was sent, and its answer got lost: {sentence(error)}") from error
+
+
+def sentence(error: psycopg.Error) -> str:
+    """The error as one line, with the constraint that it is about."""
+    said = scrub(error.diag.message_primary or plain(error)).rstrip(".")
+    return f"{said}."

@@ -1,0 +1,405 @@
+"""Repairs against two real servers: what is put back, what is left alone, and how it goes if answers are lost or the bot dies."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions.base import Action, Level, Result
+from actions.db.repair import PutRowsBack, RepairHolds
+from actions.db.repair_collect import ChooseRepair, CollectDifferences
+from actions.db.repair_undo import UndoRepair
+from actions.site import DatabaseRef
+from rehearsal.injuries import Patient
+from rehearsal.machines.processes import Processes
+from tests.world.aws_world import WEST, until
+from tests.world.fast_aws import Rig, fast_aws
+from tests.world.injured import Ward, ward
+
+AT = "2026-01-15T10:00:00+00:00"
+COPY = "shielda-prod-repair"
+ORDERS = """
+SET ROLE shielda; CREATE TABLE customers (id int PRIMARY KEY, name text UNIQUE);
+CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer int REFERENCES customers,
+  total numeric(12, 2), twice numeric GENERATED ALWAYS AS (total * 2) STORED, note text, at timestamptz, updated_at timestamptz);
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql
+  AS $$ BEGIN NEW.updated_at = now(); NEW.note = 'touched'; RETURN NEW; END $$;
+INSERT INTO customers SELECT n, 'customer ' || n FROM generate_series(1, 50) AS n;
+INSERT INTO orders (customer, total, note, at, updated_at) SELECT 1 + n % 50, n / 100.0, repeat('é', n % 7),
+  '2026-01-14 23:30+02', '2026-01-15 09:00+00' FROM generate_series(1, 1000) AS n;
+CREATE TRIGGER touch BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION touch()
+"""
+QUIETLY = "SET session_replication_role = replica;"  # as damage does: no trigger says anything
+DAMAGE = (
+    f"{QUIETLY} DELETE FROM orders WHERE id % 25 = 3; UPDATE orders SET total = -total WHERE id % 50 = 4",
+    f"{QUIETLY} UPDATE orders SET note = 'newer', updated_at = '2026-01-15 11:00+00' WHERE id % 100 = 5",
+    f"{QUIETLY} INSERT INTO orders (customer, total, note) SELECT 1, n, 'new' FROM generate_series(1, 30) AS n",
+)
+READ = "SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM {} AS t"
+
+
+class Hospital:
+    """Two servers: the one that serves, and the restored copy, which RDS knows by an address."""
+
+    def __init__(self, present: Ward, past: Ward, rig: Rig) -> None:
+        self.present = present
+        self.past = past
+        self.rig = rig
+        self._numbers = itertools.count(1)
+        copy = rig.add_instance(COPY)
+        copy.behind.port = past.server.port  # type: ignore[union-attr]
+        copy.publish("available")
+
+    async def admit(self, *statements: str, tables: tuple[str, ...] = ("orders",), **more: Any) -> Repair:
+        """A database on both servers after the statements."""
+        name = f"repair_{next(self._numbers)}"
+        past, present = await self.past.patient(name=name), await self.present.patient(name=name)  # its DSN is the last one's
+        for patient in (present, past):
+            await patient.run(*statements)
+        return Repair(self, present, past, tables, more)
+
+
+class Repair:
+    """One repair of one database."""
+
+    def __init__(
+        self, hospital: Hospital, present: Patient, past: Patient, tables: tuple[str, ...], more: dict[str, Any]
+    ) -> None:
+        self.rig = hospital.rig
+        self.present = present
+        self.past = past
+        self.ref = hospital.present.ref(present)
+        self.copy = DatabaseRef(name="primary", instance=COPY, region=WEST, dsn_env=self.ref.dsn_env)
+        self.names: dict[str, Any] = {"database": self.ref, "case": f"case-{present.database}", "tables": tables}
+        self._more = {"copy": self.copy, "at": AT, **more}
+
+    @property
+    def collect(self) -> CollectDifferences:
+        return CollectDifferences(**self.names, **self._more)
+
+    @property
+    def put_back(self) -> PutRowsBack:
+        return PutRowsBack(**self.names)
+
+    @property
+    def undo(self) -> UndoRepair:
+        return UndoRepair(**self.names)
+
+    async def does(self, action: Action, result: Result = Result.DONE) -> str:
+        outcome = await self.rig.carry_out(action)
+        assert outcome.result is result, outcome.says
+        return outcome.says
+
+    async def rows(self, table: str = "orders", patient: Patient | None = None) -> set[str]:
+        return set((await (patient or self.present).value(READ.format(table)) or "").split("\n"))
+
+    async def counts(self) -> dict[str, dict[str, int]]:
+        return dict(await self.present.value("SELECT counts FROM dr_repair.cases"))
+
+    async def holds(self) -> Any:
+        return await RepairHolds(**self.names, **self._more).look(self.rig.world)
+
+
+@pytest.fixture(scope="module")
+async def hospital(processes: Processes, work_dirs: Path, cache: Path) -> AsyncIterator[Hospital]:
+    """Two servers for all of these tests."""
+    async with (
+        ward(processes, work_dirs, cache, "present") as present,
+        ward(processes, work_dirs, cache, "past") as past,
+        fast_aws(work_dirs / "repairs.sqlite", tasks=False) as rig,
+    ):
+        yield Hospital(present, past, rig)
+
+
+async def test_what_is_lost_and_wrong_comes_back_and_newer_work_stays(hospital: Hospital) -> None:
+    repair = await hospital.admit(ORDERS)
+    await repair.present.run(*DAMAGE)
+    damaged, before = await repair.rows(), await repair.rows(patient=repair.past)
+    sequence = await repair.present.value("SELECT last_value FROM orders_id_seq")
+    await repair.does(repair.collect)
+    assert await repair.counts() == {"public.orders": {"missing": 40, "changed": 20, "touched": 10, "extra": 30}}
+    assert await repair.rows() == damaged
+    said = await repair.does(repair.put_back)
+    assert said.startswith("40 missing rows are back, and 20 changed rows are as before. Writers waited for ")
+    newer = {row for row in damaged if ",new," in row or ",newer," in row}
+    older = {row for row in before if int(row.strip("(").split(",")[0]) % 100 != 5}
+    assert await repair.rows() == older | newer
+    assert await repair.present.value("SELECT last_value FROM orders_id_seq") == sequence
+    assert await repair.present.value("SELECT tgenabled FROM pg_trigger WHERE tgname = 'touch'") == "O"
+    held = await repair.holds()
+    assert held.result is Result.DONE, held.says
+    assert await repair.does(repair.undo) == (
+        f"60 rows are as before repair {repair.names['case']}. Sequences stay where they are."
+    )
+    assert await repair.rows() == damaged
+
+
+async def test_the_question_shows_counts_and_samples_of_each_kind(hospital: Hospital) -> None:
+    repair = await hospital.admit(ORDERS)
+    await repair.present.run(*DAMAGE)
+    await repair.does(repair.collect)
+    asks = ChooseRepair(**repair.names)
+    missing, changed, touched, extra, where = await asks.evidence(repair.rig.world)
+    assert missing.says.startswith("40 rows missing: the copy has them, and the table doesn't.")
+    assert missing.says.endswith("By table: public.orders 40.")
+    assert "key 103: then (103,4,1.03" in missing.evidence
+    assert changed.level is Level.WARN
+    assert "now (104,5,-1.04,-2.08" in changed.evidence
+    assert "then (104,5,1.04,2.08" in changed.evidence
+    assert (touched.says[:2], extra.says[:2]) == ("10", "30")
+    assert f"WHERE case_id = '{repair.names['case']}'" in where.says
+
+
+async def test_with_nothing_to_put_back_yes_is_not_offered(hospital: Hospital) -> None:
+    repair = await hospital.admit(ORDERS)
+    await repair.present.run("INSERT INTO orders (customer) VALUES (1)")
+    await repair.does(repair.collect)
+    found = await ChooseRepair(**repair.names).evidence(repair.rig.world)
+    assert (found[0].level, found[0].says[:28]) == (Level.STOP, "There is nothing to put back")
+
+
+async def test_rows_that_changed_after_they_were_listed_are_left_alone(hospital: Hospital) -> None:
+    repair = await hospital.admit(ORDERS)
+    await repair.present.run(*DAMAGE)
+    await repair.does(repair.collect)
+    await repair.present.run(
+        f"{QUIETLY} UPDATE orders SET note = 'just now' WHERE id = 54",
+        f"{QUIETLY} INSERT INTO orders (id, note) OVERRIDING SYSTEM VALUE VALUES (3, 'again')",
+    )
+    said = await repair.does(repair.put_back)
+    assert said.startswith("39 missing rows are back, and 19 changed rows are as before. 2 rows have changed since")
+    rows = await repair.rows()
+    assert {row.split(",")[0] for row in rows if "just now" in row or "again" in row} == {"(54", "(3"}
+
+
+async def test_rows_that_do_not_tell_when_they_changed_stay_unless_asked(hospital: Hospital) -> None:
+    statements = (ORDERS, "ALTER TABLE orders DROP COLUMN updated_at; DROP FUNCTION touch CASCADE")
+    for revert, wanted in (("", {"untold": 20, "missing": 40}), ("all", {"changed": 20, "missing": 40})):
+        repair = await hospital.admit(*statements, revert=revert)
+        await repair.present.run(DAMAGE[0])
+        await repair.does(repair.collect)
+        assert await repair.counts() == {"public.orders": wanted}
+        await repair.does(repair.put_back)
+        held = await repair.holds()
+        assert held.result is Result.DONE, held.says
+        assert (await repair.rows() == await repair.rows(patient=repair.past)) is bool(revert)
+
+
+async def test_parents_come_before_their_children(hospital: Hospital) -> None:
+    repair = await hospital.admit(ORDERS, tables=("orders", "customers"))
+    await repair.present.run(f"{QUIETLY} DELETE FROM customers WHERE id < 9; DELETE FROM orders WHERE customer < 9")
+    damaged = await repair.rows(), await repair.rows("customers")
+    await repair.does(repair.collect)
+    await repair.does(repair.put_back)
+    for table in ("orders", "customers"):
+        assert await repair.rows(table) == await repair.rows(table, repair.past)
+    await repair.does(repair.undo)
+    assert (await repair.rows(), await repair.rows("customers")) == damaged
+
+
+async def test_a_child_without_its_parent_stops_the_repair(hospital: Hospital) -> None:
+    repair = await hospital.admit(ORDERS)
+    await repair.present.run(f"{QUIETLY} DELETE FROM customers WHERE id < 9; DELETE FROM orders WHERE customer < 9")
+    damaged = await repair.rows()
+    await repair.does(repair.collect)
+    said = await repair.does(repair.put_back, Result.FAILED)
+    assert 'Nothing was changed: the database says: insert or update on table "orders" violates foreign key constraint' in said
+    assert await repair.rows() == damaged
+
+
+CIRCLE = """
+SET ROLE shielda; CREATE TABLE a (id int PRIMARY KEY, b int);
+CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a, mother int REFERENCES b);
+ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b DEFERRABLE; INSERT INTO a VALUES (1), (2);
+INSERT INTO b VALUES (1, 1, NULL), (2, 2, 1);
+UPDATE a SET b = id
+"""
+
+
+async def test_tables_that_refer_to_each_other_in_a_circle_come_back(hospital: Hospital) -> None:
+    repair = await hospital.admit(CIRCLE, tables=("a", "b"))
+    await repair.present.run(f"{QUIETLY} DELETE FROM a; DELETE FROM b")
+    await repair.does(repair.collect)
+    await repair.does(repair.put_back)
+    assert (await repair.rows("a"), await repair.rows("b")) == ({"(1,1)", "(2,2)"}, {"(1,1,)", "(2,2,1)"})
+    await repair.does(repair.undo)
+    assert (await repair.rows("a"), await repair.rows("b")) == ({""}, {""})
+
+
+KEYS = """
+SET ROLE shielda; CREATE TYPE mood AS ENUM ('good', 'bad');
+CREATE TABLE odd (a uuid, "b c" text, m mood, n numeric, f float8, j jsonb, y bytea, r int[], big text, gone int,
+  PRIMARY KEY (a, "b c", m)); ALTER TABLE odd DROP COLUMN gone; ALTER TABLE odd ADD COLUMN late int DEFAULT 7;
+INSERT INTO odd SELECT md5(n::text)::uuid, 'it''s, "(' || n, 'bad', -n / 3.0, 0.1 * n, '{"a": [1, null]}', decode('00ff', 'hex'),
+  ARRAY[n, NULL], repeat(md5(n::text), 500) FROM generate_series(1, 40) AS n
+"""
+
+
+async def test_rows_of_all_kinds_of_types_come_back_exactly(hospital: Hospital) -> None:
+    repair = await hospital.admit(KEYS, tables=("odd",), revert="all")
+    await repair.present.run("DELETE FROM odd WHERE n > -5", "UPDATE odd SET n = -n, big = NULL, j = '1' WHERE n < -10")
+    damaged = await repair.rows("odd")
+    await repair.does(repair.collect)
+    await repair.does(repair.put_back)
+    assert await repair.rows("odd") == await repair.rows("odd", repair.past)
+    await repair.does(repair.undo)
+    assert await repair.rows("odd") == damaged
+
+
+PARTS = """
+SET ROLE shielda; CREATE TABLE parts (id int PRIMARY KEY, n int) PARTITION BY RANGE (id); CREATE TABLE low PARTITION OF parts
+FOR VALUES FROM (1) TO (5); CREATE TABLE high PARTITION OF parts DEFAULT;
+INSERT INTO parts SELECT n, n FROM generate_series(1, 9) AS n
+"""
+
+
+async def test_a_partitioned_table_is_repaired_through_its_root(hospital: Hospital) -> None:
+    repair = await hospital.admit(PARTS, tables=("parts",), revert="all")
+    await repair.present.run("DELETE FROM parts WHERE id IN (2, 7)", "UPDATE parts SET n = 0 WHERE id IN (3, 8)")
+    await repair.does(repair.collect)
+    await repair.does(repair.put_back)
+    assert await repair.rows("parts") == await repair.rows("parts", repair.past)
+    await repair.does(repair.undo)
+    assert len(await repair.rows("parts")) == 7
+
+
+async def test_a_sequence_behind_rows_that_come_back_moves_forward(hospital: Hospital) -> None:
+    repair = await hospital.admit(ORDERS)
+    await repair.present.run("DELETE FROM orders WHERE id > 900", "SELECT setval('orders_id_seq', 10)")
+    await repair.does(repair.collect)
+    await repair.does(repair.put_back)
+    assert await repair.present.value("SELECT last_value FROM orders_id_seq") == 1000
+
+
+async def test_a_table_without_a_key_is_refused(hospital: Hospital) -> None:
+    repair = await hospital.admit("SET ROLE shielda; CREATE TABLE bare (n int); INSERT INTO bare VALUES (1)", tables=("bare",))
+    said = await repair.does(repair.collect, Result.FAILED)
+    assert "public.bare has no primary key, so no row of it can be put back." in said
+    assert await repair.present.value("SELECT to_regclass('dr_repair.rows') IS NULL")
+
+
+async def test_a_table_of_a_stranger_is_refused_with_the_grant(hospital: Hospital) -> None:
+    repair = await hospital.admit("CREATE TABLE foreign_ (id int PRIMARY KEY)", tables=("foreign_",))
+    said = await repair.does(repair.collect, Result.FAILED)
+    assert 'Run GRANT "postgres" TO "dr_bot" WITH INHERIT FALSE.' in said
+
+
+async def test_a_table_that_stays_locked_ends_the_repair_unchanged(hospital: Hospital) -> None:
+    repair = await hospital.admit(ORDERS)
+    await repair.present.run(*DAMAGE)
+    await repair.does(repair.collect)
+    async with repair.present.session() as connection, connection.transaction():
+        await connection.execute("UPDATE orders SET note = '' WHERE id = 1")
+        said = await repair.does(repair.put_back, Result.FAILED)
+    assert "Nothing was changed: the database says: canceling statement due to lock timeout." in said
+    await repair.does(repair.put_back)
+
+
+# --- the undo -----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_undo_refuses_if_a_mended_row_has_changed_since(hospital: Hospital) -> None:
+    repair = await hospital.admit(ORDERS)
+    await repair.present.run(*DAMAGE)
+    await repair.does(repair.collect)
+    await repair.does(repair.put_back)
+    await repair.present.run(
+        f"{QUIETLY} UPDATE orders SET note = 'newest' WHERE id = 3", f"{QUIETLY} DELETE FROM orders WHERE id = 4"
+    )
+    rows = await repair.rows()
+    said = await repair.does(repair.undo, Result.FAILED)
+    assert "Nothing was changed: rows of public.orders have changed since the repair: {3}, {4}." in said
+    assert await repair.rows() == rows
+
+
+async def test_an_undo_takes_no_newer_rows_along(hospital: Hospital) -> None:
+    cascade = "ALTER TABLE orders DROP CONSTRAINT orders_customer_fkey,"
+    cascade += " ADD FOREIGN KEY (customer) REFERENCES customers ON DELETE CASCADE"
+    repair = await hospital.admit(ORDERS, cascade, tables=("customers",))
+    await repair.present.run("DELETE FROM customers WHERE id = 7")
+    await repair.does(repair.collect)
+    await repair.does(repair.put_back)
+    await repair.present.run("INSERT INTO orders (customer) VALUES (7)")
+    said = await repair.does(repair.undo, Result.FAILED)
+    assert "1 newer row of public.orders would go or change with rows of public.customers" in said
+
+
+async def test_an_undo_of_what_was_never_done_is_refused(hospital: Hospital) -> None:
+    repair = await hospital.admit(ORDERS)
+    said = await repair.does(repair.undo, Result.FAILED)
+    assert f"Repair {repair.names['case']} is not there, so there is nothing to undo." in said
+
+
+# --- lost answers and a bot that dies -----------------------------------------------------------------------------------
+
+
+STEPS = ("collect", "put_back", "undo")
+STATES = dict(zip(STEPS, ("collected", "repaired", "undone"), strict=True))
+
+
+async def begun(hospital: Hospital, step: str) -> Repair:
+    """A repair of which this step is the next one."""
+    repair = await hospital.admit(ORDERS)
+    await repair.present.run(*DAMAGE)
+    for earlier in STEPS[: STEPS.index(step)]:
+        await repair.does(getattr(repair, earlier))
+    return repair
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_lost_answer_to_commit_is_read_back(hospital: Hospital, step: str) -> None:
+    repair = await begun(hospital, step)
+    ended: list[Any] = []
+
+    async def end_it() -> bool:
+        """End the session that has committed and waits for a standby which isn't there."""
+        async with repair.present.session() as connection:
+            sql = "SELECT pg_terminate_backend(pid), query FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            ended.extend(await (await connection.execute(sql)).fetchall())
+        return bool(ended)
+
+    server = hospital.present.server
+    await server.reload(synchronous_standby_names="nobody")
+    await until(lambda: repair.present.value("SELECT current_setting('synchronous_standby_names') = 'nobody'"), 10, "the setting")
+    try:
+        doing = asyncio.create_task(repair.does(getattr(repair, step)))
+        await until(end_it, 30, "a session that waits for a standby")
+        await doing
+    finally:
+        await server.reload(synchronous_standby_names="")
+    assert [query for _, query in ended] == ["COMMIT"]
+    assert await repair.present.value("SELECT state FROM dr_repair.cases") == STATES[step]
+
+
+@pytest.mark.parametrize("sent", [False, True])
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_bot_that_died_does_it_once_and_wholly(hospital: Hospital, step: str, sent: bool) -> None:
+    repair, run = await begun(hospital, step), f"died-{step}-{sent}"
+    await repair.rig.die_after(getattr(repair, step), sent=sent, run=run)
+    rows = await repair.rows()
+    outcome = await repair.rig.carry_out(getattr(repair, step), run=run)
+    assert outcome.ok, outcome.says
+    assert await repair.present.value("SELECT state FROM dr_repair.cases") == STATES[step]
+    assert (await repair.rows() == rows) is (sent or step == "collect")
+
+
+async def test_a_connection_that_is_lost_before_commit_changes_nothing(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repair = await hospital.admit(ORDERS)
+    await repair.present.run(*DAMAGE)
+    await repair.does(repair.collect)
+    damaged = await repair.rows()
+    dies = "'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END'"
+    kill = f"CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS {dies}"
+    await repair.present.run(f"{kill}; CREATE TRIGGER die BEFORE UPDATE ON dr_repair.cases FOR EACH ROW EXECUTE FUNCTION die()")
+    said = await repair.does(repair.put_back, Result.FAILED)
+    assert "Nothing was changed: the database says: terminating connection" in said
+    assert await repair.rows() == damaged
+    await repair.present.run("DROP FUNCTION die CASCADE")
+    await repair.does(repair.put_back)
