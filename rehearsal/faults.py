@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from rehearsal.aws.rds.api import Rds
 from rehearsal.data_faults import DataFaults, Row
 from rehearsal.fleet.faults import FAULTS as FLEET_FAULTS
 from rehearsal.fleet.fleet import Fleet
+from rehearsal.injuries import InjuryFaults
 from rehearsal.migrations.project import Project
 from rehearsal.postgres.pair import ServerPair
 from rehearsal.slack.workspace import Workspace
@@ -21,8 +23,9 @@ LOST_ANSWER = "The call takes effect, but its answer gets lost."
 
 
 class Parts(Protocol):
-    """The parts of a rehearsal that can fail."""
+    """The parts of a rehearsal that can fail, and the dice by which some faults choose."""
 
+    random: random.Random
     ecs: Ecs
     rds: Rds
     database: ServerPair
@@ -55,7 +58,8 @@ class FaultPanel:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.data = DataFaults(database=parts.database, rds=parts.rds, migrations=parts.migrations)
-        faults = (*self._outages(), *_named(self.data.rows()), *self._fleet(), *self._disturbances())
+        self.injuries = InjuryFaults(parts.database, parts.random)
+        faults = (*self._outages(), *_named([*self.data.rows(), *self.injuries.rows()]), *self._fleet(), *self._disturbances())
         self.known = {fault.name: fault for fault in faults}
 
     async def put(self, name: str) -> None:

@@ -159,6 +159,11 @@ class People:
         asks = re.search(r"and type `([^`]+)`", self.says(run))
         return asks[1] if asks else ""
 
+    def question(self, run: str) -> str:
+        """What a card's buttons are about, as Slack sends it back: another one for each question."""
+        elements = [e for block in self.card(run)["blocks"] if block["type"] == "actions" for e in block["elements"]]
+        return str(elements[0].get("value", "")) if elements else ""
+
     def replies(self, run: str) -> list[Json]:
         """The messages in the thread of a card."""
         ts = self.card(run)["ts"]

@@ -25,7 +25,7 @@ async def break_it(world: Rehearsal, drill: Drill) -> str:
         await until(lambda: world.witness.sees_outage, OUTAGE_SECONDS, "an outage")
         await asyncio.sleep(drill.pause)
         return drill.command
-    incident = world.faults.data.incidents[-1]
+    incident = (world.faults.injuries.corruptions if drill.shows == "table" else world.faults.data.incidents)[-1]
     await world.database.backups.archive.covers(incident.committed_at, ARCHIVED_SECONDS)
     await asyncio.sleep(drill.pause)
     return drill.command.format(before=incident.began_at.isoformat())

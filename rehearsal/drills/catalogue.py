@@ -10,7 +10,7 @@ from rehearsal.aws.journal import Effect
 from rehearsal.people import APPROVE, HOLD_YES, Answer
 
 APPROVAL = Answer(by="approver", when=APPROVE)
-TAKE_OVER = Answer(by="approver", when=HOLD_YES)
+HOLD = TAKE_OVER = Answer(by="approver", when=HOLD_YES)
 DEPLOYMENT = Effect(service="ecs", operation="UpdateService", region=PRIMARY, count=1)
 FAILOVER = Effect(service="rds", operation="RebootDBInstance", region=PRIMARY, count=1)
 ENDED_SESSIONS = Effect(service="postgresql", operation="pg_terminate_backend", region=PRIMARY, count=1)
@@ -28,13 +28,18 @@ VERIFICATION = (  # one temporary instance, made and dropped
     Effect(service="rds", operation="RestoreDBInstanceFromDBSnapshot", region=PRIMARY, count=1),
     Effect(service="rds", operation="DeleteDBInstance", region=PRIMARY, count=1),
 )
+REPAIR = (  # one temporary instance beside production, made and dropped
+    Effect(service="rds", operation="CreateDBSnapshot", region=PRIMARY, count=1),
+    Effect(service="rds", operation="RestoreDBInstanceToPointInTime", region=PRIMARY, count=1),
+    Effect(service="rds", operation="DeleteDBInstance", region=PRIMARY, count=1),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drill:
     """A fault, if any, and what people do about it.
 
-    The fault `shows` as an outage, which the witness sees, or only in the data, which are wrong from a recorded moment on, or
+    The fault `shows` as an outage, which the witness sees, or only in the data or in a table, wrong from a recorded moment on, or
     not at all: then customers must notice nothing of the drill.
     `command` is typed `pause` seconds after it shows, and must lead to a plan of `scenario`; `{before}` in it stands for the
     moment before the data went wrong. Then people give their `answers` in order. The run must end as `end`, with exactly these
@@ -47,7 +52,7 @@ class Drill:
     command: str
     scenario: str
     effects: tuple[Effect, ...]
-    shows: Literal["outage", "data", "nothing"] = "outage"
+    shows: Literal["outage", "data", "table", "nothing"] = "outage"
     pause: float = 0.0
     answers: tuple[Answer, ...] = (APPROVAL,)
     end: str = "Done"
@@ -99,6 +104,16 @@ DRILLS = {
             scenario="database restore",
             effects=RESTORE,
             answers=(APPROVAL, TAKE_OVER),
+        ),
+        Drill(
+            name="table-corruption",
+            title="Rows of a table are lost and wrong. They come back from a copy, and newer rows stay.",
+            fault="table-corruption",
+            shows="table",
+            command="corruption repair table=records time={before} touched=written_at",
+            scenario="corruption repair",
+            effects=REPAIR,
+            answers=(APPROVAL, HOLD, HOLD),
         ),
         Drill(
             name="backup-verification",

@@ -12,10 +12,11 @@ from typing import Any
 from rehearsal.aws.journal import Effect
 from rehearsal.drills.breaking import break_it
 from rehearsal.drills.catalogue import ENDED_SESSIONS, Drill
+from rehearsal.drills.repaired import wrong_after_repair
 from rehearsal.drills.report import TARGETS, Report
 from rehearsal.drills.restored import kept, wrong_after_restore
 from rehearsal.drills.verified import damage_found, temporary, wrong_after_verification
-from rehearsal.people import CLEANING_UP, UNDECIDED, Answer, NotAcknowledged, People, run_of
+from rehearsal.people import CLEANING_UP, HOLD_YES, UNDECIDED, Answer, NotAcknowledged, People, run_of
 from rehearsal.waiting import NotSeen, until
 from rehearsal.world import Options, Rehearsal
 
@@ -49,6 +50,7 @@ class DrillRun:
         self.random = world.random
         self.people = People(world.workspace)
         self.cast: dict[str, str] = {}  # who has which role
+        self.answered = ""  # the question that was answered last
 
     async def run(self) -> None:
         """Break it, recover it, judge. The report has whatever happened, even if the drill fails."""
@@ -86,6 +88,7 @@ class DrillRun:
     async def _answer(self, run: str) -> None:
         for answer in self.drill.answers:
             await self._asked(answer, run)
+            self.answered = self.people.question(run)
             await self.people.give(answer, self.cast[answer.by], run)
 
     async def _judge(self, run: str) -> None:
@@ -104,6 +107,7 @@ class DrillRun:
             raise DrillFailed(f"The targets were missed: {outage:.1f} s of outage and {lost} lost rows. The service is back.")
         found = await self._restored(lost) if restored else "no lost row."
         says = self._verified(run) if self.drill.shows == "nothing" else ""
+        says = await self._repaired() if self.drill.shows == "table" else says
         self.report.outcome, self.report.why = self.drill.outcome, f"{says}The witness saw {outage:.1f} s of outage and {found}"
 
     async def _restored(self, lost: int) -> str:
@@ -114,6 +118,13 @@ class DrillRun:
         moment = f"{incident.began_at.astimezone(UTC):%H:%M:%S.%f} UTC"
         written = f"{lost} lost rows, all of them written after {moment}, the moment that was restored."
         return f"{written} The {incident.deleted} deleted records are back, and nobody uses the old instance."
+
+    async def _repaired(self) -> str:
+        """Says what the repair came to. DrillFailed if a row isn't as it was, or the temporary instance is still there."""
+        corruption = self.world.faults.injuries.corruptions[-1]
+        if wrong := await wrong_after_repair(self.world, corruption):
+            raise DrillFailed(" ".join(wrong))
+        return f"{len(corruption.deleted)} deleted and {len(corruption.changed)} changed rows are as they were. "
 
     def _verified(self, run: str) -> str:
         """Says what the verification came to. DrillFailed if it left something behind, or did not find what it had to."""
@@ -142,7 +153,7 @@ class DrillRun:
         code, out, _ = await self.world.dr("show", run, "--json")
         self.report.run = {} if code else json.loads(out)
         self.report.timeline = [{"at": _iso(m["ts"]), "text": html.unescape(m["text"])} for m in self.people.replies(run)]
-        left = {"data": kept, "nothing": temporary}.get(self.drill.shows)
+        left = {"data": kept, "table": kept, "nothing": temporary}.get(self.drill.shows)
         self.report.cleanup = [*(left(self.world) if left else []), *_cleaned_up(self.report.run)]
         self.report.effects = [*self.world.journal.effects(source="bot"), *self._database_effects()]
 
@@ -167,7 +178,8 @@ class DrillRun:
         def asks() -> bool:
             if self._is_over(run):
                 raise DrillFailed(f"The run ended before it asked: {self.people.card(run)['text']}")
-            return answer.when in self.people.buttons(run)
+            is_next = answer.when != HOLD_YES or self.people.question(run) != self.answered  # not the one before
+            return answer.when in self.people.buttons(run) and is_next
 
         await until(asks, QUESTION_SECONDS, f"the button {answer.when}")
 
