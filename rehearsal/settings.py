@@ -63,8 +63,8 @@ user = "dr"
 unit = "shielda-agent"
 heartbeat_url = "{public}{heartbeats}"
 heartbeat_table = "heartbeats"
-fresh_seconds = 6          # agents report once a second here
-healthy_seconds = 2
+fresh_seconds = 5          # agents report once a second here
+healthy_seconds = 1
 heartbeat_seconds = 10
 restart_seconds = 10
 """

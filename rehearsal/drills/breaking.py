@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from rehearsal.drills.catalogue import Drill
+from rehearsal.drills.silenced import silent
 from rehearsal.waiting import until
 from rehearsal.world import Rehearsal
 
 OUTAGE_SECONDS = 20.0
+SILENCE_SECONDS = 60.0
 ARCHIVED_SECONDS = 600.0  # RDS uploads its logs every five minutes, or sooner by the rehearsal's speed
 
 
@@ -24,6 +27,9 @@ async def break_it(world: Rehearsal, drill: Drill) -> str:
     if drill.shows == "outage":
         await until(lambda: world.witness.sees_outage, OUTAGE_SECONDS, "an outage")
         await asyncio.sleep(drill.pause)
+        return drill.command
+    if drill.shows == "agents":
+        await until(partial(silent, world), SILENCE_SECONDS, "agents that are silent", every=0.2)
         return drill.command
     incident = (world.faults.injuries.corruptions if drill.shows == "table" else world.faults.data.incidents)[-1]
     await world.database.backups.archive.covers(incident.committed_at, ARCHIVED_SECONDS)

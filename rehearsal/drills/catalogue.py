@@ -13,6 +13,8 @@ APPROVAL = Answer(by="approver", when=APPROVE)
 HOLD = TAKE_OVER = Answer(by="approver", when=HOLD_YES)
 DEPLOYMENT = Effect(service="ecs", operation="UpdateService", region=PRIMARY, count=1)
 FAILOVER = Effect(service="rds", operation="RebootDBInstance", region=PRIMARY, count=1)
+HOSTS = 12
+RESTARTED_AGENTS = Effect(service="ssh", operation="restart", region=PRIMARY, count=HOSTS)  # each once
 ENDED_SESSIONS = Effect(service="postgresql", operation="pg_terminate_backend", region=PRIMARY, count=1)
 RESTORE = (  # in this order; the service is stopped, and started again
     Effect(service="rds", operation="CreateDBSnapshot", region=PRIMARY, count=1),
@@ -40,7 +42,8 @@ class Drill:
     """A fault, if any, and what people do about it.
 
     The fault `shows` as an outage, which the witness sees, or only in the data or in a table, wrong from a recorded moment on, or
-    not at all: then customers must notice nothing of the drill.
+    not at all: then customers must notice nothing of the drill. With "agents" it shows once no agent of the `hosts` is
+    heard of.
     `command` is typed `pause` seconds after it shows, and must lead to a plan of `scenario`; `{before}` in it stands for the
     moment before the data went wrong. Then people give their `answers` in order. The run must end as `end`, with exactly these
     `effects`, and the drill as `outcome`: a green mark that must be withheld is no recovery.
@@ -52,11 +55,12 @@ class Drill:
     command: str
     scenario: str
     effects: tuple[Effect, ...]
-    shows: Literal["outage", "data", "table", "nothing"] = "outage"
+    shows: Literal["outage", "data", "table", "agents", "nothing"] = "outage"
     pause: float = 0.0
     answers: tuple[Answer, ...] = (APPROVAL,)
     end: str = "Done"
     outcome: Literal["recovered", "withheld"] = "recovered"
+    hosts: int = 0
 
 
 DRILLS = {
@@ -134,6 +138,26 @@ DRILLS = {
             effects=VERIFICATION,
             end="Failed",
             outcome="withheld",
+        ),
+        Drill(
+            name="agents-offline",
+            title="Every agent has given up. They are restarted, a canary first, and report again.",
+            fault="agents-down",
+            shows="agents",
+            hosts=HOSTS,
+            command="agents restart",
+            scenario="agents restart",
+            effects=(RESTARTED_AGENTS,),
+        ),
+        Drill(
+            name="agents-control-plane",
+            title="No agent is heard of, because the control plane hangs. It is restarted, and no agent is.",
+            fault="control-plane-hangs",
+            shows="agents",
+            hosts=HOSTS,
+            command="agents restart",
+            scenario="control-plane restart",
+            effects=(DEPLOYMENT,),
         ),
     )
 }

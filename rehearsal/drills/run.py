@@ -6,15 +6,17 @@ import asyncio
 import html
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from rehearsal.aws.journal import Effect
 from rehearsal.drills.breaking import break_it
-from rehearsal.drills.catalogue import ENDED_SESSIONS, Drill
+from rehearsal.drills.catalogue import ENDED_SESSIONS, RESTARTED_AGENTS, Drill
 from rehearsal.drills.repaired import wrong_after_repair
 from rehearsal.drills.report import TARGETS, Report
 from rehearsal.drills.restored import kept, wrong_after_restore
+from rehearsal.drills.silenced import longest_silence, restarts, wrong_with_fleet
 from rehearsal.drills.verified import damage_found, temporary, wrong_after_verification
 from rehearsal.people import CLEANING_UP, HOLD_YES, UNDECIDED, Answer, NotAcknowledged, People, run_of
 from rehearsal.waiting import NotSeen, until
@@ -33,7 +35,7 @@ async def carry_out(drill: Drill, options: Options) -> Report:
     """Start a rehearsal, break it, recover it through Slack, and report."""
     report = Report(drill=drill, options=options)
     try:
-        async with Rehearsal(options) as world:
+        async with Rehearsal(replace(options, hosts=drill.hosts)) as world:
             await DrillRun(world, report).run()
     except DrillFailed as error:
         report.outcome, report.why = "failed", str(error)
@@ -106,8 +108,7 @@ class DrillRun:
         if outage > TARGETS["rto_seconds"] or measured["rpo_seconds"] > TARGETS["rpo_seconds"] or (lost and not restored):
             raise DrillFailed(f"The targets were missed: {outage:.1f} s of outage and {lost} lost rows. The service is back.")
         found = await self._restored(lost) if restored else "no lost row."
-        says = self._verified(run) if self.drill.shows == "nothing" else ""
-        says = await self._repaired() if self.drill.shows == "table" else says
+        says = await self._proven(run)
         self.report.outcome, self.report.why = self.drill.outcome, f"{says}The witness saw {outage:.1f} s of outage and {found}"
 
     async def _restored(self, lost: int) -> str:
@@ -119,12 +120,31 @@ class DrillRun:
         written = f"{lost} lost rows, all of them written after {moment}, the moment that was restored."
         return f"{written} The {incident.deleted} deleted records are back, and nobody uses the old instance."
 
+    async def _proven(self, run: str) -> str:
+        """What there is to say about the thing that the drill is about, once it is as it must be."""
+        if self.drill.hosts:
+            return await self._heard()
+        return (
+            await self._repaired()
+            if self.drill.shows == "table"
+            else self._verified(run)
+            if self.drill.shows == "nothing"
+            else ""
+        )
+
     async def _repaired(self) -> str:
         """Says what the repair came to. DrillFailed if a row isn't as it was, or the temporary instance is still there."""
         corruption = self.world.faults.injuries.corruptions[-1]
         if wrong := await wrong_after_repair(self.world, corruption):
             raise DrillFailed(" ".join(wrong))
         return f"{len(corruption.deleted)} deleted and {len(corruption.changed)} changed rows are as they were. "
+
+    async def _heard(self) -> str:
+        """Says for how long agents were silent. DrillFailed if one still is, or was restarted though it need not have been."""
+        if wrong := await wrong_with_fleet(self.world, RESTARTED_AGENTS["count"] * (RESTARTED_AGENTS in self.drill.effects)):
+            raise DrillFailed(" ".join(wrong))
+        silence = self.report.witness["outage_seconds"] = await longest_silence(self.world)
+        return f"All {self.drill.hosts} agents are heard of again; one was silent for {silence:.1f} s. "
 
     def _verified(self, run: str) -> str:
         """Says what the verification came to. DrillFailed if it left something behind, or did not find what it had to."""
@@ -155,7 +175,7 @@ class DrillRun:
         self.report.timeline = [{"at": _iso(m["ts"]), "text": html.unescape(m["text"])} for m in self.people.replies(run)]
         left = {"data": kept, "table": kept, "nothing": temporary}.get(self.drill.shows)
         self.report.cleanup = [*(left(self.world) if left else []), *_cleaned_up(self.report.run)]
-        self.report.effects = [*self.world.journal.effects(source="bot"), *self._database_effects()]
+        self.report.effects = [*self.world.journal.effects(source="bot"), *self._database_effects(), *await restarts(self.world)]
 
     def _database_effects(self) -> list[Effect]:
         statements = [line for line in self.world.database.statements() if ENDED_SESSIONS["operation"] in line]
