@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     from actions.world import World
 
 MOST_TABLES = 200
-TABLE_SECONDS = 15.0  # for one table
-ALL_SECONDS = 60.0  # for all of a database: production has other things to do
+PRESENT = 15.0, 60.0  # seconds for one table of production, which has other things to do, and for all of them
+COPY = 900.0, 1500.0  # the same of a copy, whose pages may still have to be fetched
 FEW = 20  # rows by which a table may always differ: of a small one, a percentage is less than a row
 SHOWN = 12
+# relpages and not the size, which waits for whoever has locked a table.
 TABLES = """
-SELECT format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT format('%I.%I', n.nspname, c.relname) AS name, CASE WHEN c.relkind = 'r' THEN c.reltuples
+    ELSE (SELECT CASE WHEN min(part.reltuples) < 0 THEN -1 ELSE sum(part.reltuples) END
+      FROM pg_partition_tree(c.oid) AS tree JOIN pg_class part ON part.oid = tree.relid WHERE tree.isleaf) END::bigint AS about
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-ORDER BY pg_total_relation_size(c.oid) DESC, 1
+ORDER BY c.relpages DESC, 1
 """
 TRACKED = "SELECT current_setting('track_commit_timestamp') = 'on' AS tracked, pg_postmaster_start_time() AS started"
 LAST_COMMIT = "SELECT timestamp AS at FROM pg_last_committed_xact()"
@@ -43,12 +47,27 @@ class Newest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rows:
+    """How many rows a table holds. `counted` is False if PostgreSQL's own estimate stands for a count that took too long."""
+
+    number: int
+    counted: bool = True
+
+    def __str__(self) -> str:
+        return f"{'' if self.counted else 'about '}{self.number}"
+
+
+NONE = Rows(number=0)
+Held = Mapping[str, Rows | None]  # by table; None: nobody knows
+
+
+@dataclass(frozen=True, kw_only=True)
 class HoldsEnough(Check, kind="postgresql.holds_enough"):
     """Compare a restored copy with its original: the rows of each table within bounds, and how old its newest commit is.
 
     `at` is the moment that the copy stands for. A table may differ by `percent` of its rows, and by 20 rows; if `tables` names
-    some, the others may differ as they like. Heartbeat rows in
-    `heartbeat_table` ("": none) must be no older at that moment than `rpo_minutes`; without them the age is only told.
+    some, the others may differ as they like. Heartbeat rows in `heartbeat_table` ("": none) must be no older at that moment
+    than `rpo_minutes`; without them the age is only told.
     """
 
     database: DatabaseRef
@@ -59,7 +78,7 @@ class HoldsEnough(Check, kind="postgresql.holds_enough"):
     heartbeat_table: str = ""
     tables: tuple[str, ...] = ()
 
-    timeout: ClassVar[float] = 1800.0
+    timeout: ClassVar[float] = 3600.0
     plane: ClassVar[str] = "control"  # RDS tells the addresses
     permissions: ClassVar[tuple[str, ...]] = ("rds:DescribeDBInstances", "postgresql:pg_read_all_data")
 
@@ -84,24 +103,25 @@ class HoldsEnough(Check, kind="postgresql.holds_enough"):
         try:
             copy, present = await reach(world, self.database), await reach(world, self.original)
             newest = await _newest(copy, self.heartbeat_table)
-            held, now = await asyncio.gather(_rows(copy), _rows(present))
+            held, now = await asyncio.gather(_rows(copy, *COPY), _rows(present, *PRESENT))
         except Unreachable as error:
             return failed(f"The copy could not be compared with {self.original.instance}. {error}")
         return judge_evidence(self, newest, held, now)
 
 
-def judge_evidence(step: HoldsEnough, newest: Newest, held: Mapping[str, int | None], now: Mapping[str, int | None]) -> Outcome:
-    """Done if every table that could be counted on both sides is within the bounds, and the newest commit, if known, is too."""
+def judge_evidence(step: HoldsEnough, newest: Newest, held: Held, now: Held) -> Outcome:
+    """Done if every table that is known on both sides is within the bounds, and so is the newest commit, if it is known."""
     age, is_old = _age(step, newest)
     wrong = [
-        f"{name} {held.get(name, 0)} (now {now.get(name, 'gone')})"
+        f"{name} {held.get(name, 'not there')} (now {now.get(name, 'gone')})"
         for name in {**now, **held}
-        if _is_beyond(step, name, held.get(name, 0), now.get(name, 0))
+        if _is_beyond(step, name, held.get(name, NONE), now.get(name, NONE))
     ]
-    uncounted = sorted(name for name in {*held, *now} if held.get(name, 0) is None or now.get(name, 0) is None)
+    uncounted = sorted(name for name in {*held, *now} if held.get(name, NONE) is None or now.get(name, NONE) is None)
     compared = sorted(name for name in now if name in held and name not in uncounted)
     more = f" Not counted in time, so not compared: {_listed(uncounted)}." if uncounted else ""
     wrong += [f"{name} (there is none)" for name in step.tables if name not in held and name not in now]
+    wrong += [f"{name} (not counted in time)" for name in step.tables if name in uncounted]
     if wrong or is_old or not compared:
         beyond = f"{count(len(wrong), 'table differs', 'tables differ')} too much (bound: {step.percent} % or {FEW} rows): "
         said = [f"{beyond}{_listed(wrong)}."] if wrong else []
@@ -125,10 +145,10 @@ def _age(step: HoldsEnough, newest: Newest) -> tuple[str, bool]:
     return f"{when}, {how_old}.", False
 
 
-def _is_beyond(step: HoldsEnough, name: str, held: int | None, now: int | None) -> bool:
+def _is_beyond(step: HoldsEnough, name: str, held: Rows | None, now: Rows | None) -> bool:
     if held is None or now is None or (step.tables and name not in step.tables):
         return False
-    return abs(held - now) > max(step.percent / 100 * max(held, now), FEW)
+    return abs(held.number - now.number) > max(step.percent / 100 * max(held.number, now.number), FEW)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -162,17 +182,24 @@ async def _newest(copy: Connections, table: str) -> Newest:
     return Newest(at=None, source="set heartbeat_table in dr.toml, or track_commit_timestamp in the parameter group.")
 
 
-async def _rows(connections: Connections) -> dict[str, int | None]:
-    """The rows of each table, the smallest first; None for one that could not be counted in time."""
-    names = [row["name"] for row in await connections.ask(TABLES)][:MOST_TABLES]
-    ends = time.monotonic() + ALL_SECONDS
-    return {name: await _count(connections, name, min(ends - time.monotonic(), TABLE_SECONDS)) for name in reversed(names)}
+async def _rows(connections: Connections, seconds: float, all_seconds: float) -> Held:
+    """The rows of each table, the smallest first, with so much time for each and for all."""
+    rows = (await connections.ask(TABLES))[:MOST_TABLES]
+    ends, held = time.monotonic() + all_seconds, dict[str, Rows | None]()
+    for row in reversed(rows):
+        counted = await _count(connections, row["name"], min(ends - time.monotonic(), seconds))
+        is_known = row["about"] is not None and row["about"] >= 0  # -1: never vacuumed nor analyzed
+        held[row["name"]] = counted or (Rows(number=row["about"], counted=False) if is_known else None)
+    return held
 
 
-async def _count(connections: Connections, table: str, seconds: float) -> int | None:
+async def _count(connections: Connections, table: str, seconds: float) -> Rows | None:
     if seconds <= 0:
         return None
     try:
-        return int((await connections.ask(f"SELECT count(*) AS rows FROM {table}", timeout=seconds))[0]["rows"])
+        async with connections.session("read", timeout=seconds) as connection:
+            await connection.execute(f"SET statement_timeout = {int(seconds * 1000)}".encode())
+            row = await (await connection.execute(f"SELECT count(*) AS rows FROM {table}".encode())).fetchone()
     except Unreachable:
         return None
+    return Rows(number=row["rows"]) if row else None

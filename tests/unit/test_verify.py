@@ -14,7 +14,7 @@ from actions.aws.restores import RestoreSnapshot, SameSettings
 from actions.aws.snapshots import Snapshot
 from actions.base import Hold, Level, Result
 from actions.db.damages import KINDS, chosen
-from actions.db.evidence import HoldsEnough, Newest, judge_evidence
+from actions.db.evidence import HoldsEnough, Newest, Rows, judge_evidence
 from actions.db.integrity import CheckResult, CheckVerdict
 from actions.db.negative_control import DamageIsFound, PlantDamage, judge_control
 from actions.site import Aws, DatabaseRef, DatabaseSection, ServiceSection, Site, Targets
@@ -212,21 +212,35 @@ NEWEST = Newest(at=TAKEN - timedelta(seconds=4), source="pg_last_committed_xact(
     ],
 )
 def test_rows_beyond_the_bounds_fail_and_no_comparison_is_no_proof(held: Any, now: Any, good: bool) -> None:
-    outcome = judge_evidence(STEP, NEWEST, held, now)
+    outcome = judge_evidence(STEP, NEWEST, of(held), of(now))
     assert outcome.ok == good, outcome.says
     assert ("Not counted in time, so not compared: large." in outcome.says) == ("large" in held)
 
 
+def of(numbers: dict[str, int | None]) -> dict[str, Rows | None]:
+    return {name: None if number is None else Rows(number=number) for name, number in numbers.items()}
+
+
+def test_an_estimate_stands_for_a_count_that_took_too_long_and_says_so() -> None:
+    now = {"t": Rows(number=1100, counted=False)}
+    assert "t 1000 (now about 1100)" in judge_evidence(STEP, NEWEST, of({"t": 1000}), now).says
+    assert not judge_evidence(STEP, NEWEST, of({"t": 800}), now).ok
+
+
 def test_only_tables_that_are_named_must_be_within_the_bounds() -> None:
     only = replace(STEP, tables=("public.a",))
-    rows = {"public.a": 100, "public.queue": 0}, {"public.a": 101, "public.queue": 9000}
+    rows = of({"public.a": 100, "public.queue": 0}), of({"public.a": 101, "public.queue": 9000})
     assert judge_evidence(only, NEWEST, *rows).ok
+    uncounted = judge_evidence(
+        replace(STEP, tables=("public.b",)), NEWEST, {**rows[0], "public.b": None}, {**rows[1], "public.b": None}
+    )
+    assert (uncounted.ok, "public.b (not counted in time)" in uncounted.says) == (False, True)
     outcome = judge_evidence(replace(STEP, tables=("public.a", "public.b")), NEWEST, *rows)
     assert (outcome.result, "public.b (there is none)" in outcome.says) == (Result.FAILED, True)
 
 
 def test_a_newest_commit_that_nobody_knows_is_told_and_claimed_by_nobody() -> None:
-    outcome = judge_evidence(STEP, Newest(at=None, source="set heartbeat_table."), {"t": 9}, {"t": 9})
+    outcome = judge_evidence(STEP, Newest(at=None, source="set heartbeat_table."), of({"t": 9}), of({"t": 9}))
     assert outcome.ok
     assert "How old its newest commit is, is not known: set heartbeat_table." in outcome.says
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import psycopg
 import pytest
 
 from actions.base import Facts, Finding, Level, Outcome, Result, Uncertain, Verdict
@@ -189,6 +190,16 @@ async def test_a_copy_within_bounds_is_told_with_its_rows_and_newest_commit(copi
     assert outcome.result is Result.DONE, outcome.says
     assert "public.records 4000 (now 4" in outcome.says
     assert "Its newest commit is of 20" in outcome.says
+
+
+async def test_a_table_that_cannot_be_counted_is_compared_by_its_estimate(
+    copies: Copies, copy: DatabaseRef, servers: ServerPair
+) -> None:
+    async with await psycopg.AsyncConnection.connect(servers.dsn("postgres")) as other:
+        await other.execute("LOCK TABLE agents IN ACCESS EXCLUSIVE MODE")
+        outcome = await compare(copy).look(copies.world)
+    assert outcome.result is Result.DONE, outcome.says
+    assert "public.agents 80 (now about 80)" in outcome.says
 
 
 async def test_a_table_that_was_emptied_in_the_copy_is_beyond_the_bounds(copies: Copies, copy: DatabaseRef) -> None:
