@@ -37,3 +37,8 @@ def named(who: str) -> str:
 def mention(who: str) -> str:
     """The actor in words, or a person as Slack shows them."""
     return f"<@{who}>" if is_person(who) else named(who)
+
+
+def upper(who: str) -> str:
+    """The same at the beginning of a sentence."""
+    return who[:1].upper() + who[1:]

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from bot.actors import mention
+from bot.actors import mention, upper
 from bot.approvals import clock
 from bot.store import Store
 from bot.story import WHOLE, Offer
@@ -44,7 +44,7 @@ def show(connection: Connection, store: Store, row: dict[str, Any], replies: Seq
 def already_on_offer(first: Offer, person: str) -> str:
     """The sentence for a person who asked for a plan that is on offer already."""
     own = first.requested_by == person
-    who, then = ("You", "Somebody else must approve") if own else (mention(first.requested_by), "If you agree, approve")
+    who, then = ("You", "Somebody else must approve") if own else (upper(mention(first.requested_by)), "If you agree, approve")
     says = f"{who} asked for the same plan at {clock(first.requested_at)}: it is plan {first.id}, on offer until"
     return f"{says} {clock(first.expires)}. {then} that one; I made no second plan. Nothing has changed."
 

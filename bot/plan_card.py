@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from actions.base import Level, count
 from bot import blocks
-from bot.actors import mention
+from bot.actors import is_person, mention
 from bot.blocks import Block, stamp
 from bot.layout import IN_THREAD, Draft, Groups, Laid, lay_out
 from bot.story import Offer
@@ -92,9 +92,12 @@ def _footer(offer: Offer, needed: int) -> list[Block]:
 
 def _who_approves(offer: Offer, needed: int) -> str:
     people = "Another person" if needed == 1 else f"{needed} other people"
+    people += f" than {mention(offer.requested_by)}"
+    if not is_person(offer.requested_by):
+        people = "A person" if needed == 1 else f"{needed} people"
     have = f" Approved so far by {', '.join(f'<@{p}>' for p in offer.approved_by)}." if offer.approved_by else ""
     typing = f", and type `{offer.plan.confirm}`," if offer.plan.confirm else ""
-    asks = f":raised_hand: *{people} than {mention(offer.requested_by)} must approve*{typing} by {stamp(offer.expires)}.{have}"
+    asks = f":raised_hand: *{people} must approve*{typing} by {stamp(offer.expires)}.{have}"
     return f":warning: *This interrupts {offer.plan.interrupts}.*\n{asks}" if offer.plan.interrupts else asks
 
 

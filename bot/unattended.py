@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 
 from actions.scrub import scrub, unexpected
 from bot import approvals, offers
-from bot.actors import SCHEDULE, mention
+from bot.actors import SCHEDULE, mention, upper
 from bot.alerts import alert, missed_key
 from bot.planner import Planner, plan_id
 from bot.runs import Runs
@@ -66,7 +66,7 @@ class Unattended:
         offers.show(connection, self._store, row, replies)
         stored = connection.execute(select(plans).where(plans.c.id == row["id"])).mappings().one()
         who = mention(stored["requested_by"])
-        says = f"Plan {stored['id']} (digest {stored['digest'][:12]}) begins: {plan.heading}. {_upper(who)} asked for it. "
+        says = f"Plan {stored['id']} (digest {stored['digest'][:12]}) begins: {plan.heading}. {upper(who)} asked for it. "
         says += "It needs no approval: [authority] unattended of dr.toml lists it, and no step of it changes production."
         approvals.begin_run(connection, self._store, stored, stored["requested_by"], says)
 
@@ -78,7 +78,7 @@ class Unattended:
         if not item.person.startswith(SCHEDULE):
             self._store.insert_once(connection, answers, id=item.id, says=says, at=time.time())
             return
-        who, due = _upper(mention(item.person)), item.payload["due"]
+        who, due = upper(mention(item.person)), item.payload["due"]
         text = f"{who} asked for `/dr {item.payload['text']}`, and it was not started: {says}"
         channel = self._planner.settings.slack.channel
         alert(connection, self._store, missed_key(due), channel, f"{text} Until it is done, no backup is verified.")
@@ -104,7 +104,3 @@ def require_harmless(settings: Settings, plan: Plan) -> None:
             f"{why} So it needs an approval, whatever [authority] unattended of dr.toml says. "
             f"Nothing was done; ask for it in Slack with `{plan.command}`."
         )
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]

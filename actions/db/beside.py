@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -93,12 +93,19 @@ async def tables_of(connections: Connections) -> dict[str, Table]:
     return {row["name"]: Table(**{**row, "key": tuple(row["key"])}) for row in rows}
 
 
-async def beside(copy: Connections, present: Connections, of_copy: dict[str, Table], now: dict[str, Table]) -> list[Beside]:
+async def beside(
+    copy: Connections,
+    present: Connections,
+    of_copy: dict[str, Table],
+    now: dict[str, Table],
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Beside]:
     """Compare the largest tables, the smallest of them first, for `ALL_SECONDS` at most. Never raises for what can't be read."""
     ends = time.monotonic() + ALL_SECONDS
     names = [*of_copy, *(name for name in now if name not in of_copy)][:MOST_TABLES]
     found = []
-    for name in reversed(names):
+    for number, name in enumerate(reversed(names), 1):
+        progress(f"Comparing rows with the present database: table {number} of {len(names)}, {name}.")
         seconds = min(ends - time.monotonic(), TABLE_SECONDS)
         one, other = of_copy.get(name), now.get(name)
         if one and other:

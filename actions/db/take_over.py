@@ -42,7 +42,7 @@ class TakeOver(OnInstance, Hold, kind="postgresql.take_over"):
         except Unreachable as error:
             unread = f"{self.replaces.instance} can't be read, so what would be given up could not be counted."
             return (warn(unread, str(error)), says, _alone(await count_all(copy, tables)))
-        found = await beside(copy, present, tables, now)
+        found = await beside(copy, present, tables, now, world.progress)
         return (loss(found), says, *told(found), *_left_out(len(tables.keys() | now.keys()) - len(found)))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,11 +18,13 @@ from actions.db.restored import Recovered
 from actions.db.take_over import TakeOver
 from actions.health import HealthAnswers
 from actions.site import DatabaseRef
-from bot import actors
+from bot import actors, cards
 from bot.cron import how_often, is_cron, last_due, next_due
+from bot.offers import already_on_offer
 from bot.watch import Verified, missing
 from commands.plan import Plan
 from tests import catalogue
+from tests.unit.test_cards import offered
 
 assert catalogue  # importing it registers every step
 PRODUCTION = {"prod", "replica"}
@@ -107,6 +111,15 @@ def test_one_by_hand_counts_and_one_that_hangs_is_missing() -> None:
     assert found((0, "running"), hours=7).endswith("has not ended yet: run run0.")
     assert found((0, "failed"), (2, "done"), hours=7) == ""
     assert found((0, "failed"), hours=7) == ""  # it has an alert of its own
+
+
+def test_a_plan_that_no_person_asked_for_may_be_approved_by_any_approver() -> None:
+    story = offered(plan(restored()))
+    asked = replace(story, offer=replace(story.offer, requested_by="schedule:weekly"))
+    said = json.dumps(cards.render(asked, 30, 1)[1])
+    assert "*A person must approve*" in said
+    assert "asked for by the weekly schedule" in said
+    assert already_on_offer(asked.offer, "U0BOB").startswith("The weekly schedule asked for the same plan")
 
 
 def test_actors_are_named_in_words_and_people_are_mentioned() -> None:
