@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 from actions.base import Unreachable, count
 from actions.db.integrity import PLURALS, CheckResult, CheckVerdict
 from actions.db.integrity_amcheck import CATALOGS
 from actions.db.scan import NoSuchTable, Scan, scan
+from actions.db.scan_against import Compared, compare
 from actions.site import DatabaseRef
 from actions.world import World
 from commands.memory import Memory
@@ -20,19 +22,20 @@ NAMED = 12
 ROWS = ("table", "table pages", "foreign key", "not null", "check constraint", "unique index")  # mended by rows from a restore
 BLIND = (
     "Rows that were deleted or changed and break no rule can't be seen this way: they need something to compare with, "
-    "such as a restored copy"
+    "`/dr corruption scan against=INSTANCE` with a restored copy, if there is one"
 )
 
 
 @report("corruption scan")
 async def corruption_scan(
-    world: World, _memory: Memory, *, tables: str = "", database: str = "", minutes: int = MINUTES
+    world: World, _memory: Memory, *, tables: str = "", database: str = "", minutes: int = MINUTES, against: str = ""
 ) -> list[Line]:
     """Look for damaged pages, indexes, rows and sequences in the database that serves; changes nothing and takes some minutes."""
     meant = chosen_database(world, database)
     if not minutes:
         raise BadCommand("minutes=0 leaves no time to look; a whole number from 1 on is expected.")
     names = [name for name in tables.replace(",", " ").split() if name]
+    ends = time.monotonic() + 60.0 * minutes
     try:
         found = await scan(world, meant, names, seconds=60.0 * minutes)
     except NoSuchTable as error:
@@ -40,10 +43,13 @@ async def corruption_scan(
     except Unreachable as error:
         says = f"{meant.instance} can't be scanned. {suggest('database failover', 'Find out why it does not answer')}."
         return [line(Mark.STOP, SOURCE, str(meant), says, str(error))]
-    return list(lines(meant, found))
+    copy = DatabaseRef(name=meant.name, instance=against, region=meant.region, dsn_env=meant.dsn_env)
+    read = [one.object for one in found.results if one.name == "table" and one.verdict is CheckVerdict.OK]
+    others = await compare(world, meant, copy, read, seconds=ends - time.monotonic()) if against else []
+    return list(lines(meant, found, copy, others))
 
 
-def lines(database: DatabaseRef, found: Scan) -> Iterator[Line]:
+def lines(database: DatabaseRef, found: Scan, copy: DatabaseRef, others: Sequence[Compared] = ()) -> Iterator[Line]:
     """A line for each damage and each reason not to look, one for each kind of check that passed, and what it means."""
     damaged = [one for one in found.results if one.damage]
     for one in damaged:
@@ -54,7 +60,8 @@ def lines(database: DatabaseRef, found: Scan) -> Iterator[Line]:
     yield from _passed(found.results)
     yield from _coverage(database, found)
     yield from _vacuum(database, found)
-    yield from _meaning(database, found)
+    yield from _beside(copy, others)
+    yield from _meaning(database, found, others)
 
 
 def _checksums(database: DatabaseRef, found: Scan) -> Iterator[Line]:
@@ -111,10 +118,29 @@ def _vacuum(database: DatabaseRef, found: Scan) -> Iterator[Line]:
     yield line(Mark.OK, "vacuum state", str(database), says, "pg_stat_user_tables.")
 
 
-def _meaning(database: DatabaseRef, found: Scan) -> Iterator[Line]:
+def _beside(copy: DatabaseRef, others: Sequence[Compared]) -> Iterator[Line]:
+    """What is different beside a copy. Rows that changed since the copy's moment are among it, also those that are right."""
+    check, evidence = "rows", f"Each row compared with {copy.instance}."
+    for one in others:
+        if one.error:
+            yield line(Mark.UNKNOWN, check, one.table, f"Not compared with {copy.instance}: {one.error}.")
+        elif suspect := {kind: one.counts[kind] for kind in ("missing", "changed", "twice") if one.counts.get(kind)}:
+            told = ", ".join(f"{number} {kind} (such as key {'; '.join(one.some[kind])})" for kind, number in suspect.items())
+            newer = f" {one.counts['extra']} are only here." if one.counts.get("extra") else ""
+            yield line(Mark.WARN, check, one.table, f"Rows that differ from {copy.instance}: {told}.{newer}", evidence)
+    if same := [one.table for one in others if not one.error and not one.counts.keys() & {"missing", "changed", "twice"}]:
+        says = f"No row of {copy.instance} is missing or other in {count(len(same), 'table')}."
+        yield line(Mark.OK, check, _names(same), says, evidence)
+
+
+def _meaning(database: DatabaseRef, found: Scan, others: Sequence[Compared]) -> Iterator[Line]:
     damaged = [one for one in found.results if one.damage]
     unmade = [one for one in found.results if one.verdict is not CheckVerdict.OK and not one.damage]
     advice = list(_advice(found, damaged))
+    for one in others:
+        if one.counts.keys() & {"missing", "changed"}:
+            help_ = suggest(f"corruption repair table={one.table} time=TIME", "put them back by hand")
+            advice.append(f"If the rows of {one.table} that differ were not changed on purpose, {help_}.")
     if advice:
         for says in advice:
             yield line(Mark.STOP, MEANING, database.instance, says)
@@ -122,7 +148,8 @@ def _meaning(database: DatabaseRef, found: Scan) -> Iterator[Line]:
         says = f"Nothing that was looked at is damaged, but {count(len(unmade), 'check')} could not be made."
         yield line(Mark.UNKNOWN, MEANING, database.instance, says)
     else:
-        yield line(Mark.OK, MEANING, database.instance, f"No damage was found, and nothing needs to be done. {BLIND}.")
+        blind = "" if others else f" {BLIND}."
+        yield line(Mark.OK, MEANING, database.instance, f"No damage was found, and nothing needs to be done.{blind}")
 
 
 def _advice(found: Scan, damaged: Sequence[CheckResult]) -> Iterator[str]:

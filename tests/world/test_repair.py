@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import commands
 from actions.base import Action, Level, Result
 from actions.db.repair import PutRowsBack, RepairHolds
 from actions.db.repair_collect import ChooseRepair, CollectDifferences
 from actions.db.repair_undo import UndoRepair
 from actions.site import DatabaseRef
-from rehearsal.injuries import Patient
+from commands.report import REPORTS, Mark
+from rehearsal.injuries import INJURIES, Patient
 from rehearsal.machines.processes import Processes
 from tests.world.aws_world import WEST, until
 from tests.world.fast_aws import Rig, fast_aws
 from tests.world.injured import Ward, ward
 
+assert commands  # importing it registers the reports
 AT = "2026-01-15T10:00:00+00:00"
 COPY = "shielda-prod-repair"
 ORDERS = """
@@ -298,6 +302,28 @@ async def test_a_table_that_stays_locked_ends_the_repair_unchanged(hospital: Hos
         said = await repair.does(repair.put_back, Result.FAILED)
     assert "Nothing was changed: the database says: canceling statement due to lock timeout." in said
     await repair.does(repair.put_back)
+
+
+# --- a scan beside a copy -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("injury", [one.name for one in INJURIES.values() if not one.breaks_a_rule])
+async def test_a_scan_beside_a_copy_finds_rows_that_break_no_rule(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch, injury: str, seed: int
+) -> None:
+    repair = await hospital.admit()
+    monkeypatch.setenv("DATABASE_URL", hospital.present.dsn(repair.present.database))
+    memory: Any = None
+    whole = await REPORTS["corruption scan"].make(repair.rig.world, memory, {"against": COPY})
+    assert [one for one in whole.findings if one.level is not Mark.OK] == []
+    wound = await INJURIES[injury].inflict(repair.present, random.Random(f"{injury}/{seed}"))
+    found = await REPORTS["corruption scan"].make(repair.rig.world, memory, {"against": COPY})
+    (rows,) = [one for one in found.findings if one.level is Mark.WARN]
+    kind = "missing" if injury == "deleted-rows" else "changed"
+    assert (rows.object, rows.check) == (wound.object, "rows")
+    assert f"{len(wound.keys)} {kind} (such as key " in rows.says
+    assert f"plan `/dr corruption repair table={wound.table} time=TIME`" in found.findings[-1].says
 
 
 # --- the undo -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,60 @@
+"""A database beside a restored copy: how many rows of each table are missing, other, or newer. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from actions.base import ActionError
+from actions.db.diff import Comparison, Side
+from actions.reach import reach
+from actions.site import DatabaseRef
+
+if TYPE_CHECKING:
+    from actions.world import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """How many rows of a table differ in which way, with the keys of some; or why nobody could compare it."""
+
+    table: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    some: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    error: str = ""
+
+
+SOME = 5
+
+
+async def compare(
+    world: World, database: DatabaseRef, copy: DatabaseRef, tables: Sequence[str], *, seconds: float
+) -> list[Compared]:
+    """Compare the tables one by one, within so many seconds. Never raises for an expected failure: that is a result, too."""
+    ends, found = time.monotonic() + seconds, []
+    for table in tables:
+        left = ends - time.monotonic()
+        if left <= 1:
+            found.append(Compared(table=table, error="the time is over"))
+            continue
+        world.progress(f"Comparing {table} with {copy.instance}")
+        try:
+            found.append(await _compare(world, database, copy, table, left))
+        except ActionError as error:
+            found.append(Compared(table=table, error=str(error).rstrip(".")))
+    return found
+
+
+async def _compare(world: World, database: DatabaseRef, copy: DatabaseRef, table: str, seconds: float) -> Compared:
+    sides = [Side(connections=one, table=table) for one in (world.database(database), await reach(world, copy))]
+    counts, some = Counter[str](), dict[str, list[str]]()
+    async with Comparison(*sides, seconds=seconds) as comparison:
+        async for batch in comparison.differences():
+            for one in batch:
+                counts[one.kind.value] += 1
+                if counts[one.kind.value] <= SOME:
+                    some.setdefault(one.kind.value, []).append(", ".join(str(part) for part in one.key))
+    return Compared(table=table, counts=dict(counts), some=some)
