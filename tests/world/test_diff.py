@@ -176,8 +176,8 @@ async def test_the_sign_of_a_numeric_is_a_difference(ward: Ward, patient: Patien
 
 
 async def test_numeric_keys_with_other_zeros_are_the_same_key(ward: Ward, patient: Patient) -> None:
-    await tables(patient, "id numeric PRIMARY KEY, n int", "VALUES (1.00, 1), (2, 2)", "VALUES (1, 1), (2.0, 3)")
-    assert kinds(await compared(ward, patient)) == {"changed": [("1",), ("2.0",)]}
+    await tables(patient, "id numeric PRIMARY KEY, n int", "VALUES (2, 2)", "VALUES (2.0, 3)")
+    assert kinds(await compared(ward, patient)) == {"changed": [("2",)]}
 
 
 async def test_a_time_zone_of_the_server_makes_no_difference(ward: Ward, patient: Patient) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
 import commands
 from actions.base import Action, Level, Result
@@ -23,6 +24,7 @@ from rehearsal.machines.processes import Processes
 from tests.world.aws_world import WEST, until
 from tests.world.fast_aws import Rig, fast_aws
 from tests.world.injured import Ward, ward
+from tests.world.test_diff import sides
 
 assert commands  # importing it registers the reports
 AT = "2026-01-15T10:00:00+00:00"
@@ -233,6 +235,29 @@ async def test_tables_that_refer_to_each_other_in_a_circle_come_back(hospital: H
     assert (await repair.rows("a"), await repair.rows("b")) == ({"(1,1)", "(2,2)"}, {"(1,1,)", "(2,2,1)"})
     await repair.does(repair.undo)
     assert (await repair.rows("a"), await repair.rows("b")) == ({""}, {""})
+
+
+@given(sides())
+@settings(max_examples=5)
+async def test_a_repair_of_any_table_does_what_a_naive_one_does(hospital: Hospital, drawn: Any) -> None:
+    key_types, types, now, then = drawn
+    names = [f"k{n}" for n in range(len(key_types))] + [f"v{n}" for n in range(len(types))]
+    columns = ", ".join(f"{name} {kind}" for name, kind in zip(names, key_types + types, strict=True))
+    create = f"SET ROLE shielda; CREATE TABLE t ({columns}, PRIMARY KEY ({', '.join(names[: len(key_types)])}))"
+    repair = await hospital.admit(create, tables=("t",), revert="all")
+    for patient, rows in ((repair.present, now), (repair.past, then)):
+        async with patient.session() as connection, connection.cursor() as cursor:
+            holes = ", ".join(["%s"] * len(names))
+            await cursor.executemany(f"INSERT INTO t VALUES ({holes})", [[*k, *v] for k, v in rows.items()])
+    damaged, before = await repair.rows("t"), await repair.rows("t", repair.past)
+    key = f"ROW({', '.join(names[: len(key_types)])})::text"
+    known = await repair.past.value(f"SELECT array_agg({key}) FROM t") or []
+    newer = set(await repair.present.value(f"SELECT array_agg(t::text) FROM t WHERE NOT {key} = ANY(%s)", known) or [])
+    await repair.does(repair.collect)
+    await repair.does(repair.put_back)
+    assert await repair.rows("t") - {""} == (before | newer) - {""}
+    await repair.does(repair.undo)
+    assert await repair.rows("t") == damaged
 
 
 KEYS = """
