@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 SECONDS = 60.0  # for all statements of the transaction; whoever writes to the tables waits meanwhile
 LOCK_SECONDS = 3
+# A few rows of a large table, each found by its key: to read the whole table while its writers wait would take too long.
+BY_KEY = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off"
 RIGHTS: tuple[str, ...] = ("postgresql:SET ROLE to the owner", "postgresql:pg_read_all_data")
 # Triggers of the application would change what is put back. Those of constraints stay on.
 TRIGGERS = """
@@ -185,7 +187,9 @@ async def prepare(connection: psycopg.AsyncConnection[Any], facts: Facts) -> tup
     """Lock the tables against writers, switch the application's triggers off, and return shapes and triggers."""
     await act_as(connection, facts["owner"])
     tables = facts["tables"]
-    await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL search_path = ''; {AS_TEXT}".encode())
+    await connection.execute(
+        f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; SET LOCAL search_path = ''; {AS_TEXT}; {BY_KEY}".encode()
+    )
     await connection.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE ROW EXCLUSIVE MODE".encode())
     triggers = await (await connection.execute(TRIGGERS.encode(), [tables, tables])).fetchall()
     for one in triggers:

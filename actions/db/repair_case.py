@@ -30,7 +30,8 @@ CREATE TABLE dr_repair.cases (case_id text PRIMARY KEY, tables text[] NOT NULL, 
   repaired_at timestamptz, undone_at timestamptz);
 CREATE TABLE dr_repair.rows (case_id text NOT NULL REFERENCES dr_repair.cases, table_name text NOT NULL, kind text NOT NULL,
   key text[] NOT NULL, found text NOT NULL, wanted text NOT NULL, state text NOT NULL DEFAULT 'listed');
-CREATE INDEX ON dr_repair.rows (case_id, table_name, kind)
+CREATE INDEX ON dr_repair.rows (case_id, table_name, kind);
+CREATE INDEX ON dr_repair.rows USING hash (key)
 """
 IS_MADE = "SELECT to_regclass('dr_repair.rows') IS NOT NULL AS made"
 CASE = """

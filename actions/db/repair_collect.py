@@ -125,6 +125,7 @@ class CollectDifferences(OfCase, Action, kind="postgresql.collect_differences"):
             counts = {table: dict(await self._collect(world, connection, table, seconds)) for table in tables}
             update = "UPDATE dr_repair.cases SET counts = %s WHERE case_id = %s"
             await connection.execute(update.encode(), [json.dumps(counts), self.case])
+            await connection.execute("ANALYZE dr_repair.rows")
         return {"counts": counts}
 
     async def applied(self, world: World, facts: Facts) -> Proof:
