@@ -154,7 +154,13 @@ class RestartBatch(Action, kind="ssh.restart_batch"):
         unsure = {item.name for item in mine if item.state == UNKNOWN and item.name not in facts["fresh"]}
         if self.healthy_too:  # an agent that may never have stopped proves nothing by a heartbeat
             unsure = set()
-        proven, seen = await gate(world, waited | unsure)
+        try:
+            proven, seen = await gate(world, waited | unsure)
+        except Unreachable as error:  # then nobody may call an agent silent
+            restarted = count(len(waited), "agent was", "agents were")
+            return failed(
+                f"{restarted} restarted, and whether they are healthy can't be told: {error} Retry restarts none of them."
+            )
         await asyncio.gather(*(world.items.end(name, HEALTHY) for name in sorted(proven)))
         await self._silent(world, sorted(waited - proven), seen)
         return self.judge(await world.items.known(), facts["failed_before"])
@@ -215,7 +221,10 @@ class AgentsHealthy(Check, kind="ssh.agents_healthy"):
         return "psql -c 'SELECT agent, max(at) FROM heartbeats GROUP BY agent'"
 
     async def look(self, world: World) -> Outcome:
-        proven, _ = await gate(world, set(self.hosts), most_missing=self.budget)
+        try:
+            proven, _ = await gate(world, set(self.hosts), most_missing=self.budget)
+        except Unreachable as error:
+            return failed(f"Whether the agents are healthy can't be told: {error}")
         missing = sorted(set(self.hosts) - proven)
         says = f"{len(proven)} of {count(len(self.hosts), 'agent')} send heartbeats."
         if missing:
@@ -224,12 +233,16 @@ class AgentsHealthy(Check, kind="ssh.agents_healthy"):
 
 
 async def gate(world: World, agents: set[str], *, most_missing: int = 0) -> tuple[set[str], set[str]]:
-    """Wait until the server gets heartbeats of these agents, and still does a while later; returns who did, and who at all."""
+    """Wait until the server gets heartbeats of these agents, and still does a while later; returns who did, and who at all.
+
+    Raises `Unreachable` if time is up and the heartbeats could not be read at the end.
+    """
     site = world.agents
     limit = site.heartbeat_seconds + site.healthy_seconds
     since: datetime | None = None
     first: dict[str, datetime] = {}  # the first heartbeat that was seen of each
     proven: set[str] = set()
+    unread: Unreachable | None = None
     if not agents:
         return proven, set()
     async for _ in world.ticks(timeout=limit, every=2.0, at_least=limit):
@@ -237,7 +250,9 @@ async def gate(world: World, agents: set[str], *, most_missing: int = 0) -> tupl
             beats: Beats = await heartbeats(world, agents)
         except Unreachable as error:
             world.progress(f"The heartbeats can't be read: {error}")
+            unread = error
             continue
+        unread = None
         since = since or beats.now
         for agent, at in beats.since(since).items():
             if at >= first.setdefault(agent, at) + timedelta(seconds=site.healthy_seconds):
@@ -245,6 +260,8 @@ async def gate(world: World, agents: set[str], *, most_missing: int = 0) -> tupl
         world.progress(f"{len(first)} of {count(len(agents), 'agent')} send heartbeats again, {len(proven)} long enough")
         if len(agents - proven) <= most_missing:
             break
+    if unread is not None:
+        raise unread
     return proven, set(first)
 
 

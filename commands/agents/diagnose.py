@@ -12,16 +12,19 @@ from actions.base import count
 from actions.ssh import lines as command
 from actions.ssh.batch import named
 from actions.ssh.client import Lost, NotReached, Reply, Session
+from actions.ssh.heartbeats import Beats
 from actions.ssh.inventory import Host
 from actions.ssh.rollout import spread
 from actions.world import World
 from commands.agents.gate import Door
 from commands.agents.likeness import Group, grouped
-from commands.agents.seen import Seen, chosen, inventory, look
+from commands.agents.seen import Seen, chosen, inventory, read_beats, read_gate
+from commands.facts import Fact
 from commands.memory import Memory
 from commands.report import Line, Mark, line, report, span, unread
 
-SERVER_SECONDS, HOST_SECONDS = 1.9, 3.3  # one after the other, within the 6 s of a report
+GATE_SECONDS = 5.0  # within the 6 s of a report; the other two come one after the other
+BEATS_SECONDS, HOST_SECONDS = 1.9, 3.3
 SAMPLE, HEALTHY_SAMPLE = 8, 2
 LOG_LINES, SHOWN_GROUPS = 100, 4
 FULL_PERCENT = 97
@@ -45,17 +48,24 @@ class Probe:
 @report("agents diagnose")
 async def diagnose(world: World, memory: Memory, *, hosts: str = "") -> list[Line]:
     """Show whether heartbeats get through, which agents are offline, and what a sample of their hosts says about the cause."""
-    _, known = await inventory(world)
-    seen = await look(world, chosen(known, hosts), seconds=SERVER_SECONDS)
-    probes = await asyncio.gather(*(probe(world, host) for host in sample(seen)))
-    return list(judged(seen, probes))
+    site, known = await inventory(world)
+    picked = chosen(known, hosts)
+    gate, (beats, probes) = await asyncio.gather(read_gate(world, seconds=GATE_SECONDS), _from_hosts(world, picked))
+    return list(judged(Seen(site=site, chosen=picked, gate=gate, beats=beats), probes))
 
 
-def sample(seen: Seen) -> list[Host]:
+async def _from_hosts(world: World, hosts: Sequence[Host]) -> tuple[Fact[Beats], list[Probe]]:
+    """The heartbeats, and then what a sample of the hosts says; who is in the sample depends on the heartbeats."""
+    beats = await read_beats(world, hosts, seconds=BEATS_SECONDS)
+    healthy = beats.value.fresh(world.agents.fresh_seconds) if beats.value else set()
+    return beats, list(await asyncio.gather(*(probe(world, host) for host in sample(hosts, healthy))))
+
+
+def sample(hosts: Sequence[Host], healthy: set[str]) -> list[Host]:
     """Hosts of agents that are offline, as different as can be, and a few of healthy ones to compare with."""
-    healthy = seen.healthy
-    fine = [host for host in seen.chosen if host.name in healthy]
-    return [*spread(seen.offline)[:SAMPLE], *spread(fine)[:HEALTHY_SAMPLE]]
+    offline = [host for host in hosts if host.name not in healthy]
+    fine = [host for host in hosts if host.name in healthy]
+    return [*spread(offline)[:SAMPLE], *spread(fine)[:HEALTHY_SAMPLE]]
 
 
 async def probe(world: World, host: Host) -> Probe:

@@ -68,12 +68,12 @@ MEANS = {
 }
 
 
-async def ask_gate(world: World, url: str) -> Gate:
-    """Send a heartbeat with a wrong token; up to three times unless the first answer is 401."""
+async def ask_gate(world: World, url: str, *, seconds: float) -> Gate:
+    """Send a heartbeat with a wrong token; up to three times unless the first answer is 401. Silence for so long is an answer."""
     statuses: list[int] = []
     error = ""
     async with asyncio.TaskGroup() as group:
-        tries = [group.create_task(_ask(world, url, number * PAUSE)) for number in range(TRIES)]
+        tries = [group.create_task(_ask(world, url, number * PAUSE, seconds)) for number in range(TRIES)]
         if (await tries[0])[0] == 401:
             for other in tries[1:]:
                 other.cancel()
@@ -85,9 +85,13 @@ async def ask_gate(world: World, url: str) -> Gate:
     return Gate(url=url, statuses=tuple(statuses), error=error)
 
 
-async def _ask(world: World, url: str, after: float) -> tuple[int, str]:
-    await asyncio.sleep(after)
+async def _ask(world: World, url: str, after: float, seconds: float) -> tuple[int, str]:
+    """The status of one try, 0 if there was no answer until `seconds` after the first began; and why."""
     try:
-        return (await world.http.send("POST", url, headers=WRONG_TOKEN, body=PROBE)).status, ""
+        async with asyncio.timeout(seconds):
+            await asyncio.sleep(after)
+            return (await world.http.send("POST", url, headers=WRONG_TOKEN, body=PROBE)).status, ""
+    except TimeoutError:
+        return 0, f"{url} gave no answer within {seconds - after:g} s."
     except Unreachable as error:
         return 0, str(error)

@@ -63,14 +63,21 @@ def chosen(known: Inventory, group: str) -> list[Host]:
         raise BadCommand(str(error.args[0])) from error
 
 
-async def look(world: World, hosts: Sequence[Host], *, seconds: float = 12.0) -> Seen:
+async def look(world: World, hosts: Sequence[Host]) -> Seen:
     """Ask the gate and the database at once."""
-    site = world.agents
-    gate, beats = await asyncio.gather(
-        read("The heartbeat address", ask_gate(world, site.heartbeat_url), timeout=seconds),
-        read("The heartbeats in the database", heartbeats(world, [host.name for host in hosts]), timeout=seconds),
-    )
-    return Seen(site=site, chosen=hosts, gate=gate, beats=beats)
+    gate, beats = await asyncio.gather(read_gate(world), read_beats(world, hosts))
+    return Seen(site=world.agents, chosen=hosts, gate=gate, beats=beats)
+
+
+async def read_gate(world: World, *, seconds: float = 10.0) -> Fact[Gate]:
+    """Ask the gate; no answer within so many seconds is one, too."""
+    return await read("The heartbeat address", ask_gate(world, world.agents.heartbeat_url, seconds=seconds), timeout=2 * seconds)
+
+
+async def read_beats(world: World, hosts: Sequence[Host], *, seconds: float = 12.0) -> Fact[Beats]:
+    """Ask the database for the newest heartbeats."""
+    names = [host.name for host in hosts]
+    return await read("The heartbeats in the database", heartbeats(world, names), timeout=seconds)
 
 
 def service_of(world: World) -> str:

@@ -75,7 +75,9 @@ def seen(ages: dict[str, float | None] | None = None, *, statuses: tuple[int, ..
 
 
 def probes(view: Seen, **told: Any) -> list[Probe]:
-    return [Probe(host=host, **{"running": False, "word": "failed", "log": LOG} | told) for host in sample(view)]
+    return [
+        Probe(host=host, **{"running": False, "word": "failed", "log": LOG} | told) for host in sample(view.chosen, view.healthy)
+    ]
 
 
 def cause(view: Seen, told: list[Probe]) -> tuple[Mark, str]:
@@ -114,6 +116,7 @@ def test_heartbeats_are_counted_by_zone_and_version() -> None:
 
 
 def test_the_sample_has_offline_hosts_apart_and_a_few_healthy_ones() -> None:
-    names = [host.name for host in sample(seen({"a-0": 5.0, "a-1": 5.0, "a-2": 5.0}))]
+    view = seen({"a-0": 5.0, "a-1": 5.0, "a-2": 5.0})
+    names = [host.name for host in sample(view.chosen, view.healthy)]
     assert sorted(names[:3]) == ["a-3", "a-4", "a-5"]
     assert len(names) == 5

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,7 @@ from actions.base import Result
 from actions.ssh import lines
 from actions.ssh.batch import RestartBatch
 from bot.items import items_of
+from commands.report import REPORTS
 from rehearsal.fleet.fleet import Fleet
 from rehearsal.machines.processes import Processes
 from rehearsal.postgres.pair import ServerPair
@@ -22,6 +26,18 @@ from rehearsal.waiting import until
 from tests.world.agents_rig import RUN, Bot, batches, bot, control_plane, fleet_at, site_of
 
 HOSTS = 24
+
+
+class NoMemory:
+    """A bot that has done nothing yet."""
+
+    async def recoveries(self) -> list[Any]:
+        return []
+
+    async def verifications(self) -> list[Any]:
+        return []
+
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -205,6 +221,37 @@ async def test_a_fleet_without_heartbeats_in_reach_is_not_touched(
     assert outcome.result is Result.FAILED
     assert "Nothing was done, because the state before could not be read." in outcome.says
     assert await since(fleet, before) == {}
+
+
+async def test_no_agent_is_called_silent_while_heartbeats_cannot_be_read(
+    fleet: Fleet, ours: Bot, database: ServerPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, before = await down(fleet, ours, 1)
+    step = batch(names)
+    with items_of(RUN, "1.1", 1):
+        applied = await ours.runner.act(RUN, "1.1", 1, step)
+        monkeypatch.setenv("DATABASE_URL", "postgresql://dr_bot:x@127.0.0.1:1/shielda")
+        outcome = await ours.runner.verify(step, applied, ours.world)
+    assert outcome.result is Result.FAILED
+    assert outcome.says.startswith("1 agent was restarted, and whether they are healthy can't be told:")
+    monkeypatch.setenv("DATABASE_URL", database.url("dr_bot"))
+    assert (await ours.carry_out(step, attempt=2)).ok
+    assert await since(fleet, before) == dict.fromkeys(names, 1)
+
+
+async def test_a_control_plane_that_hangs_is_told_as_the_cause_within_a_report_s_time(
+    fleet: Fleet, ours: Bot, processes: Processes
+) -> None:
+    await processes.signal("agents-control-plane", signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        report = await REPORTS["agents diagnose"].make(ours.world, NoMemory())
+        assert time.monotonic() - began < 30
+    finally:
+        await processes.signal("agents-control-plane", signal.SIGCONT)
+    (cause,) = [line for line in report.findings if line.check == "likely cause"]
+    assert "The control plane is down: plan `/dr control-plane restart`." in cause.says
+    assert len(await ours.states()) == 0
 
 
 async def test_a_bot_that_is_killed_again_and_again_restarts_nothing_twice(
