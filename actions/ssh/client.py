@@ -242,8 +242,8 @@ def _about_key(error: Exception, seen: _Seen, known: Any, address: tuple[str, in
     """Whether a host's key is unknown or another one; these two must never look alike to a person."""
     shown = f" The host shows {seen.fingerprint}." if seen.fingerprint else ""
     keys, authorities, revoked, *_ = known.match(address[0], "", address[1])
-    if seen.fingerprint in {key.get_fingerprint() for key in revoked}:
-        return f"its key is revoked.{shown}"
+    if revoked and not seen.fingerprint:  # asyncssh shows us every key that it does not know, but none that is revoked
+        return "its key is revoked."
     if seen.by_ca or (authorities and not keys):
         return f"its certificate is not one of the known authority: {plain(error)}.{shown}"
     if keys:
