@@ -116,7 +116,7 @@ class PutRowsBack(OfCase, Action, kind="postgresql.put_rows_back"):
         if case is None or case.state != REPAIRED:
             return failed(f"Repair {self.case} can't be read back as done. Retry to look again.")
         locked = f" Writers waited for {receipt['locked_seconds']:g} s." if "locked_seconds" in receipt else ""
-        return done(f"{case.says}{locked} The way back: `/dr corruption undo run={self.case}`.")
+        return done(f"{case.says}{locked} The way back: `/dr corruption undo run={self.case} database={self.database.name}`.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from actions.base import ActionError
+from actions.base import ActionError, Unreachable
+from actions.db.connect import Connections
 from actions.db.diff import Comparison, Side
 from actions.reach import reach
 from actions.site import DatabaseRef
@@ -34,7 +35,11 @@ async def compare(
     world: World, database: DatabaseRef, copy: DatabaseRef, tables: Sequence[str], *, seconds: float
 ) -> list[Compared]:
     """Compare the tables one by one, within so many seconds. Never raises for an expected failure: that is a result, too."""
-    ends, found = time.monotonic() + seconds, []
+    ends, found = time.monotonic() + seconds, list[Compared]()
+    try:
+        theirs = await reach(world, copy)
+    except Unreachable as error:
+        return [Compared(table=table, error=str(error).rstrip(".")) for table in tables]
     for table in tables:
         left = ends - time.monotonic()
         if left <= 1:
@@ -42,14 +47,14 @@ async def compare(
             continue
         world.progress(f"Comparing {table} with {copy.instance}")
         try:
-            found.append(await _compare(world, database, copy, table, left))
+            found.append(await _compare(world.database(database), theirs, table, left))
         except ActionError as error:
             found.append(Compared(table=table, error=str(error).rstrip(".")))
     return found
 
 
-async def _compare(world: World, database: DatabaseRef, copy: DatabaseRef, table: str, seconds: float) -> Compared:
-    sides = [Side(connections=one, table=table) for one in (world.database(database), await reach(world, copy))]
+async def _compare(ours: Connections, theirs: Connections, table: str, seconds: float) -> Compared:
+    sides = [Side(connections=one, table=table) for one in (ours, theirs)]
     counts, some = Counter[str](), dict[str, list[str]]()
     async with Comparison(*sides, seconds=seconds) as comparison:
         async for batch in comparison.differences():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import DictRow
 
-from actions.base import Refused, Uncertain, Unreachable
+from actions.base import ActionError, Refused, Uncertain, Unreachable
 from actions.db.connect import Connections
 from actions.scrub import plain, scrub
 
@@ -43,7 +43,9 @@ async def transaction(
                 yield connection
         except TimeoutError as error:
             raise Refused(f"Nothing was changed: it took longer than {seconds:g} s and was rolled back.") from error
-        except Unreachable as error:
+        except Refused:
+            raise
+        except ActionError as error:  # what else ends it: a source that doesn't answer, tables that can't be compared
             raise Refused(f"Nothing was changed: {error}") from error
         except psycopg.Error as error:
             raise Refused(f"Nothing was changed: the database says: {sentence(error)}") from error

@@ -312,6 +312,14 @@ async def test_a_table_without_a_key_is_refused(hospital: Hospital) -> None:
     assert await repair.present.value("SELECT to_regclass('dr_repair.rows') IS NULL")
 
 
+async def test_a_copy_with_other_columns_is_refused_and_nothing_is_listed(hospital: Hospital) -> None:
+    repair = await hospital.admit(ORDERS)
+    await repair.past.run("ALTER TABLE orders DROP COLUMN note")
+    said = await repair.does(repair.collect, Result.FAILED)
+    assert "Nothing was changed: Column note of public.orders is only in the database that serves." in said
+    assert await repair.present.value("SELECT to_regclass('dr_repair.rows') IS NULL")
+
+
 async def test_a_table_of_a_stranger_is_refused_with_the_grant(hospital: Hospital) -> None:
     repair = await hospital.admit("CREATE TABLE foreign_ (id int PRIMARY KEY)", tables=("foreign_",))
     said = await repair.does(repair.collect, Result.FAILED)
@@ -340,10 +348,11 @@ async def test_a_scan_beside_a_copy_finds_rows_that_break_no_rule(
     repair = await hospital.admit()
     monkeypatch.setenv("DATABASE_URL", hospital.present.dsn(repair.present.database))
     memory: Any = None
-    whole = await REPORTS["corruption scan"].make(repair.rig.world, memory, {"against": COPY})
+    tables = {"against": COPY, "tables": "records,agents,users,organizations"}
+    whole = await REPORTS["corruption scan"].make(repair.rig.world, memory, tables)
     assert [one for one in whole.findings if one.level is not Mark.OK] == []
     wound = await INJURIES[injury].inflict(repair.present, random.Random(f"{injury}/{seed}"))
-    found = await REPORTS["corruption scan"].make(repair.rig.world, memory, {"against": COPY})
+    found = await REPORTS["corruption scan"].make(repair.rig.world, memory, tables)
     (rows,) = [one for one in found.findings if one.level is Mark.WARN]
     kind = "missing" if injury == "deleted-rows" else "changed"
     assert (rows.object, rows.check) == (wound.object, "rows")
