@@ -154,15 +154,20 @@ async def _runs(settings: Settings, options: argparse.Namespace) -> int:
 
 
 async def _show(settings: Settings, options: argparse.Namespace) -> int:
+    from bot.items import items_json
+
     store = _store(settings)
     story = await store.story(options.run)
+    items = await store.do(items_json, options.run)
     store.close()
     if story is None:
         _complain(f"There is no run {options.run!r}; `dr runs` lists them.")
         return 2
     lines = [_run_line(story), *_step_lines(story.offer.plan)]
     lines += [f"{_iso(line.at)}  {line.mark:5}  {line.text}" for line in story.timeline]
-    _say(_story_json(story) if options.json else "\n".join(lines))
+    lines += [f"{item['state']:12}  {item['item']}  {item['says']}" for item in items]
+    whole = _story_json(story) | ({"items": items} if items else {})
+    _say(whole if options.json else "\n".join(lines))
     return 0
 
 

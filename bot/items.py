@@ -118,6 +118,13 @@ class StoredItems:
                     done.set_result(None)
 
 
+def items_json(connection: Connection, run_id: str) -> list[dict[str, Any]]:
+    """How each item of a run ended, by name, as `dr show` prints it."""
+    columns = (items.c.item, items.c.step, items.c.attempt, items.c.state, items.c.says)
+    rows = connection.execute(select(*columns).where(items.c.run_id == run_id).order_by(items.c.item)).mappings()
+    return [dict(row) for row in rows]
+
+
 def _all(connection: Connection, writes: list[Write]) -> None:
     for write in writes:
         write(connection)

@@ -17,7 +17,7 @@ import pytest
 from actions.base import Result
 from actions.ssh import lines
 from actions.ssh.batch import RestartBatch
-from bot.items import items_of
+from bot.items import items_json, items_of
 from commands.report import REPORTS
 from rehearsal.fleet.fleet import Fleet
 from rehearsal.machines.processes import Processes
@@ -117,6 +117,14 @@ async def test_agents_that_are_down_are_restarted_once_and_healthy_ones_left_alo
     assert outcome.result is Result.DONE, outcome
     assert "2 healthy, 1 left alone" in outcome.says
     assert await since(fleet, before) == dict.fromkeys(names, 1)
+
+
+async def test_the_record_of_a_run_lists_every_host_with_its_outcome(fleet: Fleet, ours: Bot) -> None:
+    names, _ = await down(fleet, ours, 1, 2)
+    await fleet.trouble([names[1]], refuses=True)
+    await ours.carry_out(batch([*names, "agent-0003"], batch_budget=1))
+    listed = {item["item"]: item["state"] for item in await ours.runner.store.do(items_json, RUN)}
+    assert listed == {"agent-0001": "healthy", "agent-0002": "refused", "agent-0003": "left alone"}
 
 
 async def test_an_agent_in_docker_is_restarted_by_docker(fleet: Fleet, ours: Bot) -> None:
