@@ -31,6 +31,7 @@ async def check(settings: Settings) -> list[Finding]:
         **{f"Database {name}": _database(world, name) for name in settings.databases},
         **{f"Health of {name}": _health(world, service.health_url) for name, service in settings.services.items()},
         "The reports": _reports(world),
+        **({"The agents' hosts": _agents(world)} if settings.agents else {}),
         "Verifications of backups": _verifications(world),
     }
     try:
@@ -148,6 +149,13 @@ async def _permissions(world: World, needed: Sequence[str]) -> list[Finding]:
 def _primaries(world: World) -> list[str]:
     replicas = {database.replica for database in world.site.databases.values()}
     return [name for name in world.site.databases if name not in replicas]
+
+
+async def _agents(world: World) -> list[Finding]:
+    """Whether the bot could sign in to a few of the agents' hosts and restart their agents."""
+    from actions.ssh.readiness import readiness  # asyncssh is heavy, too
+
+    return await readiness(world)
 
 
 async def _database(world: World, name: str) -> list[Finding]:

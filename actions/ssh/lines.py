@@ -34,6 +34,12 @@ def restart(site: Agents, host: Host) -> str:
     return shlex.join([*limit, "sudo", "-n", program, "restart", unit(site, host)])
 
 
+def may_restart(site: Agents, host: Host) -> str:
+    """Ask sudo whether it would allow the restart; nothing is restarted."""
+    program = "systemctl" if host.runtime == "systemd" else "docker"
+    return shlex.join(["sudo", "-n", "-l", program, "restart", unit(site, host)])
+
+
 def show(site: Agents, host: Host) -> str:
     """Ask for the agent's state."""
     if host.runtime == "systemd":

@@ -48,6 +48,12 @@ async def disk_full(hosts: Sequence[Host]) -> None:
         host.unit.crashes = True
 
 
+async def no_sudo(hosts: Sequence[Host]) -> None:
+    """Somebody took the bot's line out of sudoers, on every host."""
+    for host in hosts:
+        host.shell.no_sudo = True
+
+
 async def hostile(hosts: Sequence[Host]) -> None:
     """The last host answers with endless output that is no text."""
     hosts[-1].unit.fall()
@@ -70,6 +76,7 @@ FAULTS: dict[str, tuple[str, str, Cause]] = {
     "agent-zone-away": ("Half a zone is unreachable", "Neither SSH nor heartbeats get through.", zone_away),
     "agent-bad-version": ("A new agent version crashes", "It ends half a second after each start.", bad_version),
     "agent-disk-full": ("The hosts' disks are full", "No agent can run.", disk_full),
+    "agent-no-sudo": ("sudo refuses the bot", "Its line in sudoers is gone.", no_sudo),
     "agent-hostile": ("A host pours out rubbish", "Its log is endless, and no text.", hostile),
 }
 
@@ -78,6 +85,6 @@ async def heal(hosts: Sequence[Host]) -> None:
     """Nothing is wrong with any host, and every agent is up."""
     for host in hosts:
         await host.suffer(Trouble())
-        host.unit.crashes, host.shell.hostile, host.shell.disk_percent = False, False, 41
+        host.unit.crashes, host.shell.hostile, host.shell.no_sudo, host.shell.disk_percent = False, False, False, 41
         if host.unit.state != "active":
             host.unit.start()

@@ -33,6 +33,7 @@ class Shell:
     runtime: str
     disk_percent: int = 41
     hostile: bool = False
+    no_sudo: bool = False
     commands: list[str] = field(default_factory=list)
 
     def answer(self, line: str) -> Answer:
@@ -74,7 +75,9 @@ class Shell:
     def _as_root(self, words: list[str], seconds: float) -> Answer:
         """What sudoers allows without a password: to restart the agent, exactly so."""
         restart = ["systemctl" if self.runtime == "systemd" else "docker", "restart", UNIT]
-        if words != restart:
+        if words == ["-l", *restart] and not self.no_sudo:  # whether it would be allowed
+            return Answer(out=f"/usr/bin/{' '.join(restart)}\n")
+        if words != restart or self.no_sudo:
             return Answer(code=1, err="sudo: a password is required\n")
         return Answer(restarts=True, seconds=seconds)
 

@@ -17,6 +17,7 @@ import pytest
 from actions.base import Result
 from actions.ssh import lines
 from actions.ssh.batch import RestartBatch
+from actions.ssh.readiness import readiness
 from bot.items import items_json, items_of
 from commands.report import REPORTS
 from rehearsal.fleet.fleet import Fleet
@@ -117,6 +118,21 @@ async def test_agents_that_are_down_are_restarted_once_and_healthy_ones_left_alo
     assert outcome.result is Result.DONE, outcome
     assert "2 healthy, 1 left alone" in outcome.says
     assert await since(fleet, before) == dict.fromkeys(names, 1)
+
+
+async def test_a_check_tells_what_a_restart_would_stumble_over_and_restarts_nothing(fleet: Fleet, ours: Bot) -> None:
+    before = await counts(fleet)
+    assert [(f.level.value, f.says) for f in await readiness(ours.world)] == [
+        ("ok", f"The inventory lists {HOSTS} hosts; the 4 that were asked allow a restart.")
+    ]
+    await fleet.put("agent-no-sudo")
+    found = await readiness(ours.world)
+    assert [finding.level.value for finding in found] == ["stop"] * 4
+    assert "would not allow the restart: sudo: a password is required. docs/how-to/agents.md" in found[0].says
+    await fleet.heal()
+    await fleet.trouble([f"agent-{number:04d}" for number in range(1, HOSTS + 1)], refuses=True)
+    assert "refuses connections" in (await readiness(ours.world))[0].says
+    assert await since(fleet, before) == {}
 
 
 async def test_the_record_of_a_run_lists_every_host_with_its_outcome(fleet: Fleet, ours: Bot) -> None:
