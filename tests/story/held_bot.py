@@ -201,6 +201,7 @@ async def test_hold(world: World) -> Plan:
         basis={},
         fallback="control-plane rollback",
         title="Make a file and judge it",
+        confirm="temporary",
     )
 
 
