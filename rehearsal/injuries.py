@@ -287,14 +287,9 @@ class InjuryFaults:
 
     def rows(self) -> list[Row]:
         """Name, title, explanation, kind and cause of each."""
-        table = (
-            "table-corruption",
-            "Rows of a table are lost and wrong",
-            "Writers go on. The moment is recorded.",
-            "data",
-            self._corrupt,
-        )
-        return [table, *((f"injury-{one.name}", one.title, one.says, "data", self._hurt(one)) for one in INJURIES.values())]
+        says = "Writers go on. It stays until it is repaired."
+        table = ("table-corruption", "Rows of a table are lost and wrong", says, "injury", self._corrupt)
+        return [table, *((f"injury-{one.name}", one.title, one.says, "injury", self._hurt(one)) for one in INJURIES.values())]
 
     def _patient(self) -> Patient:
         primary = self._database.primary

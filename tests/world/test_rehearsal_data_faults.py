@@ -133,6 +133,19 @@ async def test_every_fault_has_a_plain_title_and_can_be_undone(world: Rehearsal)
     assert len(world.migrations.migrations()) == 2
 
 
+async def test_a_table_goes_wrong_under_its_writers_at_a_recorded_moment(world: Rehearsal) -> None:
+    before = await query(world.database.dsn("postgres"), "SELECT count(*) FROM records WHERE id < 0")
+    await world.faults.put("table-corruption")
+    (done,) = world.faults.injuries.corruptions
+    left = await query(
+        world.database.dsn("postgres"), "SELECT id, t::text FROM records AS t WHERE id = ANY(%s)", [[*done.before]]
+    )
+    after = await query(world.database.dsn("postgres"), "SELECT count(*) FROM records WHERE id < 0")
+    assert done.began_at < done.committed_at
+    assert before[0][0] - after[0][0] == len(done.deleted) >= 200
+    assert {key for key, row in left if row != done.before[key]} == set(done.changed) == {key for key, _ in left}
+
+
 async def test_the_database_has_every_migration_of_the_project_applied(world: Rehearsal) -> None:
     rows = await query(world.database.dsn("dr_bot"), "SELECT hash, created_at FROM drizzle.__drizzle_migrations ORDER BY id")
     assert rows == [(one.hash, one.made_at) for one in world.migrations.migrations()]
