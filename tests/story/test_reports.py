@@ -97,7 +97,7 @@ async def test_dr_targets_is_the_report_of_that_name(incident: Incident) -> None
     ("words", "said"),
     [
         (["report", "target"], "Did you mean `targets`?"),
-        (["report", "backup"], "After `backup` comes one of: status"),
+        (["report", "backup"], "After `backup` comes one of: verify, status"),
         (
             ["report", "runs"],
             "`dr report` takes a report, and 'runs' is none; there are agents diagnose, backup status, corruption scan, targets.",
