@@ -15,61 +15,20 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import asyncssh
 
-from actions.base import Uncertain, Unreachable
 from actions.scrub import plain, scrub
 from actions.site import Agents
 from actions.ssh.inventory import Host, Inventory, Jump, load
+from actions.ssh.reply import AUTH, HOST_KEY, REFUSED, UNREACHABLE, CannotSignIn, Lost, NotReached, Reply
 
 logging.getLogger("asyncssh").setLevel(logging.WARNING)  # it logs each packet's kind, which takes time
 CONNECT_SECONDS, LOGIN_SECONDS = 5.0, 10.0
 MOST_OUTPUT, MOST_ERROR = 64 * 1024, 4 * 1024
 WINDOW = 128 * 1024  # bytes that a host may send before they are read
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-UNREACHABLE, REFUSED, HOST_KEY, AUTH = "unreachable", "refused", "host key", "auth"
-
-
-class NotReached(Unreachable):
-    """No session with a host; nothing was sent to it. `kind` is unreachable, refused, host key or auth."""
-
-    def __init__(self, kind: str, says: str) -> None:
-        super().__init__(says)
-        self.kind = kind
-
-
-class CannotSignIn(Unreachable):
-    """The bot's own key or known_hosts can't be used: no host can be asked."""
-
-    final = True
-
-
-class Lost(Uncertain):
-    """A command was sent, and the connection ended, or time was up, before its exit code came."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """What a command came to. `out` and `err` are scrubbed text without terminal codes; `cut`: there was more."""
-
-    code: int
-    out: str
-    err: str
-    cut: bool = False
-
-    @property
-    def good(self) -> bool:
-        """Whether the exit code is 0."""
-        return self.code == 0
-
-    @property
-    def says(self) -> str:
-        """What the command complained about, in one line."""
-        lines = [line.strip() for line in (self.err or self.out).splitlines() if line.strip()]
-        return (lines[0] if lines else f"exit code {self.code}")[:200]
 
 
 class Session:

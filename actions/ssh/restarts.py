@@ -14,23 +14,16 @@ from actions.base import ActionError, Refused, Verdict
 from actions.items import INTENDED, Item
 from actions.scrub import unexpected
 from actions.ssh import lines
-from actions.ssh.client import Lost, NotReached, Session
 from actions.ssh.inventory import Host
 from actions.ssh.lines import UnitState
+from actions.ssh.reply import AUTH, HOST_KEY, REFUSED, UNREACHABLE, Lost, NotReached
 
 if TYPE_CHECKING:
+    from actions.ssh.client import Session
     from actions.world import World
 
 RESTARTED, HEALTHY, LEFT_ALONE = "restarted", "healthy", "left alone"
-UNREACHABLE, REFUSED, HOST_KEY, AUTH, FAILED, UNKNOWN, SILENT = (
-    "unreachable",
-    "refused",
-    "host key",
-    "auth",
-    "failed",
-    "unknown",
-    "silent",
-)
+FAILED, UNKNOWN, SILENT = "failed", "unknown", "silent"
 GOOD = (HEALTHY, LEFT_ALONE)
 BAD = (UNREACHABLE, REFUSED, HOST_KEY, AUTH, FAILED, UNKNOWN, SILENT)
 STEADY = ("active", "failed", "inactive", "running", "exited", "created", "dead")  # nothing is under way

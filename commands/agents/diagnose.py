@@ -7,13 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from actions.base import count
 from actions.ssh import lines as command
 from actions.ssh.batch import named
-from actions.ssh.client import Lost, NotReached, Reply, Session
 from actions.ssh.heartbeats import Beats
 from actions.ssh.inventory import Host
+from actions.ssh.reply import Lost, NotReached, Reply
 from actions.ssh.rollout import spread
 from actions.world import World
 from commands.agents.gate import Door
@@ -22,6 +23,9 @@ from commands.agents.seen import Seen, chosen, inventory, read_beats, read_gate
 from commands.facts import Fact
 from commands.memory import Memory
 from commands.report import Line, Mark, line, report, span, unread
+
+if TYPE_CHECKING:
+    from actions.ssh.client import Session
 
 GATE_SECONDS = 5.0  # within the 6 s of a report; the other two come one after the other
 BEATS_SECONDS, HOST_SECONDS = 1.9, 3.3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 from actions.base import Unreachable
 from actions.site import Agents, ServiceSection
@@ -48,6 +49,7 @@ async def inventory(world: World) -> tuple[Agents, Inventory]:
     """[agents] and the inventory. Raises `BadCommand` if there is none, or it can't be used."""
     try:
         site = world.agents
+        await asyncio.to_thread(import_module, "actions.ssh.client")  # it is heavy, and people wait for their acknowledgement
         return site, await world.ssh.inventory()
     except BadInventory as error:
         raise BadCommand(str(error)) from error

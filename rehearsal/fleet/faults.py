@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
-from rehearsal.fleet.host import Host, Trouble
 from rehearsal.fleet.shell import fill_disk
+from rehearsal.fleet.trouble import Trouble
 
-Cause = Callable[[Sequence[Host]], Awaitable[None]]
+if TYPE_CHECKING:  # it imports asyncssh, which only the fleet's own process needs
+    from rehearsal.fleet.host import Host
+
+Cause = Callable[["Sequence[Host]"], Awaitable[None]]
 
 
 async def all_down(hosts: Sequence[Host]) -> None:

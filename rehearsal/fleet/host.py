@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from dataclasses import dataclass
 from typing import Any
 
 import asyncssh
 
 from rehearsal.fleet.shell import TIMED_OUT, Answer, Shell
+from rehearsal.fleet.trouble import Trouble
 from rehearsal.fleet.unit import PANIC, UNIT, Unit
 
 RESTART_SECONDS = 0.02
@@ -18,17 +18,6 @@ CRASH_SECONDS = 0.4
 FOREVER = 3600.0
 NOISE = b"\x1b[2J\x1b[31m\xff\xfe\x00 <!channel> " * 400  # terminal codes, no UTF-8, and a call of everybody
 JOB_FAILED = f"Job for {UNIT}.service failed because the control process exited with error code.\n"
-
-
-@dataclass(kw_only=True)
-class Trouble:
-    """What is wrong with a host. `restart`: "fails", "hangs", or "lost": the connection breaks once it has restarted."""
-
-    away: bool = False  # the network to it: no SSH, no heartbeats
-    hung: bool = False  # its sshd accepts and says nothing
-    refuses: bool = False  # nobody listens
-    other_key: bool = False
-    restart: str = ""
 
 
 class Host:

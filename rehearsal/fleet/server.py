@@ -22,7 +22,8 @@ import asyncssh
 
 from rehearsal.fleet import faults
 from rehearsal.fleet.beats import Beats
-from rehearsal.fleet.host import Host, Trouble
+from rehearsal.fleet.host import Host
+from rehearsal.fleet.trouble import Trouble
 
 ZONES = ("us-west-2a", "us-west-2b", "us-west-2a", "us-west-2c")  # half of the hosts are in one zone
 VERSIONS = ("2.4.1", "2.4.1", "2.4.0")

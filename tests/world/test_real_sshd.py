@@ -17,8 +17,9 @@ import asyncssh
 import pytest
 
 from actions.site import Agents
-from actions.ssh.client import MOST_OUTPUT, Lost, NotReached, Reply, Ssh
+from actions.ssh.client import MOST_OUTPUT, Ssh
 from actions.ssh.inventory import Host, Jump
+from actions.ssh.reply import Lost, NotReached, Reply
 from rehearsal.waiting import until
 
 NEEDED = Path("/run/sshd")  # by an sshd that root starts

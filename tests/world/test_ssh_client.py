@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 
 from actions.site import Agents
 from actions.ssh import client, lines
-from actions.ssh.client import CannotSignIn, Lost, NotReached, Reply, Ssh
+from actions.ssh.client import Ssh
 from actions.ssh.inventory import Host, Jump
+from actions.ssh.reply import CannotSignIn, Lost, NotReached, Reply
 from rehearsal.fleet.fleet import Fleet
 from rehearsal.machines.processes import Processes
 from tests.world.fleet_world import fleet_of
@@ -162,6 +164,12 @@ async def test_the_bot_s_own_ssh_settings_are_not_read(
     monkeypatch.setenv("HOME", str(tmp_path))
     assert (await run(ssh, host, "true")).good
     assert not (tmp_path / "executed").exists()
+
+
+async def test_neither_the_bot_nor_a_rehearsal_imports_asyncssh_when_it_starts() -> None:
+    program = "import sys, bot.serve, commands, rehearsal.cli; sys.exit('asyncssh' in sys.modules)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, cwd=Path(__file__).parents[2])
+    assert await process.wait() == 0
 
 
 class Gatekeeper(asyncssh.SSHServer):
