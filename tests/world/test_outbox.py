@@ -99,7 +99,7 @@ async def told(
 @pytest.mark.parametrize("half_slack", [*STORED, *NOT_STORED], indirect=True)
 async def test_a_message_that_was_answered_with_garbage_stands_once_in_the_thread(half_slack: HalfSlack, told: Store) -> None:
     row = await told.do(_reply)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not row["ts"]:
             await asyncio.sleep(0.01)
             row = await told.do(_reply)
