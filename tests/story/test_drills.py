@@ -7,8 +7,9 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,33 +27,47 @@ KEYS = {
 SLOW = {name: 60 if drill.shows == "outage" else 600 for name, drill in DRILLS.items()}  # a restore takes AWS too long for 60
 CASES = [*((name, 600, 1) for name in DRILLS), *((name, speed, 2) for name, speed in SLOW.items())]
 AT_ONCE = 2
-Reports = dict[tuple[str, int, int], asyncio.Task[tuple[int, dict[str, Any]]]]
+Ended = tuple[int, dict[str, Any]]
+Reports = dict[tuple[str, int, int], asyncio.Task[Ended]]
 
 
 @pytest.fixture(scope="module")
-async def reports(work_dirs: Path) -> AsyncIterator[Reports]:
-    """The exit codes and reports of all drills, of which two run at a time, each as a program of its own."""
+async def reports(work_dirs: Path, cache: Path) -> AsyncIterator[Reports]:
+    """The exit codes and reports of all drills, of which two run at a time: once as a program, and with the other seed here."""
     turns = asyncio.Semaphore(AT_ONCE)
     home = work_dirs / "drills"
     home.mkdir(mode=0o755)
-    tasks = {case: asyncio.create_task(_drill(turns, home, *case)) for case in CASES}
+    tasks = {}
+    for name, speed, seed in CASES:
+        begin = partial(_program, home) if seed == 1 else partial(_here, home, cache)
+        tasks[name, speed, seed] = asyncio.create_task(_in_turn(turns, partial(begin, name, speed, seed)))
     yield tasks
     for task in tasks.values():
         task.cancel()
     await asyncio.gather(*tasks.values(), return_exceptions=True)
 
 
-async def _drill(turns: asyncio.Semaphore, home: Path, name: str, speed: int, seed: int) -> tuple[int, dict[str, Any]]:
-    argv = [sys.executable, "-m", "rehearsal", "drill", name, "--speed", str(speed), "--seed", str(seed), "--json"]
+async def _in_turn(turns: asyncio.Semaphore, begin: Callable[[], Awaitable[Ended]]) -> Ended:
     async with turns:
-        process = await asyncio.create_subprocess_exec(*argv, cwd=home, stdout=asyncio.subprocess.PIPE)
-        try:
-            out, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+        return await begin()
+
+
+async def _program(home: Path, name: str, speed: int, seed: int) -> Ended:
+    argv = [sys.executable, "-m", "rehearsal", "drill", name, "--speed", str(speed), "--seed", str(seed), "--json"]
+    process = await asyncio.create_subprocess_exec(*argv, cwd=home, stdout=asyncio.subprocess.PIPE)
+    try:
+        out, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return process.returncode or 0, json.loads(out)
+
+
+async def _here(home: Path, cache: Path, name: str, speed: int, seed: int) -> Ended:
+    options = Options(work_dir=home / f"{name}-{seed}", cache=cache, port=0, speed=speed, seed=seed)
+    report = await carry_out(DRILLS[name], options)
+    return int(report.outcome != DRILLS[name].outcome), json.loads(json.dumps(report.to_json()))
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{name} at {speed} seed {seed}" for name, speed, seed in CASES])
