@@ -50,8 +50,8 @@ dsn_env = "DATABASE_URL"
 [authority]
 requesters = ["U0ALICE", "U0BOB", "U0CAROL"]
 approvers = ["U0ALICE", "U0BOB", "U0CAROL", "U0GINA"]   # Gina is a guest, listed by mistake; the bot refuses her
-expiry_minutes = {expiry_minutes}
 unattended = ["backup verify"]
+expiry_minutes = {expiry_minutes}
 """
 
 AGENTS_TOML = """

@@ -184,6 +184,7 @@ def main() -> None:
     order = _next_order()
     if order is not None:
         sys.argv[1:] = order["argv"]
+        sys.orig_argv[:] = [*PYTHON, order["module"], *order["argv"]]  # by which the bot starts itself over
         sys.path[0] = order["cwd"]
         runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
 
