@@ -19,6 +19,8 @@ ONCE = [("UpdateService", 1)]
 async def told_whole_and_once(incident: Incident, run: str) -> list[str]:
     """The thread holds the timeline as it was recorded: every line, in order, once. Returns it."""
     recorded = [line["text"] for line in (await incident.story(run))["timeline"]]
+    await until(lambda: len(incident.thread(run)) >= len(recorded), 30, lambda: f"the whole story: {incident.thread(run)}")
+    await incident.quiet()
     thread = incident.thread(run)
     assert thread == recorded
     keys = [m["metadata"]["event_payload"]["key"] for m in incident.slack.messages("incident", incident.card(run)["ts"])]

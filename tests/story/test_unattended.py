@@ -58,7 +58,7 @@ async def test_the_terminal_runs_what_is_harmless_through_a_crash(incident: Held
     assert TERMINAL.search(incident.says(run))
     assert "nobody: dr.toml allows it" in incident.says(run)
     assert "It needs no approval" in incident.thread(run)[0]
-    assert incident.title(run) == "Done"
+    assert await incident.ended(run) == "Done"
     _, listed, _ = await incident.dr("runs")
     assert TERMINAL.search(next(line for line in listed.splitlines() if run in line))
     assert alerts(incident) == []
