@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from actions.aws.drops import DropInstance
 from actions.aws.instances import Described, find_instance
 from actions.aws.restores import RestoreToTime
 from actions.aws.settings import copied, restorable
 from actions.aws.snapshots import CreateSnapshot, Snapshot, snapshots_of
-from actions.base import Finding, Step, count, ok, stop, warn
+from actions.base import Finding, Step, ok, stop, warn
 from actions.db.repair import PutRowsBack, RepairHolds
 from actions.db.repair_case import REPAIRED, Case, Rights, read_case, read_rights
 from actions.db.repair_collect import ALL, ChooseRepair, CollectDifferences
@@ -21,15 +21,14 @@ from actions.db.restored import Recovered
 from actions.db.writers import WritersStopped
 from actions.site import DatabaseRef
 from actions.world import World
+from commands.copies import LONGEST_NAME, TAG, numbered, source_findings
 from commands.facts import Fact, read
-from commands.moments import EXPECTED, ago, clock, iso, moment, stamp
+from commands.moments import BEFORE, ago, clock, iso, moment, stamp
 from commands.plan import Plan
 from commands.scenario import BadCommand, scenario
 from commands.shared import chosen_database, given
 
 REPAIR, UNDO = "corruption repair", "corruption undo"
-TAG = "dr-run"
-LONGEST_NAME = 63  # of an instance in RDS
 TEMPORARY = {"DeletionProtection": False, "MultiAZ": False}  # what the copy has otherwise than its source: it is dropped soon
 
 
@@ -51,8 +50,7 @@ class Seen:
     @property
     def copy(self) -> DatabaseRef:
         """The copy, which lives as long as the run."""
-        meant = self.database
-        return DatabaseRef(name=meant.name, instance=self.name, region=meant.region, dsn_env=meant.dsn_env)
+        return replace(self.database, instance=self.name)
 
 
 @scenario(REPAIR)
@@ -63,14 +61,14 @@ async def corruption_repair(
     meant, now = chosen_database(world, database), datetime.now(UTC)
     tables = tuple(dict.fromkeys(name for name in table.replace(",", " ").split() if name))
     if not tables or not time:
-        raise BadCommand(f"`/dr {REPAIR}` needs the table and a time before the damage: `table=orders time=10:30`. {EXPECTED}.")
+        raise BadCommand(f"`/dr {REPAIR}` needs the table and a time before the damage: `table=orders time=10:30`. {BEFORE}.")
     if revert not in ("", ALL):
         raise BadCommand(f"revert={revert} can't be used: `revert={ALL}` reverts rows that don't tell when they were changed.")
     if time == "latest":
-        raise BadCommand("The latest moment has the damage in it, too. Take a time just before the damage.")
-    at = moment(time, now)
+        raise BadCommand(f"The latest moment has the damage in it, too. Take a time just before the damage. {BEFORE}.")
+    at = moment(time, now, BEFORE)
     if at > now:
-        raise BadCommand(f"{clock(at)} is in the future, and a repair goes back. {EXPECTED}.")
+        raise BadCommand(f"{clock(at)} is in the future, and a repair goes back. {BEFORE}.")
     arguments = given(table=",".join(tables), time=iso(at), database=database, touched=touched, revert=revert)
     return plan_for(await look(world, meant, tables, at, now, touched, revert), arguments)
 
@@ -168,12 +166,11 @@ def _steps(seen: Seen) -> Iterator[Step]:
         tag=f"{TAG}={seen.name}",
     )
     yield Recovered(database=seen.copy)
-    names = {"database": database, "case": seen.name, "tables": tables}
-    compared = {"copy": seen.copy, "at": at, "touched": seen.touched, "revert": seen.revert}
-    yield CollectDifferences(**names, **compared)  # type: ignore[arg-type]
-    yield ChooseRepair(**names)  # type: ignore[arg-type]
-    yield PutRowsBack(**names)  # type: ignore[arg-type]
-    yield RepairHolds(**names, **compared)  # type: ignore[arg-type]
+    case, copy, touched, revert = seen.name, seen.copy, seen.touched, seen.revert
+    yield CollectDifferences(database=database, case=case, tables=tables, copy=copy, at=at, touched=touched, revert=revert)
+    yield ChooseRepair(database=database, case=case, tables=tables)
+    yield PutRowsBack(database=database, case=case, tables=tables)
+    yield RepairHolds(database=database, case=case, tables=tables, copy=copy, at=at, touched=touched, revert=revert)
 
 
 def _drop(seen: Seen) -> Step:
@@ -181,7 +178,7 @@ def _drop(seen: Seen) -> Step:
 
 
 def _findings(seen: Seen) -> Iterator[Finding]:
-    yield from _source_findings(seen)
+    yield from source_findings(seen.database, seen.source, seen.at, seen.now, latest="Take an earlier one.")
     rights = seen.rights.value
     if rights is None:
         yield stop("The database could not be read, so nothing is known of the table.", seen.rights.error)
@@ -198,29 +195,6 @@ def _findings(seen: Seen) -> Iterator[Finding]:
         yield warn(f"revert={ALL}: rows that don't tell when they were changed are reverted, also if that was right.")
 
 
-def _source_findings(seen: Seen) -> Iterator[Finding]:
-    source = seen.source.value
-    if not seen.source.known:
-        yield stop("RDS could not be read, so no copy can be asked for.", seen.source.error)
-        return
-    if source is None:
-        yield stop(f"RDS in {seen.database.region} has no instance {seen.database.instance}.")
-        return
-    if source.status != "available":
-        yield stop(f"{source.name} is {source.status}, and RDS takes snapshots and restores only of an available instance. Wait.")
-    latest, kept = source.restorable_to, int(source.settings.get("BackupRetentionPeriod", 0))
-    if latest is None:
-        yield stop(f"{source.name} has no backups: RDS names no latest restorable time.")
-    elif seen.at > latest:
-        yield stop(
-            f"{source.name} can be restored up to {clock(latest)} so far, and {clock(seen.at)} is later. Take an earlier one."
-        )
-    elif kept and seen.at < seen.now - timedelta(days=kept):
-        yield stop(f"{source.name} keeps backups for {count(kept, 'day')}, and {clock(seen.at)} is longer ago.")
-    else:
-        yield ok(f"{source.name} can be restored up to {clock(latest)}, {ago(latest, seen.now)} ago.")
-
-
 def _undo_finding(run: str, case: Fact[Case | None]) -> Finding:
     if not case.known:
         return stop("The database could not be read, so nothing is known of the repair.", case.error)
@@ -233,11 +207,9 @@ def _undo_finding(run: str, case: Fact[Case | None]) -> Finding:
 
 async def _free_name(world: World, database: DatabaseRef, at: datetime, snapshots: set[str]) -> str:
     """A name that no instance, no snapshot and no repair has. If one doesn't answer, the first: the steps look again."""
-    base, number = f"{database.instance[: LONGEST_NAME - 30].rstrip('-')}-repair-{stamp(at)}", 1
-    while True:
-        name = base if number == 1 else f"{base}-{number}"
+    for name in numbered(f"{database.instance[: LONGEST_NAME - 30].rstrip('-')}-repair-{stamp(at)}"):
         instance = await read("RDS", find_instance(world, name, database.region))
         case = await read("The record of repairs", read_case(world, database, name))
         if instance.value is None and case.value is None and f"{name}-before" not in snapshots:
             return name
-        number += 1
+    raise AssertionError("There is always a next name.")

@@ -8,13 +8,17 @@ from datetime import UTC, datetime, timedelta
 from commands.scenario import BadCommand
 
 UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours"}
+BEFORE = "Write it in UTC: `time=2026-01-15T10:30:00`, `time=10:30`, or how long ago: `time=5m`"
 EXPECTED = "Write it in UTC: `time=2026-01-15T10:30:00`, `time=10:30`, how long ago (`time=5m`), or `time=latest`"
 _AGO = re.compile(r"(\d{1,6})\s*(s|min|m|h)(?: ago)?")
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?Z?")
 
 
-def moment(text: str, now: datetime) -> datetime:
-    """The moment that a person means, in UTC. A time of day is the latest one that has passed. Raises `BadCommand`."""
+def moment(text: str, now: datetime, expected: str = EXPECTED) -> datetime:
+    """The moment that a person means, in UTC. A time of day is the latest one that has passed.
+
+    Raises `BadCommand`, which says what is expected.
+    """
     text = " ".join(text.split())
     if ago := _AGO.fullmatch(text):
         return (now - timedelta(**{UNITS[ago[2]]: int(ago[1])})).replace(microsecond=0)
@@ -27,7 +31,7 @@ def moment(text: str, now: datetime) -> datetime:
     except (ValueError, OverflowError):
         at = None
     if at is None or len(text) < len("2026-01-15T10:30"):
-        raise BadCommand(f"{text!r} is not a time that I can read. {EXPECTED}.")
+        raise BadCommand(f"{text!r} is not a time that I can read. {expected}.")
     return at
 
 

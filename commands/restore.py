@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from actions.aws.deployments import Service, describe_service
 from actions.aws.desired_count import SetDesiredCount
@@ -23,6 +23,7 @@ from actions.db.take_over import TakeOver
 from actions.health import HealthAnswers
 from actions.site import DatabaseRef, ServiceSection
 from actions.world import World
+from commands.copies import LONGEST_NAME, TAG, free_name, numbered, source_findings
 from commands.facts import Fact, read
 from commands.moments import EXPECTED, ago, clock, iso, moment, stamp
 from commands.plan import Plan, Stage
@@ -30,8 +31,6 @@ from commands.scenario import BadCommand, scenario
 from commands.shared import chosen_database, given
 
 RESTORE = "database restore"
-LONGEST_NAME = 63  # of an instance in RDS
-TAG = "dr-run"
 LATEST = "latest"  # as a time: the latest moment that RDS could restore to
 
 
@@ -64,8 +63,7 @@ class Seen:
     @property
     def copy(self) -> DatabaseRef:
         """The restored database."""
-        meant = self.database
-        return DatabaseRef(name=meant.name, instance=self.name, region=meant.region, dsn_env=meant.dsn_env)
+        return replace(self.database, instance=self.name)
 
 
 @scenario(RESTORE)
@@ -103,7 +101,7 @@ async def look(world: World, database: DatabaseRef, at: datetime, now: datetime)
         source=source.result(),
         snapshots=snapshots.result(),
         users=tuple(user.result() for user in users),
-        name=await _free_name(world, database, at) if source.result().value else "",
+        name=await free_name(world, region, names(world, database, at)) if source.result().value else "",
     )
 
 
@@ -206,25 +204,13 @@ def _version(seen: Seen, secret: str, leads: Leads) -> str:
 def _snapshot_name(seen: Seen) -> str:
     """A name that no snapshot has: the present state is saved anew each time."""
     taken = {snapshot.name for snapshot in seen.snapshots.value or []}
-    return next(name for name in _numbered(f"{seen.name}-before") if name not in taken)
+    return next(name for name in numbered(f"{seen.name}-before") if name not in taken)
 
 
-async def _free_name(world: World, database: DatabaseRef, at: datetime) -> str:
-    """A name that no instance has. If RDS does not answer, the first one: the restore itself looks again."""
+def names(world: World, database: DatabaseRef, at: datetime) -> Iterator[str]:
+    """What the copy may be called, the best first."""
     prefix = world.site.databases[database.name].restore_prefix or f"{database.instance}-restored"
-    for name in _numbered(f"{prefix[: LONGEST_NAME - 20].rstrip('-')}-{stamp(at)}"):
-        found = await read("RDS", find_instance(world, name, database.region))
-        if found.value is None:
-            return name
-    raise AssertionError("There is always a next name.")
-
-
-def _numbered(name: str) -> Iterator[str]:
-    yield name
-    number = 2
-    while True:
-        yield f"{name}-{number}"
-        number += 1
+    return numbered(f"{prefix[: LONGEST_NAME - 20].rstrip('-')}-{stamp(at)}")
 
 
 def _basis(seen: Seen) -> dict[str, Json]:
@@ -245,7 +231,8 @@ def _cost(seen: Seen) -> tuple[str, ...]:
 
 
 def _findings(world: World, seen: Seen) -> Iterator[Finding]:
-    yield from _source_findings(seen)
+    advice = f"Take an earlier time, or `time={LATEST}`."
+    yield from source_findings(seen.database, seen.source, seen.at, seen.now, latest=advice)
     for user in seen.users:
         yield from _user_findings(seen, user)
     if not seen.users:
@@ -262,34 +249,6 @@ def _findings(world: World, seen: Seen) -> Iterator[Finding]:
     variable, key = seen.database.dsn_env, f"[databases.{seen.database.name}] instance"
     says = f"When the copy has taken over, my own {variable} and {key} in dr.toml still mean {seen.database.instance}"
     yield warn(f"{says}. Change both by hand then, and restart me.")
-
-
-def _source_findings(seen: Seen) -> Iterator[Finding]:
-    source = seen.source.value
-    if not seen.source.known:
-        yield stop("RDS could not be read, so no restore can be asked for.", seen.source.error)
-    elif source is None:
-        yield stop(f"RDS in {seen.database.region} has no instance {seen.database.instance}.")
-    else:
-        yield from _moment_findings(seen, source)
-        if source.status != "available":
-            says = f"{source.name} is {source.status}, and RDS takes snapshots and restores only of an available instance"
-            yield stop(f"{says}. Wait until it is available; `/dr database failover` may help.")
-
-
-def _moment_findings(seen: Seen, source: Described) -> Iterator[Finding]:
-    latest, kept = source.restorable_to, int(source.settings.get("BackupRetentionPeriod", 0))
-    if latest is None:
-        yield stop(f"{source.name} has no backups: RDS names no latest restorable time.")
-    elif seen.at > latest:
-        yield stop(
-            f"{source.name} can be restored up to {clock(latest)} so far, and {clock(seen.at)} is later. "
-            f"Take an earlier time, or `time={LATEST}`."
-        )
-    elif kept and seen.at < seen.now - timedelta(days=kept):
-        yield stop(f"{source.name} keeps backups for {count(kept, 'day')}, and {clock(seen.at)} is longer ago.")
-    else:
-        yield ok(f"{source.name} can be restored up to {clock(latest)}, {ago(latest, seen.now)} ago.")
 
 
 def _user_findings(seen: Seen, user: User) -> Iterator[Finding]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from actions.aws.call import Call
@@ -20,6 +21,7 @@ from actions.db.negative_control import DamageIsFound, PlantDamage, may_create_d
 from actions.db.restored import Recovered
 from actions.site import DatabaseRef
 from actions.world import World
+from commands.copies import LONGEST_NAME, free_name
 from commands.facts import Fact, read
 from commands.memory import VERIFICATION, verified_target
 from commands.moments import ago, clock, iso
@@ -28,7 +30,6 @@ from commands.scenario import scenario
 from commands.shared import chosen_database, given
 
 TAG = "dr-verify"  # not dr-run: a restored copy that became production keeps that one, and is never to be dropped
-LONGEST_NAME = 63  # of an instance in RDS
 AUTOMATED = "automated"
 
 
@@ -48,8 +49,7 @@ class Seen:
     @property
     def copy(self) -> DatabaseRef:
         """The temporary instance."""
-        meant = self.database
-        return DatabaseRef(name=meant.name, instance=self.name, region=meant.region, dsn_env=meant.dsn_env)
+        return replace(self.database, instance=self.name)
 
     @property
     def tag(self) -> str:
@@ -82,7 +82,7 @@ async def look(world: World, database: DatabaseRef, wanted: str, now: datetime) 
         snapshot=snapshot.result(),
         left_over=left_over.result(),
         may_create=may_create.result(),
-        name=await _free_name(world, database, found.taken_at) if found and found.taken_at else "",
+        name=await free_name(world, region, _names(world, database, found.taken_at)) if found and found.taken_at else "",
     )
 
 
@@ -160,20 +160,11 @@ async def _snapshot(world: World, database: DatabaseRef, wanted: str) -> Snapsho
     return next((one for one in found if one.kind == AUTOMATED and one.status == "available"), None)
 
 
-async def _free_name(world: World, database: DatabaseRef, taken_at: datetime) -> str:
-    """PREFIX-YYYYMMDD-N, by the snapshot's day; N is the first that no instance has.
-
-    If RDS does not answer, that is 1: the restore itself looks again.
-    """
+def _names(world: World, database: DatabaseRef, taken_at: datetime) -> Iterator[str]:
+    """PREFIX-YYYYMMDD-N, by the snapshot's day, from 1 on."""
     prefix = world.site.databases[database.name].verify_prefix or f"{database.instance}-verify"
     day = f"{taken_at.astimezone(UTC):%Y%m%d}"
-    number = 1
-    while True:
-        name = f"{prefix[: LONGEST_NAME - 14].rstrip('-')}-{day}-{number}"
-        found = await read("RDS", find_instance(world, name, database.region))
-        if found.value is None:
-            return name
-        number += 1
+    return (f"{prefix[: LONGEST_NAME - 14].rstrip('-')}-{day}-{number}" for number in itertools.count(1))
 
 
 def _basis(seen: Seen) -> dict[str, Json]:

@@ -17,7 +17,6 @@ from actions.base import (
     Finding,
     Outcome,
     Proof,
-    Refused,
     Unreachable,
     Verdict,
     already_done,
@@ -33,7 +32,7 @@ from actions.db.diff_shape import Shape, quoted, read_shape
 from actions.db.integrity import CheckVerdict
 from actions.db.integrity_ask import Asker
 from actions.db.integrity_suite import Suite
-from actions.db.repair_case import COLLECTED, REPAIRED, UNDONE, Case, act_as, change_state, read_case, read_rights
+from actions.db.repair_case import COLLECTED, REPAIRED, Case, act_as, change_state, read_case, read_rights
 from actions.db.repair_collect import OfCase
 from actions.db.transact import transaction
 from actions.reach import reach
@@ -238,6 +237,3 @@ async def _move_sequences(connection: psycopg.AsyncConnection[Any], shape: Shape
                 f" (SELECT max({quoted(one['column'])}) AS edge FROM {shape.source}) AS rows WHERE edge > last_value"
             )
             await connection.execute(move.encode())
-
-
-__all__ = ["UNDONE", "PutRowsBack", "Refused", "RepairHolds"]

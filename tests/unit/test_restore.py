@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,7 @@ from actions.site import Aws, DatabaseSection, Migrations, ServiceSection, Site
 from actions.world import World
 from commands import restore
 from commands.facts import Fact
-from commands.moments import EXPECTED
+from commands.moments import EXPECTED, stamp
 from commands.plan import Plan
 from commands.restore import Seen, User
 from commands.scenario import BadCommand
@@ -292,5 +292,10 @@ def test_migrations_are_said_to_be_left_to_a_person_only_if_there_are_any() -> N
 
 
 def test_a_long_name_is_cut_to_what_rds_takes() -> None:
-    assert restore.LONGEST_NAME == 63
-    assert replace(seen(), name="x" * 63).copy.instance == "x" * 63
+    long = SITE.databases["primary"].model_copy(update={"restore_prefix": "p" * 80})
+    site = SITE.model_copy(update={"databases": {**SITE.databases, "primary": long}})
+    first, *others = itertools.islice(restore.names(World(site), seen().database, seen().at), 120)
+    assert first.startswith("ppp")
+    assert first.endswith(stamp(seen().at))
+    assert others[0] == f"{first}-2"
+    assert max(map(len, [first, *others])) <= 63
