@@ -56,7 +56,7 @@ class Schedule:
         """Put what is due into the inbox, unless it is too late for it, or it is due once more since."""
         now, at = now or datetime.now(UTC), datetime.fromisoformat(moment)
         if not self.cron or at != last_due(self.cron, now) or now - at > LATE or at < await self.since():
-            log.warning("schedule_passed_over", due=moment)
+            log.warning("schedule_skipped", due=moment)
             return
         item = Item(
             id=f"request/schedule/{NAME}/{moment}",

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from sqlalchemy import Connection, or_, select
 
-from bot.actors import SCHEDULE, TERMINAL, mention
+from bot.actors import SCHEDULE, TERMINAL, is_person, mention
 from bot.alerts import alert, missed_key
 from bot.cron import last_due, next_due
 from bot.schedule import Schedule
@@ -18,7 +18,7 @@ from bot.settings import Settings
 from bot.store import Store
 from bot.story import ENDS
 from bot.tables import plans, runs, steps
-from commands.memory import VERIFICATION
+from commands.memory import VERIFICATION, verified_target
 from commands.scenario import suggest
 
 log = structlog.get_logger(__name__)
@@ -58,6 +58,7 @@ class Watch:
         self._channel = settings.slack.channel
         self._store = store
         self._schedule = schedule
+        self._verified = verified_target(settings.database())  # what the schedule verifies: the first database of dr.toml
 
     async def run(self) -> None:
         """Look, and alert; a defect in it ends nothing."""
@@ -77,7 +78,7 @@ class Watch:
         for key, says in unattended(connection, now - LOOK_BACK):
             alert(connection, self._store, key, self._channel, says)
         cron = self._schedule.cron
-        if cron and (says := missing(cron, since, now, _verifications(connection, last_due(cron, now)))):
+        if cron and (says := missing(cron, since, now, _verifications(connection, self._verified, last_due(cron, now)))):
             text = f"{says} Look at `/dr runs` and `/dr backup status`, and {suggest(VERIFICATION, 'verify one by hand')}."
             alert(connection, self._store, missed_key(last_due(cron, now).isoformat()), self._channel, text)
 
@@ -106,11 +107,14 @@ def _wrong(connection: Connection, run_id: str, state: str) -> str:
     return "ended with steps that are not proven" if connection.execute(skipped.limit(1)).first() else ""
 
 
-def _verifications(connection: Connection, since: datetime) -> list[Verified]:
-    chosen = select(runs).where(plans.c.id == runs.c.id, plans.c.scenario == VERIFICATION, runs.c.began >= since.timestamp())
+def _verifications(connection: Connection, target: str, since: datetime) -> list[Verified]:
+    """The verifications of a database's backups, without a person's that ended badly: it has no alert of its own."""
+    chosen = select(runs, plans.c.requested_by).where(plans.c.id == runs.c.id, plans.c.scenario == VERIFICATION)
+    chosen = chosen.where(plans.c.target == target, runs.c.began >= since.timestamp())
     return [
         Verified(id=run["id"], began=datetime.fromtimestamp(run["began"], UTC), state=run["state"])
         for run in connection.execute(chosen.order_by(runs.c.began)).mappings()
+        if run["state"] == "done" or run["state"] not in ENDS or not is_person(run["requested_by"])
     ]
 
 

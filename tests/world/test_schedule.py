@@ -14,7 +14,7 @@ from bot.database import open_engine
 from bot.schedule import Schedule, _note
 from bot.settings import Backups, Settings, load
 from bot.store import Store
-from bot.tables import outbox, schedules
+from bot.tables import outbox, plans, runs, schedules
 from bot.watch import Watch
 
 EVERY_MINUTE = "* * * * *"
@@ -86,3 +86,36 @@ async def test_a_missing_verification_alerts_once_for_each_due_time(stores: tupl
     )
     await watches[0].look(NOW + timedelta(days=1))
     assert len(await alerts(stores[0])) == 2
+
+
+PLAN = {"plan": {}, "digest": "d", "nonce": "n", "requested_at": 0.0, "expires": 0.0, "status": "approved", "channel": "C"}
+
+
+@pytest.mark.parametrize(
+    ("database", "person", "state", "counts"),
+    [
+        ("shielda-prod", "U0ALICE", "done", True),
+        ("shielda-prod", "schedule:daily", "failed", True),  # it has an alert of its own
+        ("shielda-prod", "U0ALICE", "failed", False),
+        ("another", "U0ALICE", "done", False),
+    ],
+)
+async def test_only_a_verification_of_the_due_database_is_the_due_one(
+    stores: tuple[Store, Store], database: str, person: str, state: str, counts: bool
+) -> None:
+    store, target = stores[0], f"backups of database {database}"
+    plan = PLAN | {"id": "run1", "scenario": "backup verify", "target": target, "requested_by": person}
+    run = {
+        "id": "run1",
+        "target": target,
+        "state": state,
+        "says": "It ended.",
+        "began": NOW.timestamp(),
+        "ended": NOW.timestamp(),
+    }
+    await store.do(lambda c: (c.execute(plans.insert().values(plan)), c.execute(runs.insert().values(run))))
+    await store.do(_note, DAILY)
+    await store.do(lambda c: c.execute(update(schedules).values(since=0.0)))
+    await Watch(settings(DAILY), store, Schedule(settings(DAILY), store)).look(NOW + timedelta(hours=5))
+    missing = [says for says in await alerts(store) if "did not begin" in says]
+    assert (missing == []) == counts
