@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of the crash matrix."""
     parser.addoption("--every-point", action="store_true", help="kill the bot at every record and effect (takes long)")
     parser.addoption("--drill", action="append", default=[], metavar="NAME", help="only this drill or decision (repeatable)")
+
+
+SetVariable = Callable[[str, str], None]
+
+
+@pytest.fixture
+def set_variable(monkeypatch: pytest.MonkeyPatch) -> SetVariable:
+    """Sets an environment variable for as long as the test lasts."""
+    return monkeypatch.setenv
 
 
 @pytest.fixture(scope="session")

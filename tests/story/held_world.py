@@ -114,3 +114,14 @@ class HeldIncident(Incident):
                 await self.ended(run, 60)
         for name in ("effects.txt", "temporary"):
             (self.world.work_dir / name).unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def held_incident(world: HeldWorld) -> AsyncIterator[HeldIncident]:
+    """The incident channel of this world, without runs and with nothing done, before and after."""
+    incident = HeldIncident(world)
+    incident.control()
+    world.journal.clear()
+    yield incident
+    await incident.forget()
+    await incident.calm_down()

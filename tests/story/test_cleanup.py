@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.waiting import until
-from tests.story.held_world import HOLD, HeldIncident, HeldWorld, held_world
+from tests.story.held_world import HOLD, HeldIncident, HeldWorld, held_incident, held_world
 
 CLEAN = "The clean-up is done and proven (step 4.1)."
 
@@ -21,12 +21,8 @@ async def world(work_dirs: Path, cache: Path) -> AsyncIterator[HeldWorld]:
 
 @pytest.fixture
 async def incident(world: HeldWorld) -> AsyncIterator[HeldIncident]:
-    incident = HeldIncident(world)
-    incident.control()
-    world.journal.clear()
-    yield incident
-    await incident.forget()
-    await incident.calm_down()
+    async with held_incident(world) as incident:
+        yield incident
 
 
 async def go_on(incident: HeldIncident, run: str) -> None:

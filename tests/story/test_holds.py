@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.waiting import until
-from tests.story.held_world import HOLD, HeldIncident, HeldWorld, held_world
+from tests.story.held_world import HOLD, HeldIncident, HeldWorld, held_incident, held_world
 
 ROWS = "; ".join(f"table_{n:03} has {n * 17} rows here and {n * 17} there" for n in range(200))
 ONCE = [("UpdateService", 1)]
@@ -23,12 +23,8 @@ async def world(work_dirs: Path, cache: Path) -> AsyncIterator[HeldWorld]:
 
 @pytest.fixture
 async def incident(world: HeldWorld) -> AsyncIterator[HeldIncident]:
-    incident = HeldIncident(world)
-    incident.control()
-    world.journal.clear()
-    yield incident
-    await incident.forget()
-    await incident.calm_down()
+    async with held_incident(world) as incident:
+        yield incident
 
 
 def evidence_of(incident: HeldIncident, run: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.waiting import until
-from tests.story.held_world import HeldIncident, HeldWorld, held_world
+from tests.story.held_world import HeldIncident, HeldWorld, held_incident, held_world
 
 VERIFY = "backup verify"
 HARMLESS = f'unattended = ["{VERIFY}"]'
@@ -29,14 +29,10 @@ async def world(work_dirs: Path, cache: Path) -> AsyncIterator[HeldWorld]:
 @pytest.fixture
 async def incident(world: HeldWorld) -> AsyncIterator[HeldIncident]:
     """With a dr.toml that allows three scenarios, of which only one is harmless."""
-    incident = HeldIncident(world)
-    incident.control()
-    world.journal.clear()
-    if ALLOWED not in world.config.read_text():
-        await incident.reconfigure(HARMLESS, ALLOWED)
-    yield incident
-    await incident.forget()
-    await incident.calm_down()
+    async with held_incident(world) as incident:
+        if ALLOWED not in world.config.read_text():
+            await incident.reconfigure(HARMLESS, ALLOWED)
+        yield incident
 
 
 def alerts(incident: HeldIncident) -> list[str]:

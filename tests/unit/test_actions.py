@@ -31,6 +31,7 @@ from actions.site import Aws, DatabaseRef
 from actions.world import World
 from bot.settings import load
 from tests import catalogue
+from tests.conftest import SetVariable
 
 assert catalogue  # importing it registers every step
 ROOT = Path(__file__).parents[2]
@@ -299,8 +300,8 @@ async def test_an_answer_has_aws_s_own_time_and_no_metadata() -> None:
     assert (answer.server_time, answer.request_id) == (NOW, ID)
 
 
-async def test_a_loopback_endpoint_is_refused_outside_a_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+async def test_a_loopback_endpoint_is_refused_outside_a_rehearsal(set_variable: SetVariable) -> None:
+    set_variable("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     gateway = Gateway(Aws(region="us-west-2"))
     with pytest.raises(Refused, match="loopback is for a rehearsal only"):
         await gateway.change(Call(service="ecs", operation="UpdateService", region="us-west-2", parameters={"service": "s"}))

@@ -11,6 +11,7 @@ from psycopg import conninfo
 from actions.db.connect import Connections, DatabaseUnreachable, unreadable
 from actions.db.dsn import mistake
 from actions.site import DatabaseRef
+from tests.conftest import SetVariable
 
 PARTS = ("GEHEIM", "Kennwort")  # of a password; none of them may be told
 AT, SLASH, SPACE, PERCENT = "a raw @", "a raw /", "a space in it", "a % that is not followed by two hexadecimal digits"
@@ -76,17 +77,17 @@ WELL_FORMED = [
 
 
 @pytest.fixture
-def databases(monkeypatch: pytest.MonkeyPatch) -> Connections:
+def databases(set_variable: SetVariable) -> Connections:
     """Connections to the database whose DSN is in SHIELDA_DSN."""
-    monkeypatch.setenv("SHIELDA_DSN", "")
+    set_variable("SHIELDA_DSN", "")
     return Connections(DatabaseRef(name="primary", instance="shielda-prod", region="us-west-2", dsn_env="SHIELDA_DSN"))
 
 
 @pytest.mark.parametrize(("dsn", "says"), MALFORMED, ids=range(len(MALFORMED)))
 async def test_a_malformed_dsn_is_told_without_a_word_of_it(
-    databases: Connections, monkeypatch: pytest.MonkeyPatch, dsn: str, says: str
+    databases: Connections, set_variable: SetVariable, dsn: str, says: str
 ) -> None:
-    monkeypatch.setenv("SHIELDA_DSN", dsn)
+    set_variable("SHIELDA_DSN", dsn)
     with pytest.raises(DatabaseUnreachable) as raised:
         await databases.diagnose()
     said = str(raised.value)
@@ -128,9 +129,9 @@ def test_what_libpq_refuses_is_refused_and_nothing_is_raised(dsn: str, inserted:
     ],
 )
 async def test_what_libpq_says_about_an_option_is_told_without_its_value(
-    databases: Connections, monkeypatch: pytest.MonkeyPatch, options: str
+    databases: Connections, set_variable: SetVariable, options: str
 ) -> None:
-    monkeypatch.setenv("SHIELDA_DSN", f"host=127.0.0.1 port=1 password=Kennwort42 {options}")
+    set_variable("SHIELDA_DSN", f"host=127.0.0.1 port=1 password=Kennwort42 {options}")
     with pytest.raises(DatabaseUnreachable) as raised:
         await databases.connect()
     assert not any(part in str(raised.value) for part in PARTS)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from actions import scrub as module
 from actions.aws.gateway import REHEARSAL_KEYS
 from actions.scrub import HINTS, KINDS, learn, learn_dsn, learn_environment, plain, scrub, scrub_all, spare, unexpected
+from tests.conftest import SetVariable
 
 ROOT = Path(__file__).parents[2]
 DRILL_TEXTS = (Path(__file__).parent / "drill_texts.txt").read_text().splitlines()
@@ -220,11 +221,11 @@ def test_a_password_that_is_the_users_name_does_not_hide_the_name() -> None:
     assert scrub("role dr-bot-1 is missing") == "role dr-bot-1 is missing"
 
 
-def test_the_secrets_of_the_environment_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "GeheimeSchluessel")
-    monkeypatch.setenv("SHIELDA_DSN", "host=db password=Geheim42")
-    monkeypatch.setenv("QUEUE", "amqp://me:Geheim43@queue/")
-    monkeypatch.setenv("HTTP_PROXY", "http://proxy:3128/x")
+def test_the_secrets_of_the_environment_are_learned(set_variable: SetVariable) -> None:
+    set_variable("AWS_SECRET_ACCESS_KEY", "GeheimeSchluessel")
+    set_variable("SHIELDA_DSN", "host=db password=Geheim42")
+    set_variable("QUEUE", "amqp://me:Geheim43@queue/")
+    set_variable("HTTP_PROXY", "http://proxy:3128/x")
     learn_environment(["SHIELDA_DSN"])
     said = scrub("signed with GeheimeSchluessel as Geheim42 by Geheim43 through http://proxy:3128/x.")
     assert said == "signed with *** as *** by *** through http://proxy:3128/x."

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from bot.settings import BadSettings, Settings, from_mapping, load
 from rehearsal import settings as rehearsed
+from tests.conftest import SetVariable
 
 EXAMPLE = Path(__file__).parents[2] / "dr.toml"
 BASE: dict[str, Any] = tomllib.loads(EXAMPLE.read_text())
@@ -277,17 +278,17 @@ def test_whatever_the_file_holds_it_loads_or_is_refused(tmp_path: Path, text: by
         ("'xoxb-geheim'", "does not begin with xoxb-"),
     ],
 )
-def test_a_missing_or_wrong_token_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch, value: str, says: str) -> None:
-    monkeypatch.setenv("SLACK_BOT_TOKEN", value)
+def test_a_missing_or_wrong_token_is_named_and_not_shown(set_variable: SetVariable, value: str, says: str) -> None:
+    set_variable("SLACK_BOT_TOKEN", value)
     with pytest.raises(BadSettings, match=f"environment: SLACK_BOT_TOKEN {says}") as raised:
         _ = load(EXAMPLE).bot_token
     assert "geheim" not in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_no_token_and_no_dsn_shows_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-geheim")
-    monkeypatch.setenv("DATABASE_URL", "postgresql://dr:geheim@db/x")
+def test_no_token_and_no_dsn_shows_itself(set_variable: SetVariable) -> None:
+    set_variable("SLACK_BOT_TOKEN", "xoxb-geheim")
+    set_variable("DATABASE_URL", "postgresql://dr:geheim@db/x")
     known = from_mapping(with_("state", url="postgresql://dr:geheim@db/x"))
     for secret in (known.bot_token, known.database().dsn):
         assert "geheim" not in f"{secret} {secret!r} {[secret]} %s" % secret

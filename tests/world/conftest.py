@@ -11,7 +11,9 @@ import pytest
 
 from rehearsal.machines.processes import Processes
 from rehearsal.postgres.pair import ServerPair
+from tests.conftest import SetVariable
 from tests.world.aws_world import LocalAws
+from tests.world.outbox_world import Told, open_told
 from tests.world.rds_account import Account, rds_account
 from tests.world.slack_world import SlackWorld, slack_world
 
@@ -87,3 +89,11 @@ async def slack() -> AsyncIterator[SlackWorld]:
     """Slack with a small bot connected to it."""
     async with slack_world() as world:
         yield world
+
+
+@pytest.fixture
+async def told(tmp_path: Path, set_variable: SetVariable) -> AsyncIterator[Told]:
+    """A workspace and an empty store, from which an outbox tells it."""
+    set_variable("SLACK_BOT_TOKEN", "xoxb-rehearsal")
+    async with open_told(tmp_path) as told:
+        yield told

@@ -24,6 +24,7 @@ from rehearsal.fleet.fleet import Fleet
 from rehearsal.machines.processes import Processes
 from rehearsal.postgres.pair import ServerPair
 from rehearsal.waiting import until
+from tests.conftest import SetVariable
 from tests.world.agents_rig import RUN, Bot, batches, bot, control_plane, fleet_at, site_of
 
 HOSTS = 24
@@ -55,8 +56,8 @@ async def started(url: str, work_dirs: Path, processes: Processes) -> AsyncItera
 
 
 @pytest.fixture
-async def fleet(started: Fleet, database: ServerPair, monkeypatch: pytest.MonkeyPatch) -> Fleet:
-    monkeypatch.setenv("DATABASE_URL", database.url("dr_bot"))
+async def fleet(started: Fleet, database: ServerPair, set_variable: SetVariable) -> Fleet:
+    set_variable("DATABASE_URL", database.url("dr_bot"))
     await started.heal()
     return started
 
@@ -248,17 +249,17 @@ async def test_a_fleet_without_heartbeats_in_reach_is_not_touched(
 
 
 async def test_no_agent_is_called_silent_while_heartbeats_cannot_be_read(
-    fleet: Fleet, ours: Bot, database: ServerPair, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, ours: Bot, database: ServerPair, set_variable: SetVariable
 ) -> None:
     names, before = await down(fleet, ours, 1)
     step = batch(names)
     with items_of(RUN, "1.1", 1):
         applied = await ours.runner.act(RUN, "1.1", 1, step)
-        monkeypatch.setenv("DATABASE_URL", "postgresql://dr_bot:x@127.0.0.1:1/shielda")
+        set_variable("DATABASE_URL", "postgresql://dr_bot:x@127.0.0.1:1/shielda")
         outcome = await ours.runner.verify(step, applied, ours.world)
     assert outcome.result is Result.FAILED
     assert outcome.says.startswith("1 agent was restarted, and whether they are healthy can't be told:")
-    monkeypatch.setenv("DATABASE_URL", database.url("dr_bot"))
+    set_variable("DATABASE_URL", database.url("dr_bot"))
     assert (await ours.carry_out(step, attempt=2)).ok
     assert await since(fleet, before) == dict.fromkeys(names, 1)
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from bot.alerts import alert
 from bot.settings import Backups
 from tests.story.conftest import until
-from tests.world.outbox_world import INCIDENT, Json, Told, open_told
+from tests.world.outbox_world import INCIDENT, Json, Told
 
 
 @pytest.fixture
-async def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Told]:
-    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-rehearsal")
-    async with open_told(tmp_path) as told:
-        backups = Backups(verify="0 4 * * 1", alert=("U0CAROL", "S0ONCALL"))
-        told.site = told.site.model_copy(update={"backups": backups})
-        yield told
+def told(told: Told) -> Told:
+    """With a schedule, and people and groups whom an alert mentions."""
+    backups = Backups(verify="0 4 * * 1", alert=("U0CAROL", "S0ONCALL"))
+    told.site = told.site.model_copy(update={"backups": backups})
+    return told
 
 
 async def order(told: Told, key: str, says: str) -> bool:

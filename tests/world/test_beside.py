@@ -12,6 +12,7 @@ from actions.db.beside import Beside, beside, tables_of
 from actions.db.connect import Connections
 from actions.site import DatabaseRef
 from rehearsal.postgres.pair import ServerPair
+from tests.conftest import SetVariable
 from tests.world.sql import query
 
 TABLES = """
@@ -101,10 +102,10 @@ async def test_a_column_that_only_one_has_is_named_and_the_rest_compared(pair: t
 
 
 async def test_what_cannot_be_read_is_said_and_never_taken_as_equal(
-    pair: tuple[Connections, Connections], servers: ServerPair, monkeypatch: pytest.MonkeyPatch
+    pair: tuple[Connections, Connections], servers: ServerPair, set_variable: SetVariable
 ) -> None:
     copy, present = pair
-    monkeypatch.setenv("TEST_BESIDE_PRESENT", f"{servers.dsn('shielda')} dbname=beside_present")
+    set_variable("TEST_BESIDE_PRESENT", f"{servers.dsn('shielda')} dbname=beside_present")
     tables = await found(copy, present)
     assert tables["public.empty"].same
     hidden, forbidden = tables["public.hidden"], tables["public.numbered"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,7 @@ from bot.database import open_engine
 from bot.outbox import REPEAT_POSTS
 from bot.tables import outbox
 from tests.story.conftest import tries, until
-from tests.world.outbox_world import INCIDENT, SPEED, Told, open_told
-
-
-@pytest.fixture
-async def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Told]:
-    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-rehearsal")
-    async with open_told(tmp_path) as told:
-        yield told
+from tests.world.outbox_world import INCIDENT, SPEED, Told
 
 
 async def test_the_same_refusal_of_one_person_is_told_at_once_and_then_with_a_count(told: Told) -> None:

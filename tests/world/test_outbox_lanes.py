@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +12,7 @@ from bot import approvals
 from bot.approvals import Click
 from bot.store import Store
 from tests.story.conftest import until
-from tests.world.outbox_world import GENERAL, INCIDENT, Json, Told, open_told
-
-
-@pytest.fixture
-async def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Told]:
-    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-rehearsal")
-    async with open_told(tmp_path) as told:
-        yield told
+from tests.world.outbox_world import GENERAL, INCIDENT, Json, Told
 
 
 @pytest.mark.parametrize(

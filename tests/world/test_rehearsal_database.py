@@ -11,6 +11,7 @@ import pytest
 
 from rehearsal.postgres.binaries import PostgresMissing, find
 from rehearsal.postgres.pair import ServerPair
+from tests.conftest import SetVariable
 from tests.world.sql import query, start_time
 
 
@@ -78,8 +79,8 @@ async def test_a_primary_that_hung_or_died_goes_on_after_healing(database: Serve
     assert database.zone == zone
 
 
-def test_without_postgresql_the_error_names_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DR_PG_BIN", str(tmp_path))
+def test_without_postgresql_the_error_names_where_it_was_looked_for(tmp_path: Path, set_variable: SetVariable) -> None:
+    set_variable("DR_PG_BIN", str(tmp_path))
     with pytest.raises(PostgresMissing, match=re.escape(f"DR_PG_BIN ({tmp_path})")):
         find(tmp_path)
 

@@ -21,6 +21,7 @@ from actions.site import DatabaseRef
 from commands.report import REPORTS, Mark
 from rehearsal.injuries import INJURIES, Patient
 from rehearsal.machines.processes import Processes
+from tests.conftest import SetVariable
 from tests.world.aws_world import WEST, until
 from tests.world.fast_aws import Rig, fast_aws
 from tests.world.injured import Ward, ward
@@ -343,10 +344,10 @@ async def test_a_table_that_stays_locked_ends_the_repair_unchanged(hospital: Hos
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("injury", [one.name for one in INJURIES.values() if not one.breaks_a_rule])
 async def test_a_scan_beside_a_copy_finds_rows_that_break_no_rule(
-    hospital: Hospital, monkeypatch: pytest.MonkeyPatch, injury: str, seed: int
+    hospital: Hospital, set_variable: SetVariable, injury: str, seed: int
 ) -> None:
     repair = await hospital.admit()
-    monkeypatch.setenv("DATABASE_URL", hospital.present.dsn(repair.present.database))
+    set_variable("DATABASE_URL", hospital.present.dsn(repair.present.database))
     memory: Any = None
     tables = {"against": COPY, "tables": "records,agents,users,organizations"}
     whole = await REPORTS["corruption scan"].make(repair.rig.world, memory, tables)

@@ -26,6 +26,7 @@ from commands.report import REPORTS, SOURCE, Line, Report
 from rehearsal.postgres.pair import ServerPair
 from rehearsal.postgres.template import DATABASE
 from rehearsal.waiting import until
+from tests.conftest import SetVariable
 from tests.world.aws_world import EAST, WEST, LocalAws
 from tests.world.sql import query
 
@@ -123,13 +124,13 @@ def silent(report: Report) -> list[str]:
 
 
 @pytest.fixture
-async def place(database: ServerPair, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
+async def place(database: ServerPair, set_variable: SetVariable) -> AsyncIterator[Place]:
     aws = LocalAws()
     aws.add_database(database)
     async with aws:
         place = Place(aws, database)
-        monkeypatch.setenv("DATABASE_URL", database.url("dr_bot"))
-        monkeypatch.setenv("DR_DATABASE_URL", place.replica_dsn())
+        set_variable("DATABASE_URL", database.url("dr_bot"))
+        set_variable("DR_DATABASE_URL", place.replica_dsn())
         await place.on_primary(f"{CREATE}; {GRANT}")
         yield place
         await database.heal()
@@ -245,19 +246,17 @@ async def test_a_table_that_our_role_may_not_read_hides_nothing_else(place: Plac
     assert f"permission denied for table {TABLE}" in line.evidence
 
 
-async def test_a_replica_that_was_promoted_is_no_replica(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DR_DATABASE_URL", place.database.url("dr_bot"))
+async def test_a_replica_that_was_promoted_is_no_replica(place: Place, set_variable: SetVariable) -> None:
+    set_variable("DR_DATABASE_URL", place.database.url("dr_bot"))
     line = await place.line("replica lag", **BEATS)
     assert (line.level, "it is no replica" in line.says) == ("missed", True)
 
 
 @pytest.mark.parametrize("dsn", ["", "postgresql://dr_bot:geheim@ho st/x", "closed"])
-async def test_a_replica_that_is_away_is_a_source_that_did_not_answer(
-    place: Place, monkeypatch: pytest.MonkeyPatch, dsn: str
-) -> None:
+async def test_a_replica_that_is_away_is_a_source_that_did_not_answer(place: Place, set_variable: SetVariable, dsn: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         closed = f"postgresql://dr_bot:geheim@127.0.0.1:{server.getsockname()[1]}/x"
-    monkeypatch.setenv("DR_DATABASE_URL", closed if dsn == "closed" else dsn)
+    set_variable("DR_DATABASE_URL", closed if dsn == "closed" else dsn)
     report = await place.report(**BEATS)
     assert silent(report) == ["The replica"]
     assert of(report, "replica lag").level == "unknown"

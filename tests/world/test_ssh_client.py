@@ -19,6 +19,7 @@ from actions.ssh.inventory import Host, Jump
 from actions.ssh.reply import CannotSignIn, Lost, NotReached, Reply
 from rehearsal.fleet.fleet import Fleet
 from rehearsal.machines.processes import Processes
+from tests.conftest import SetVariable
 from tests.world.fleet_world import fleet_of
 
 NAME = "agent-0001"
@@ -156,12 +157,10 @@ async def test_endless_rubbish_is_cut_and_shown_as_harmless_text(ssh: Ssh, fleet
     assert not {"\x1b", "\x00", "\x07"} & set(reply.out)
 
 
-async def test_the_bot_s_own_ssh_settings_are_not_read(
-    ssh: Ssh, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_bot_s_own_ssh_settings_are_not_read(ssh: Ssh, host: Host, tmp_path: Path, set_variable: SetVariable) -> None:
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "config").write_text(f"Host *\n  ProxyCommand touch {tmp_path}/executed\n  User nobody\n")
-    monkeypatch.setenv("HOME", str(tmp_path))
+    set_variable("HOME", str(tmp_path))
     assert (await run(ssh, host, "true")).good
     assert not (tmp_path / "executed").exists()
 
