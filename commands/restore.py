@@ -271,7 +271,8 @@ def _user_findings(seen: Seen, user: User) -> Iterator[Finding]:
 
 
 async def _user(world: World, site: ServiceSection, database: DatabaseRef) -> User:
-    service = read("ECS service", describe_service(world, site.cluster, site.service, database.region))
-    secret = site.database_secret
-    leads = read(f"Secret {secret}", leads_to(world, secret, database.region)) if secret else None
-    return User(site=site, service=await service, leads=await leads if leads else None)
+    secret, region = site.database_secret, database.region
+    async with asyncio.TaskGroup() as group:  # at once: while AWS hangs, each takes as long as it may
+        service = group.create_task(read("ECS service", describe_service(world, site.cluster, site.service, region)))
+        leads = group.create_task(read(f"Secret {secret}", leads_to(world, secret, region))) if secret else None
+    return User(site=site, service=service.result(), leads=leads.result() if leads else None)

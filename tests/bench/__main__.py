@@ -9,13 +9,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import acks, engine, recoveries, starts
+from tests.bench import acks, answers, engine, recoveries, starts
 from tests.bench.figures import Figure, machine, table
 from tests.bench.subjects import opened
 
 PARTS = {
     "acks": acks.measure,
     "recoveries": recoveries.measure,
+    "answers": answers.measure,
     "engine": engine.measure,
     "starts": starts.measure,
     "rehearsal": starts.rehearsal,
