@@ -53,7 +53,7 @@ class WritersStopped(Hold, kind="postgresql.writers_stopped"):
         writes = f"{count(written, 'row was', 'rows were')} written to {', '.join(self.tables)} within {LOOK_SECONDS:g} s"
         return (
             (warn if written else ok)(
-                f"{writes}. Writes may go on if they are right: newer rows are kept.", f"Connected: {names}"
+                f"{writes}. Writes may go on if they are right: newer rows are kept.", f"Connected: {names or 'nobody else'}."
             ),
-            ok("What goes on doing damage would do it again after the repair. I don't stop it: that is for you."),
+            warn("What goes on doing damage would do it again after the repair. I don't stop it: that is for you."),
         )
