@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import re
@@ -23,12 +22,7 @@ from tests.story.crash_world import Lane, Recovery, Trial
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(7200)]
 DRILLS = [name for name, course in COURSES.items() if not course.since]
 DECISIONS = [name for name, course in COURSES.items() if course.since]
-LONG = {
-    "database-restore",
-    "backup-verification",
-    "backup-damaged",
-}  # take as long as all others: only by name, or with --every-point
-LANES = 3  # rehearsals side by side: most of a trial is waiting
+LONG = {"database-restore", "backup-verification", "backup-damaged"}  # as long as all others: only by name, or --every-point
 MORE = 1  # how many other points a sample has beside those around the effect
 AROUND = re.compile(r"(before|after) effect: ")
 HANDED_OVER = re.compile(r"after record: .*dr_(decisions|plans)")  # it is on disk, and what follows from it is not
@@ -55,34 +49,25 @@ def _chosen(config: pytest.Config) -> list[str]:
 
 
 class Matrix:
-    """Trials, spread over the lanes. Those without a kill come first; the others are compared with them."""
+    """Trials in one rehearsal. The first of a course is without a kill; the others are compared with it."""
 
-    def __init__(self, lanes: list[Lane]) -> None:
-        self._lanes = lanes
-        self.without_kill: dict[str, Trial] = {}
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._without_kill: dict[str, Trial] = {}
 
-    async def measure(self, names: list[str]) -> None:
-        """Go through each course without a kill."""
-        trials = await self._all([(name, "", None) for name in names])
-        self.without_kill = {trial.course: trial for trial in trials}
+    async def without_kill(self, name: str) -> Trial:
+        """How the course goes if nothing is killed."""
+        if name not in self._without_kill:
+            self._without_kill[name] = await try_once(self._lane, COURSES[name], "", None)
+        return self._without_kill[name]
 
     async def kill_at(self, name: str, points: list[str]) -> list[Trial]:
         """Go through a course once for each of the points."""
-        return await self._all([(name, point, self.without_kill[name].thread) for point in points])
-
-    async def _all(self, wanted: list[tuple[str, str, list[str] | None]]) -> list[Trial]:
-        waiting, trials = list(reversed(wanted)), []
-
-        async def work(lane: Lane) -> None:
-            while waiting:
-                name, point, expected = waiting.pop()
-                trial = await try_once(lane, COURSES[name], point, expected)
-                log.info("%s", trial)
-                trials.append(trial)
-
-        async with asyncio.TaskGroup() as group:
-            for lane in self._lanes:
-                group.create_task(work(lane))
+        expected = (await self.without_kill(name)).thread
+        trials = []
+        for point in points:
+            trials.append(await try_once(self._lane, COURSES[name], point, expected))
+            log.info("%s", trials[-1])
         return trials
 
 
@@ -109,15 +94,10 @@ async def try_once(lane: Lane, course: Course, point: str, expected: list[str] |
 
 
 @pytest.fixture(scope="module")
-async def matrix(work_dirs: Path, cache: Path, request: pytest.FixtureRequest) -> AsyncIterator[Matrix]:
-    lanes = [Lane(work_dirs / f"lane-{number}", cache) for number in range(LANES)]
-    matrix = Matrix(lanes)
-    try:
-        await lanes[0].world()  # builds the template of the databases for the others
-        await matrix.measure(_chosen(request.config))
-        yield matrix
-    finally:
-        await asyncio.gather(*(lane.close() for lane in lanes))
+async def matrix(work_dirs: Path, cache: Path) -> AsyncIterator[Matrix]:
+    lane = Lane(work_dirs / "lane", cache)
+    yield Matrix(lane)
+    await lane.close()
 
 
 def sample(name: str, points: list[str], around: re.Pattern[str]) -> list[str]:
@@ -130,7 +110,7 @@ def sample(name: str, points: list[str], around: re.Pattern[str]) -> list[str]:
 
 
 async def test_a_drill_passes_points_of_every_kind(matrix: Matrix, drill: str) -> None:
-    trial = matrix.without_kill[drill]
+    trial = await matrix.without_kill(drill)
     assert not trial.wrong, str(trial)
     assert sum(" effect: " in point for point in trial.points) == 2 * COURSES[drill].applied
     assert sum("operation_outputs" in point for point in trial.points) >= 14
@@ -141,7 +121,7 @@ async def test_a_drill_passes_points_of_every_kind(matrix: Matrix, drill: str) -
 async def test_a_bot_killed_in_a_drill_repeats_and_forgets_nothing(
     matrix: Matrix, drill: str, request: pytest.FixtureRequest
 ) -> None:
-    points = matrix.without_kill[drill].points
+    points = (await matrix.without_kill(drill)).points
     every = request.config.getoption("--every-point")
     await kill_at(matrix, drill, points if every else sample(drill, points, AROUND))
 
@@ -149,7 +129,7 @@ async def test_a_bot_killed_in_a_drill_repeats_and_forgets_nothing(
 async def test_a_bot_killed_around_a_decision_carries_it_out_once(
     matrix: Matrix, decision: str, request: pytest.FixtureRequest
 ) -> None:
-    trial = matrix.without_kill[decision]
+    trial = await matrix.without_kill(decision)
     assert not trial.wrong, str(trial)
     since = next(number for number, point in enumerate(trial.points) if re.match(COURSES[decision].since, point))
     points = trial.points[since:]
@@ -159,7 +139,7 @@ async def test_a_bot_killed_around_a_decision_carries_it_out_once(
 
 async def kill_at(matrix: Matrix, name: str, points: list[str]) -> None:
     """Kill the bot at each of the points; fails with a line for everything that was wrong and every kill that was missed."""
-    assert points, f"Without a kill the course passed no point: {matrix.without_kill[name]}"
+    assert points, f"Without a kill the course passed no point: {await matrix.without_kill(name)}"
     trials = await matrix.kill_at(name, points)
     missed = [trial.point for trial in trials if not trial.killed]
     wrong = [str(trial) for trial in trials if trial.wrong]

@@ -7,9 +7,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +22,19 @@ KEYS = {
     *("drill", "scenario", "outcome", "rto_seconds", "rpo_seconds", "rows_lost", "targets", "speed", "requested_by"),
     *("approved_by", "digest", "steps", "effects", "timeline", "findings", "cleanup"),
 }
+pytestmark = pytest.mark.timeout(600)
 SLOW = {name: 60 if drill.shows == "outage" else 600 for name, drill in DRILLS.items()}  # a restore takes AWS too long for 60
 CASES = [*((name, 600, 1) for name in DRILLS), *((name, speed, 2) for name, speed in SLOW.items())]
-AT_ONCE = 2
+Case = tuple[str, int, int]  # name, speed, seed
 Ended = tuple[int, dict[str, Any]]
-Reports = dict[tuple[str, int, int], asyncio.Task[Ended]]
 
 
-@pytest.fixture(scope="module")
-async def reports(work_dirs: Path, cache: Path) -> AsyncIterator[Reports]:
-    """The exit codes and reports of all drills, of which two run at a time: once as a program, and with the other seed here."""
-    turns = asyncio.Semaphore(AT_ONCE)
-    home = work_dirs / "drills"
-    home.mkdir(mode=0o755)
-    tasks = {}
-    for name, speed, seed in CASES:
-        begin = partial(_program, home) if seed == 1 else partial(_here, home, cache)
-        tasks[name, speed, seed] = asyncio.create_task(_in_turn(turns, partial(begin, name, speed, seed)))
-    yield tasks
-    for task in tasks.values():
-        task.cancel()
-    await asyncio.gather(*tasks.values(), return_exceptions=True)
-
-
-async def _in_turn(turns: asyncio.Semaphore, begin: Callable[[], Awaitable[Ended]]) -> Ended:
-    async with turns:
-        return await begin()
+@pytest.fixture
+def home(work_dirs: Path) -> Path:
+    """The folder that a drill is started in."""
+    home = Path(tempfile.mkdtemp(prefix="drill-", dir=work_dirs))
+    home.chmod(0o755)
+    return home
 
 
 async def _program(home: Path, name: str, speed: int, seed: int) -> Ended:
@@ -71,9 +56,12 @@ async def _here(home: Path, cache: Path, name: str, speed: int, seed: int) -> En
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{name} at {speed} seed {seed}" for name, speed, seed in CASES])
-async def test_a_drill_ends_as_it_must_with_each_effect_once_and_its_story(reports: Reports, case: tuple[str, int, int]) -> None:
-    drill, speed = DRILLS[case[0]], case[1]
-    code, report = await reports[case]
+async def test_a_drill_ends_as_it_must_with_each_effect_once_and_its_story(
+    home: Path, cache: Path, case: tuple[str, int, int]
+) -> None:
+    name, speed, seed = case
+    drill = DRILLS[name]
+    code, report = await (_program(home, *case) if seed == 1 else _here(home, cache, *case))
     assert report["outcome"] == drill.outcome, "\n".join([report["why"], *(t["text"] for t in report["timeline"])])
     assert code == 0
     assert report.keys() >= KEYS
@@ -85,11 +73,7 @@ async def test_a_drill_ends_as_it_must_with_each_effect_once_and_its_story(repor
     _within_targets(report, drill)
     _cleaned_up(report, drill)
     _timeline_in_order(report, drill)
-
-
-async def test_drills_that_have_ended_leave_no_folder_behind(reports: Reports, work_dirs: Path) -> None:
-    await asyncio.gather(*reports.values())
-    assert _folders_of_drills(work_dirs / "drills") == []
+    assert _folders_of_drills(home) == []
 
 
 async def test_a_drill_whose_plan_is_forbidden_fails_and_says_why(work_dirs: Path, cache: Path) -> None:

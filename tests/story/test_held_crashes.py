@@ -25,11 +25,18 @@ from tests.story.held_world import HOLD, HeldIncident, HeldWorld, held_world
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(7200)]
 MORE = 3  # how many points a sample has beside those that matter most
-MATTERS = re.compile(
-    r"(before|after) effect: test\.drop_file|(before|after) record: .*dr_timeline\(stage2-1:(ask|evidence1|on)\)"
-    r"|(before|after) record: dr_inbox\(submit\)|after record: .*dr_approvals"
+EFFECT = r"(before|after) effect: test\.drop_file"
+ANSWER = r"(before|after) record: dr_inbox\(submit\)|after record: .*dr_approvals"  # with the name that the approver typed
+QUESTION = (
+    r"(before|after) record: .*dr_timeline\(stage2-1:(ask|evidence1|on)\)"
     r"|before record: operation_outputs\((ask|decide) stage2-1\)|after record: .*dr_timeline\(main end\)"
 )
+PARTS = {
+    "effect": re.compile(EFFECT),
+    "answer": re.compile(ANSWER),
+    "question": re.compile(QUESTION),
+    "other": re.compile(f"(?!{EFFECT}|{ANSWER}|{QUESTION})"),
+}
 VARIES = re.compile(r"(before|after) record: (dr_outbox\(\w+\)( \+ )?)+ #")  # how often a card is edited is a matter of time
 PATIENCE = 15.0
 
@@ -117,16 +124,23 @@ class Trial:
         return [f"{self.point}: {line}" for line in wrong + [f"logged: {error}" for error in logged_errors(log)]]
 
 
-async def test_a_killed_bot_asks_once_and_does_each_thing_once(world: HeldWorld, request: pytest.FixtureRequest) -> None:
-    without_kill = Trial(world)
-    assert await without_kill.go() == []
+@pytest.fixture(scope="module")
+async def without_kill(world: HeldWorld) -> Trial:
+    """How a run goes if nothing is killed."""
+    trial = Trial(world)
+    assert await trial.go() == []
+    return trial
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_a_killed_bot_asks_once_and_does_each_thing_once(
+    world: HeldWorld, without_kill: Trial, part: str, request: pytest.FixtureRequest
+) -> None:
     points = [point for point in without_kill.listed.read_text().splitlines() if not VARIES.match(point)]
-    assert any("dr_inbox(submit)" in point for point in points), points  # the name that the approver typed
-    chosen = points
-    if not request.config.getoption("--every-point"):
-        chosen = [point for point in points if MATTERS.match(point)]
-        assert len(chosen) >= 8, points
-        chosen += random.Random("held").sample([point for point in points if point not in chosen], MORE)
+    chosen = [point for point in points if PARTS[part].match(point)]
+    assert chosen, points
+    if part == "other" and not request.config.getoption("--every-point"):
+        chosen = random.Random("held").sample(chosen, MORE)
     wrong: list[str] = []
     for point in chosen:
         trial = Trial(world, point)
