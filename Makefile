@@ -24,10 +24,10 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/unit --numprocesses=2 --dist=worksteal
 
 unit: setup
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/unit --numprocesses=2 --dist=worksteal
 
 # Three at a time: most of a story is waiting. A worker that has nothing left to do takes tests from another.
 test: check

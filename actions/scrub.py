@@ -12,11 +12,13 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
 MOST = 300  # characters of an unexpected error that people are shown
+SHORT = 4_000  # characters of a text that is remembered with what it becomes
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # PostgreSQL takes no NUL
 _HALF = re.compile("[\ud800-\udfff]")  # UTF-8 takes no half of a character
@@ -160,6 +162,16 @@ HINTS: Mapping[str, tuple[str, ...]] = {
 
 def scrub(text: str) -> str:
     """The text without secrets, and without what is no text (NUL, control characters, halves of characters)."""
+    return _scrubbed_before(text) if len(text) <= SHORT else _scrubbed(text)
+
+
+@lru_cache(maxsize=2048)
+def _scrubbed_before(text: str) -> str:
+    """A card is laid out again and again with mostly the same lines."""
+    return _scrubbed(text)
+
+
+def _scrubbed(text: str) -> str:
     text = _HALF.sub("\ufffd", _CONTROL.sub(" ", text))
     for secret, exactly in _learned:
         if secret in text:
@@ -198,12 +210,21 @@ def learn(secret: str) -> None:
     if _is_telling(secret) and secret not in _public:
         known = dict(_learned) | {spelling: _exactly(spelling) for spelling in _spellings(secret)}
         _learned[:] = sorted(known.items(), key=lambda item: -len(item[0]))
+        _scrubbed_before.cache_clear()
 
 
 def spare(names: Iterable[str]) -> None:
     """These are public, as the names in dr.toml are, also if somebody took one of them for a password."""
     _public.update(names)
     _learned[:] = [known for known in _learned if known[0] not in _public]
+    _scrubbed_before.cache_clear()
+
+
+def forget() -> None:
+    """Nothing is learned or spared any more."""
+    _learned.clear()
+    _public.clear()
+    _scrubbed_before.cache_clear()
 
 
 def learn_dsn(dsn: str) -> None:

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions import scrub as module
 from actions.aws.gateway import REHEARSAL_KEYS
-from actions.scrub import HINTS, KINDS, learn, learn_dsn, learn_environment, plain, scrub, scrub_all, spare, unexpected
+from actions.scrub import HINTS, KINDS, forget, learn, learn_dsn, learn_environment, plain, scrub, scrub_all, spare, unexpected
 from tests.conftest import SetVariable
 
 ROOT = Path(__file__).parents[2]
@@ -95,11 +94,10 @@ SURVIVE = [
 
 
 @pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
+def _nothing_is_learned() -> Iterator[None]:
     """Nothing is learned before a test, and nothing stays learned after it."""
     yield
-    module._learned.clear()
-    module._public.clear()
+    forget()
 
 
 @pytest.mark.parametrize(("kind", "text", "shown"), ROWS, ids=[f"{kind} {number}" for number, (kind, *_) in enumerate(ROWS)])
@@ -174,6 +172,15 @@ def test_no_text_takes_long(piece: str) -> None:
 
 
 # What was learned -----------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_is_hidden_from_when_it_is_learned_also_in_a_text_seen_before() -> None:
+    text = "The host said: quiet-Harbour7."
+    assert scrub(text) == text
+    learn("quiet-Harbour7")
+    assert scrub(text) == "The host said: ***."
+    spare(["quiet-Harbour7"])
+    assert scrub(text) == text
 
 
 @pytest.mark.parametrize("secret", ["s3cret", "p@ss/w rd+%41&<x>", "zuGEHEIM", "correcthorsebatterystaple", "a\"b\\c'dé"])
