@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actions.aws.gateway import REHEARSAL_KEYS
-from actions.scrub import HINTS, KINDS, forget, learn, learn_dsn, learn_environment, plain, scrub, scrub_all, spare, unexpected
+from actions.scrub import HINTS, KINDS, learn, learn_dsn, learn_environment, plain, scrub, scrub_all, spare, unexpected
 from tests.conftest import SetVariable
 
 ROOT = Path(__file__).parents[2]
@@ -91,13 +90,6 @@ SURVIVE = [
     "shielda-ControlPlaneService-AbCdEf123456789012345678901234567890",
     'psql "$DATABASE_URL" -c "SELECT 1 WHERE application_name LIKE \'app password=%\' AND x"',
 ]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_learned() -> Iterator[None]:
-    """Nothing is learned before a test, and nothing stays learned after it."""
-    yield
-    forget()
 
 
 @pytest.mark.parametrize(("kind", "text", "shown"), ROWS, ids=[f"{kind} {number}" for number, (kind, *_) in enumerate(ROWS)])
