@@ -1,13 +1,15 @@
-"""Base backups of a database and the copies restored from them."""
+"""Base backups of a database, the copies restored from them, and its read replicas."""
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rehearsal.machines.processes import Processes
 from rehearsal.postgres.archive import Archive
 from rehearsal.postgres.copies import SETTINGS, Base, Copy
+from rehearsal.postgres.replica import Replica
 from rehearsal.postgres.server import Server
 from rehearsal.postgres.template import SUPERUSER, Template
 
@@ -54,6 +56,10 @@ class Backups:
             await self.drop(copy)
             raise
         return copy
+
+    def replica(self, source: Callable[[], int]) -> Replica:
+        """A read replica of the server at this port, which is asked at each connection; it isn't started yet."""
+        return Replica(self._server("replica", self._room / "copies"), self._template, source)
 
     async def drop(self, copy: Copy) -> None:
         """The copy is gone, with its endpoint."""

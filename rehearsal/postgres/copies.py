@@ -91,6 +91,10 @@ class Copy:
         """Lets new connections in, or leaves them without an answer; those that are open stay."""
         self._proxy.silence(not reachable)
 
+    async def vanish(self, vanish: bool) -> None:
+        """Packets to the endpoint vanish, or get through again."""
+        await self._proxy.vanish(vanish)
+
     async def restart(self) -> None:
         """The server is restarted, as by a reboot; clients are cut and refused meanwhile."""
         await self._proxy.refuse()

@@ -171,6 +171,10 @@ class ServerPair:
         """Let new connections in, or leave them without an answer; those that are open stay."""
         self._proxy.silence(not reachable)
 
+    async def vanish(self, vanish: bool) -> None:
+        """Packets to the endpoint vanish, or get through again; the servers go on."""
+        await self._proxy.vanish(vanish)
+
     async def shut_down(self) -> None:
         """Stop both servers for good and close the endpoint, as when somebody deletes the instance; its backups stay."""
         self.running = False

@@ -23,7 +23,7 @@ from rehearsal.postgres.pair import ServerPair
 from rehearsal.waiting import until
 from tests.world.sql import query
 
-PROD, WEST = "shielda-prod", "us-west-2"
+PROD, WEST, EAST = "shielda-prod", "us-west-2", "us-east-1"
 NETWORK = {"DBSubnetGroupName": "shielda-private", "VpcSecurityGroupIds": ["sg-0d15ea5edb0000001"]}
 CARRIED = {
     **NETWORK,
@@ -46,12 +46,17 @@ class Account:
         self.clock = Clock(speed)
         self.journal = Journal()
         self.rds = Rds(database, self.clock)
-        self.front = Front(regions={WEST: 0, "us-east-1": 0}, journal=self.journal, faults=Faults())
+        self.front = Front(regions={WEST: 0, EAST: 0}, journal=self.journal, faults=Faults())
         self.front.add("rds", self.rds.handlers)
-        self.client: Any = None
+        self.clients: dict[str, Any] = {}
 
-    async def call(self, method: str, **params: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = await asyncio.to_thread(getattr(self.client, method), **params)
+    @property
+    def client(self) -> Any:
+        """The first region's."""
+        return self.clients[WEST]
+
+    async def call(self, method: str, region: str = WEST, **params: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = await asyncio.to_thread(getattr(self.clients[region], method), **params)
         return answer
 
     async def refused(self, method: str, **params: Any) -> str:
@@ -59,14 +64,15 @@ class Account:
             await self.call(method, **params)
         return str(error.value.response["Error"]["Code"])
 
-    async def described(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = (await self.call("describe_db_instances", DBInstanceIdentifier=name))["DBInstances"][0]
+    async def described(self, name: str, region: str = WEST) -> dict[str, Any]:
+        answer = await self.call("describe_db_instances", region, DBInstanceIdentifier=name)
+        found: dict[str, Any] = answer["DBInstances"][0]
         return found
 
-    async def available(self, name: str, status: str = "available", seconds: float = 30) -> dict[str, Any]:
+    async def available(self, name: str, status: str = "available", seconds: float = 30, region: str = WEST) -> dict[str, Any]:
 
         async def there() -> dict[str, Any] | None:
-            view = await self.described(name)
+            view = await self.described(name, region)
             return view if view["DBInstanceStatus"] == status else None
 
         return await until(there, seconds, f"{name} {status}", every=0.05)
@@ -108,11 +114,12 @@ class Account:
 async def rds_account(database: ServerPair) -> AsyncIterator[Account]:
     """An account in which production is this database."""
     account = Account(database, speed=2400)
-    endpoint = (await account.front.start())[WEST]
     config = Config(retries={"total_max_attempts": 1}, read_timeout=20)
-    account.client = boto3.client("rds", region_name=WEST, endpoint_url=endpoint, config=config, **KEYS)
+    for region, endpoint in (await account.front.start()).items():
+        account.clients[region] = boto3.client("rds", region_name=region, endpoint_url=endpoint, config=config, **KEYS)
     yield account
-    account.client.close()
+    for client in account.clients.values():
+        client.close()
     await account.rds.reset()
     await account.rds.close()
     await account.front.close()  # raises if an answer did not fit AWS's shapes

@@ -15,12 +15,15 @@ from rehearsal.aws.rds.instances import Instance, State
 from rehearsal.aws.rds.reading import Reading
 from rehearsal.aws.rds.reboots import Reboots
 from rehearsal.aws.rds.registry import Registry, Snapshot
+from rehearsal.aws.rds.replicas import Replicas
 from rehearsal.aws.rds.restores import RestoreFaults, Restores
-from rehearsal.aws.rds.settings import CREATED, TAGS, settings
+from rehearsal.aws.rds.settings import CREATED, TAGS, replica_settings, settings
 from rehearsal.aws.rds.snapshots import Snapshots
 from rehearsal.postgres.damage import DAMAGE
 from rehearsal.postgres.pair import ServerPair
 from rehearsal.postgres.server import ServerError
+
+REPLICA = "shielda-replica-us-east-1"
 
 
 class Rds:
@@ -30,6 +33,7 @@ class Rds:
     """
 
     production: Instance
+    replica: Instance | None = None  # production's, in another region, once it was opened
 
     def __init__(
         self,
@@ -39,17 +43,17 @@ class Rds:
         instance: str = "shielda-prod",
         region: str = "us-west-2",
         seed: int = 0,
-        replicas: tuple[str, ...] = (),
     ) -> None:
         self.clock = clock
         self.registry = Registry(clock, database, seed)
-        self._database, self._name, self._region, self._replicas, self._seed = database, instance, region, replicas, seed
+        self._database, self._name, self._region, self._seed = database, instance, region, seed
         self._reading = Reading(self.registry)
         self._snapshots = Snapshots(self.registry)
         self._restores = Restores(self.registry)
         self._reboots = Reboots(self.registry)
         changes, deletions = Changes(self.registry), Deletions(self.registry, self._snapshots)
-        parts = (self._reading, self._reboots, self._snapshots, self._restores, changes, deletions)
+        self._replicas = Replicas(self.registry, self._snapshots)
+        parts = (self._reading, self._reboots, self._snapshots, self._restores, self._replicas, changes, deletions)
         self.handlers: dict[str, Handler] = {name: handler for part in parts for name, handler in part.handlers.items()}
         if database.running:
             self.open()
@@ -66,10 +70,15 @@ class Rds:
             created_at=CREATED,
             behind=Production(self._database),
         )
-        self.production.replicas = self._replicas
         self.production.let_in()
         self.registry.add(self.production)
         self._snapshots.keep_first(self.production, self._database.first)
+
+    async def open_replica(self, name: str = REPLICA, region: str = "us-east-1") -> Instance:
+        """Production's read replica in another region exists, and streams."""
+        wanted = replica_settings(self.production.settings, region)
+        self.replica = await self._replicas.first(name, region, self.production, wanted)
+        return self.replica
 
     @property
     def state(self) -> State:
@@ -96,6 +105,8 @@ class Rds:
             raise ServerError("Production was deleted. Start another rehearsal.")
         await self.registry.clear(self.production)
         self.open()
+        if self.replica is not None:
+            await self.open_replica(self.replica.name, self.replica.region)
 
     async def settled(self, timeout: float = 60.0) -> None:
         """Returns when no work is under way on any instance."""
@@ -119,6 +130,18 @@ class Rds:
     def stale_reads(self, aws_seconds: float) -> None:
         """Fault: descriptions show instances as they were so many AWS seconds ago; 0 takes it back."""
         self._reading.lag = aws_seconds
+
+    async def cut_off(self, *regions: str) -> None:
+        """Fault: nobody reaches the databases of these regions, whose servers go on; none takes it back."""
+        self.registry.cut_off = set(regions)
+        for one in list(self.registry.instances.values()):
+            if one.behind is not None:
+                await self.registry.cut(one.behind, one)
+
+    def back_up_replica(self) -> None:
+        """Fault: the replica's daily backup begins now; meanwhile RDS refuses to promote it."""
+        assert self.replica is not None
+        self._replicas.back_up(self.replica)
 
     def event_lag(self, aws_seconds: float) -> None:
         """Fault: an event is listed only so many AWS seconds after it happened; 0 takes it back."""

@@ -1,4 +1,4 @@
-"""What runs behind instances: production's pair of servers, and restored copies."""
+"""What runs behind instances: production's pair of servers, restored copies, and read replicas."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from rehearsal.postgres.backups import Backups
 from rehearsal.postgres.copies import Base, Copy
 from rehearsal.postgres.pair import ServerPair
+from rehearsal.postgres.replica import Replica
 
 
 class Production:
@@ -27,6 +28,11 @@ class Production:
     def port(self) -> int:
         """The endpoint's port."""
         return self._database.port
+
+    @property
+    def server_port(self) -> int:
+        """The port of the server itself, from which a replica streams; a failover changes it."""
+        return self._database.primary.port
 
     @property
     def zones(self) -> tuple[str, str]:
@@ -59,6 +65,10 @@ class Production:
         """Whether new connections get through."""
         self._database.reach(reachable)
 
+    async def vanish(self, *, endpoint: bool, link: bool) -> None:
+        """Whether packets to its endpoint vanish; it follows nobody."""
+        await self._database.vanish(endpoint)
+
     async def close(self) -> None:
         """Both servers are stopped for good; their backups stay."""
         await self._database.shut_down()
@@ -90,6 +100,11 @@ class Restored:
         """The endpoint's port."""
         return self.copy.port
 
+    @property
+    def server_port(self) -> int:
+        """The port of the server itself, from which a replica streams."""
+        return self.copy.server.port
+
     def finish_later(self, pause: Coroutine[Any, Any, None]) -> None:
         """Its recovery ends after the pause; until then it can only be read."""
         self._finishing = asyncio.create_task(self._finish(pause), name="end of recovery")
@@ -113,6 +128,10 @@ class Restored:
         """Whether new connections get through."""
         self.copy.reach(reachable)
 
+    async def vanish(self, *, endpoint: bool, link: bool) -> None:
+        """Whether packets to its endpoint vanish; it follows nobody."""
+        await self.copy.vanish(endpoint)
+
     async def close(self) -> None:
         """The server is gone, with its data."""
         if self._finishing:
@@ -127,3 +146,64 @@ class Restored:
     async def _finish(self, pause: Coroutine[Any, Any, None]) -> None:
         await pause
         await self.copy.finish()
+
+
+class Following:
+    """A read replica; promoted, it is a database of its own, of which automated backups are taken."""
+
+    first_backup: Base | None = None
+
+    def __init__(self, replica: Replica, backups: Backups, zones: tuple[str, str]) -> None:
+        self.replica = replica
+        self.zones = zones
+        self._backups = backups
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host."""
+        return self.replica.endpoint.host
+
+    @property
+    def port(self) -> int:
+        """The endpoint's port."""
+        return self.replica.endpoint.port
+
+    @property
+    def server_port(self) -> int:
+        """The port of the server itself, from which a replica streams."""
+        return self.replica.server.port
+
+    @property
+    def restorable(self) -> datetime | None:
+        """The moment of its first backup: nothing of it is archived."""
+        return self.first_backup.at if self.first_backup else None
+
+    async def promote(self) -> None:
+        """It takes writes from now on."""
+        await self.replica.promote()
+
+    async def restart(self) -> None:
+        """Restarts the server where it is."""
+        await self.replica.restart()
+
+    async def fail_over(self) -> None:
+        """There is one server only: it is restarted, and said to be in the other zone."""
+        await self.restart()
+        self.zones = (self.zones[1], self.zones[0])
+
+    async def back_up(self) -> Base:
+        """A base backup of it."""
+        return await self._backups.take(self.replica.server)
+
+    def reach(self, reachable: bool) -> None:
+        """Whether new connections get through."""
+        self.replica.reach(reachable)
+
+    async def vanish(self, *, endpoint: bool, link: bool) -> None:
+        """Whether packets to its endpoint vanish from now on, and those between it and what it follows."""
+        await self.replica.endpoint.vanish(endpoint)
+        await self.replica.link.vanish(link)
+
+    async def close(self) -> None:
+        """The server is gone, with its data."""
+        await self.replica.close()

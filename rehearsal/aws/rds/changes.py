@@ -111,8 +111,11 @@ class Changes:
         if name == "NewDBInstanceIdentifier":
             del self._registry.instances[instance.region, instance.name]
             self._registry.events.add(instance.source, f"Renamed to {value}", "configuration change")
-            instance.name = str(value)
+            before, instance.name = instance.arn, str(value)
             self._registry.add(instance)
+            for other in self._registry.instances.values():
+                other.replicas = tuple(instance.arn if arn == before else arn for arn in other.replicas)
+                other.follows = instance.arn if other.follows == before else other.follows
         else:
             instance.settings |= named({name: value}, "")
 

@@ -33,6 +33,10 @@ class Behind(Protocol):
         """The endpoint's port, the same as long as it lives."""
 
     @property
+    def server_port(self) -> int:
+        """The port of the server itself, from which a replica streams."""
+
+    @property
     def zones(self) -> tuple[str, str]:
         """The zone it is in, and the one that it would fail over to."""
 
@@ -55,6 +59,9 @@ class Behind(Protocol):
 
     def reach(self, reachable: bool) -> None:
         """Whether new connections get through."""
+
+    async def vanish(self, *, endpoint: bool, link: bool) -> None:
+        """Whether packets to its endpoint vanish from now on, and those between it and what it follows."""
 
     async def close(self) -> None:
         """It is gone, with its data."""
@@ -94,6 +101,8 @@ class Instance:
         self.behind = behind
         self.pending: Settings = {}
         self.replicas: tuple[str, ...] = ()
+        self.follows = ""  # the ARN of the instance that it is a read replica of
+        self.following: Callable[[], bool] = lambda: True  # whether replication goes on
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._states: deque[tuple[datetime, State]] = deque(maxlen=50)
@@ -189,7 +198,9 @@ class Instance:
             "SecondaryAvailabilityZone": state.standby_zone if state.zone else None,
             "Endpoint": address,
             "LatestRestorableTime": self.behind.restorable if self.behind else None,
-            "ReadReplicaDBInstanceIdentifiers": list(self.replicas),
+            "ReadReplicaDBInstanceIdentifiers": [_named_from(self.region, arn) for arn in self.replicas],
+            "ReadReplicaSourceDBInstanceIdentifier": _named_from(self.region, self.follows) or None,
+            "StatusInfos": [_replication(self.following())] if self.follows and state.status != "creating" else None,
             "TagList": list(self.tags),
             "PendingModifiedValues": dict(self.pending),
             **self.settings,
@@ -206,3 +217,13 @@ class Instance:
         except Exception:
             log.exception("work on the instance %s failed", self.name)
             self.publish(otherwise, before)
+
+
+def _named_from(region: str, arn: str) -> str:
+    """How RDS names another instance: by its identifier in its own region, and by its ARN from another one."""
+    return arn if f":{region}:" not in arn else arn.rpartition(":")[2]
+
+
+def _replication(normal: bool) -> dict[str, Any]:
+    says = {} if normal else {"Message": "The read replica is not connected to its source."}
+    return {"StatusType": "read replication", "Normal": normal, "Status": "replicating" if normal else "error", **says}

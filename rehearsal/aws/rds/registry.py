@@ -9,7 +9,7 @@ from typing import Any
 
 from rehearsal.aws.clock import Clock
 from rehearsal.aws.rds.events import Events, Source
-from rehearsal.aws.rds.instances import Instance
+from rehearsal.aws.rds.instances import Behind, Instance
 from rehearsal.aws.rds.settings import Settings
 from rehearsal.aws.sts import ACCOUNT
 from rehearsal.aws.wire import AwsError
@@ -83,6 +83,7 @@ class Registry:
         self.events = Events(clock)
         self.instances: dict[tuple[str, str], Instance] = {}
         self.snapshots: dict[tuple[str, str], Snapshot] = {}
+        self.cut_off: set[str] = set()  # the regions that nobody reaches
 
     @property
     def backups(self) -> Backups:
@@ -134,6 +135,11 @@ class Registry:
     async def minimum(self, between: tuple[float, float]) -> None:
         """Waits the AWS seconds that something takes at the least."""
         await self.clock.wait(self.random.uniform(*between))
+
+    async def cut(self, behind: Behind, instance: Instance) -> None:
+        """Nobody reaches what is in a region that is cut off, and nothing streams from there or to there."""
+        regions = {instance.region, *instance.follows.split(":")[3:4]}
+        await behind.vanish(endpoint=instance.region in self.cut_off, link=bool(regions & self.cut_off))
 
     async def close(self) -> None:
         """Stops what is under way on all instances."""

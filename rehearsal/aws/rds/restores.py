@@ -87,7 +87,8 @@ class Restores:
         _check_moment(moment, base, latest)
         instance = self._create(region, name, restored(source.settings, _without_zone(params)), tags(params.get("Tags")))
         says = f"Restored from DB instance {source.name} to {name}"
-        return self._begin(_Order(instance=instance, base=base, moment=moment, says=says))
+        at_its_end = base.hot and moment == base.at  # such a backup needs no archive, and has none
+        return self._begin(_Order(instance=instance, base=base, moment=None if at_its_end else moment, says=says))
 
     def _from_snapshot(self, region: str, params: Params) -> Params:
         offered(params, "DBInstanceIdentifier", "DBSnapshotIdentifier", *COMMON)

@@ -108,6 +108,12 @@ def restored(source: Settings, params: Mapping[str, Any]) -> Settings:
     return new
 
 
+def replica_settings(source: Settings, region: str) -> Settings:
+    """How production's replica in another region was created: like its source, with a key of its own region and no backups."""
+    key = source["KmsKeyId"].replace("us-west-2", region)
+    return {**source, "KmsKeyId": key, "BackupRetentionPeriod": 0, "MultiAZ": False}
+
+
 def named(params: Mapping[str, Any], major: str) -> Settings:
     """The settings that a request names, each as AWS describes it; refuses values that don't exist."""
     new = {name: params[name] for name in SAME_NAME if name in params}

@@ -41,6 +41,15 @@ class Snapshots:
         await instance.settled()
         return snapshot
 
+    async def first_of(self, instance: Instance) -> Base:
+        """The first automated backup of an instance that has just got a retention period; returns what it holds."""
+        name = f"rds:{instance.name}-{self._registry.clock.now():%Y-%m-%d-%H-%M-%S}"
+        snapshot = self._new(name, instance, "automated", [])
+        instance.publish("backing-up")
+        await self._carry_out(instance, snapshot)
+        assert snapshot.base is not None
+        return snapshot.base
+
     def begin(self, name: str, instance: Instance, wanted: list[dict[str, str]]) -> Snapshot:
         """A manual snapshot that is being created; its name must be free."""
         self.free(instance.region, name)
