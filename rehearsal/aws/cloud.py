@@ -1,4 +1,7 @@
-"""AWS as a whole: two regions. The first has a control plane behind a load balancer and, once added, a database."""
+"""AWS as a whole: two regions. The first has a control plane behind a load balancer and, once added, a database.
+
+The second is empty, unless it's to be one that the service can go to.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from rehearsal.aws.ecs.api import ecs_handlers
 from rehearsal.aws.ecs.service import Ecs
 from rehearsal.aws.ecs.tasks import Revision, Spawn, spawn_child
 from rehearsal.aws.faults import Faults
-from rehearsal.aws.front import Front
+from rehearsal.aws.front import Front, Handler
 from rehearsal.aws.journal import Journal
 from rehearsal.aws.logs import Logs
 from rehearsal.aws.rds.api import Rds
+from rehearsal.aws.second_region import SecondRegion
 from rehearsal.aws.secretsmanager import SecretsManager
 from rehearsal.aws.sts import iam_handlers, sts_handlers
 from rehearsal.machines.balancer import Balancer
@@ -26,7 +30,12 @@ DATABASE_SECRET = "shielda/database-url"
 
 
 class Cloud:
-    """AWS in two regions, as an async context. The control plane's service doesn't exist before `ecs.start()`."""
+    """AWS in two regions, as an async context. The control plane's service doesn't exist before `ecs.start()`.
+
+    With `second_environment`, which the tasks there get, the second region has all that a failover to it needs.
+    """
+
+    second: SecondRegion | None = None
 
     def __init__(
         self,
@@ -36,6 +45,7 @@ class Cloud:
         environment: Callable[[], Mapping[str, str]] = dict,
         revisions: Sequence[Revision] | None = None,
         balancer_seconds: float = 2.0,
+        second_environment: Callable[[], Mapping[str, str]] | None = None,
     ) -> None:
         self.clock, self.journal, self.faults = Clock(speed), Journal(), Faults()
         self.front = Front(regions={PRIMARY: 0, SECOND: 0}, journal=self.journal, faults=self.faults)
@@ -53,6 +63,16 @@ class Cloud:
             revisions=revisions,
             region=PRIMARY,
         )
+        if second_environment:
+            self.second = SecondRegion(
+                SECOND,
+                secret=DATABASE_SECRET,
+                clock=self.clock,
+                logs=self.logs,
+                spawn=spawn,
+                environment=second_environment,
+                revisions=revisions,
+            )
         self.rds: Rds | None = None
         self.endpoints: dict[str, str] = {}
 
@@ -61,10 +81,24 @@ class Cloud:
         self.rds = Rds(database, self.clock, region=PRIMARY, seed=seed)
         return self.rds
 
+    async def cut_off(self, *regions: str) -> None:
+        """Fault: packets to and from these regions vanish: their APIs, balancers and databases; none takes it back.
+
+        What runs there goes on, as it does in a region that only the world outside has lost.
+        """
+        await self.front.cut_off(*regions)
+        await self.balancer.vanish(PRIMARY in regions)
+        if self.second:
+            await self.second.balancer.vanish(SECOND in regions)
+        if self.rds:
+            await self.rds.cut_off(*regions)
+
     async def __aenter__(self) -> Self:
         """Open both regions and the load balancer."""
         self._add_services()
         await self.balancer.start()
+        if self.second:
+            await self.second.balancer.start()
         self.endpoints = await self.front.start()
         return self
 
@@ -74,15 +108,30 @@ class Cloud:
             await self.rds.close()
         await self.ecs.close()
         await self.balancer.close()
+        if self.second:
+            await self.second.close()
         await self.front.close()
 
     def _add_services(self) -> None:
-        self.front.add("ecs", ecs_handlers([self.ecs]))
-        self.front.add("secretsmanager", self.secrets.handlers())
-        self.front.add("ecr", ecr_handlers([self.ecs]))
+        second = self.second
+        services = [self.ecs, second.ecs] if second else [self.ecs]
+        self.front.add("ecs", ecs_handlers(services))
+        self.front.add("ecr", ecr_handlers(services))
+        self.front.add("secretsmanager", _by_region(self.secrets.handlers(), second.secrets.handlers() if second else None))
+        self.front.add("cloudwatch", _by_region(self.cloudwatch.handlers(), second.cloudwatch.handlers() if second else None))
         self.front.add("logs", self.logs.handlers())
-        self.front.add("cloudwatch", self.cloudwatch.handlers())
         self.front.add("sts", sts_handlers())
         self.front.add("iam", iam_handlers(self.faults))
         if self.rds:
             self.front.add("rds", self.rds.handlers)
+
+
+def _by_region(first: dict[str, Handler], second: dict[str, Handler] | None) -> dict[str, Handler]:
+    """Each region's own handlers; if there is only the first's, they know that the second has nothing."""
+    if second is None:
+        return first
+
+    def handler(name: str) -> Handler:
+        return lambda region, params: (second if region == SECOND else first)[name](region, params)
+
+    return {name: handler(name) for name in first}

@@ -11,7 +11,6 @@ import asyncio
 import inspect
 import logging
 import re
-import socket
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -23,11 +22,11 @@ from aiohttp import web
 from botocore.exceptions import UnknownServiceError
 
 from rehearsal.aws import models, wire
+from rehearsal.aws.door import Door
 from rehearsal.aws.faults import AFTER, BEFORE, Fault, Faults
 from rehearsal.aws.garbled import PAGES
 from rehearsal.aws.journal import Journal
 from rehearsal.aws.wire import AwsError
-from rehearsal.listening import stop_accepting
 
 __all__ = ["AwsError", "Front", "Handler"]
 
@@ -45,9 +44,7 @@ class Front:
         self.faults = faults
         self.strict = strict
         self.misshapen: list[str] = []
-        self._ports = dict(regions)
-        self._runners: dict[str, web.AppRunner] = {}
-        self._listening: dict[str, socket.socket] = {}
+        self._doors = {region: Door(partial(self._serve, region), port) for region, port in regions.items()}
         self._handlers: dict[tuple[str, str], Handler] = {}
 
     def add(self, service: str, handlers: dict[str, Handler]) -> None:
@@ -59,42 +56,29 @@ class Front:
 
     async def start(self) -> dict[str, str]:
         """Open every region; returns the address of each."""
-        for region in self._ports:
-            await self.region_up(region)
-        return {region: f"http://127.0.0.1:{port}" for region, port in self._ports.items()}
+        for door in self._doors.values():
+            await door.open()
+        return {region: f"http://127.0.0.1:{door.port}" for region, door in self._doors.items()}
 
     async def close(self) -> None:
         """Close every region. AssertionError if strict and an answer didn't fit botocore's shapes."""
-        for region in list(self._runners):
-            await self.region_down(region)
+        for door in self._doors.values():
+            await door.close()
         if self.strict and self.misshapen:
             raise AssertionError("Answers did not fit AWS's shapes: " + "; ".join(self.misshapen))
 
     async def region_down(self, region: str) -> None:
         """Let the region's port refuse connections, and cut the open ones."""
-        runner = self._runners.pop(region, None)
-        if runner is None:
-            return
-        await stop_accepting([self._listening.pop(region)])
-        for site in list(runner.sites):
-            await site.stop()
-        for connection in list(runner.server.connections) if runner.server is not None else []:
-            if connection.transport is not None:
-                connection.transport.abort()
-        await runner.cleanup()
+        await self._doors[region].close()
 
     async def region_up(self, region: str) -> None:
         """Let the region answer again, on the same port as before."""
-        if region in self._runners:
-            return
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", partial(self._serve, region))
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
-        await runner.setup()
-        listening = socket.create_server(("127.0.0.1", self._ports[region]))
-        await web.SockSite(runner, listening).start()
-        self._ports[region] = listening.getsockname()[1]
-        self._runners[region], self._listening[region] = runner, listening
+        await self._doors[region].open()
+
+    async def cut_off(self, *regions: str) -> None:
+        """Packets to and from these regions vanish, and those of all other regions get through."""
+        for region, door in self._doors.items():
+            await door.vanish(region in regions)
 
     async def _serve(self, port_region: str, request: web.Request) -> web.StreamResponse:
         try:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
+from rehearsal.black_hole import BlackHole
 from rehearsal.listening import stop_accepting
 from rehearsal.waiting import NotSeen, until
 
@@ -34,6 +35,9 @@ class Balancer:
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._busy: Counter[int] = Counter()
+        self._hole: BlackHole | None = None
+        self._reachable = asyncio.Event()
+        self._reachable.set()
 
     @property
     def url(self) -> str:
@@ -48,12 +52,30 @@ class Balancer:
 
     async def close(self) -> None:
         """Close the port and cut what is open."""
+        self._reachable.set()
+        if self._hole is not None:
+            self._hole.close()
+            self._hole = None
         if self._server is not None:
             server, self._server = self._server, None
             await stop_accepting(server.sockets)
             server.close()
         for writer in list(self._open):
             writer.transport.abort()
+
+    async def vanish(self, vanish: bool = True) -> None:
+        """Packets vanish: nobody gets an answer, and nobody is refused; or no longer, and late answers arrive."""
+        if self._server is not None and vanish:
+            server, self._server = self._server, None
+            self._reachable.clear()
+            await stop_accepting(server.sockets)
+            with server.sockets[0].dup() as listener:
+                self._hole = BlackHole(listener)
+            server.close()
+        elif self._hole is not None and not vanish:
+            hole, self._hole = self._hole, None
+            self._server = await asyncio.start_server(self._serve, sock=hole.end(), limit=HEAD_LIMIT)
+            self._reachable.set()
 
     def set_targets(self, ports: Sequence[int]) -> None:
         """Send new connections to these ports of this machine in turn."""
@@ -69,18 +91,20 @@ class Balancer:
         try:
             async with asyncio.timeout(10):
                 request = await _read_request(reader)
+            await self._reachable.wait()
             await self._forward(request, writer)
             await writer.drain()
         except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client has left, or does not speak HTTP
         finally:
+            await self._reachable.wait()
             self._open.discard(writer)
             writer.close()
 
     async def _forward(self, request: bytes, client: asyncio.StreamWriter) -> None:
         targets = self._in_turn()
         if not targets:
-            client.write(_own_answer(503, "No task of the control plane is running."))
+            await self._tell(client, _own_answer(503, "No task of the control plane is running."))
             return
         for port in targets:
             self._busy[port] += 1
@@ -89,7 +113,11 @@ class Balancer:
                     return
             finally:
                 self._busy[port] -= 1
-        client.write(_own_answer(502, "The task of the control plane refuses connections."))
+        await self._tell(client, _own_answer(502, "The task of the control plane refuses connections."))
+
+    async def _tell(self, client: asyncio.StreamWriter, answer: bytes) -> None:
+        await self._reachable.wait()
+        client.write(answer)
 
     async def _forward_to(self, port: int, request: bytes, client: asyncio.StreamWriter) -> bool:
         """Whether the target took the connection; if it did, the client has its answer."""
@@ -122,16 +150,16 @@ class Balancer:
             writer.write(request)
             while chunk := await asyncio.wait_for(reader.read(65_536), self.seconds):
                 begun = True
-                client.write(chunk)
+                await self._tell(client, chunk)
                 await client.drain()
         except TimeoutError:
             if not begun:
-                client.write(_own_answer(504, f"The task did not answer within {self.seconds:g} seconds."))
+                await self._tell(client, _own_answer(504, f"The task did not answer within {self.seconds:g} seconds."))
             return
         except OSError:
             pass
         if not begun:
-            client.write(_own_answer(502, "The task broke off without an answer."))
+            await self._tell(client, _own_answer(502, "The task broke off without an answer."))
 
 
 async def _read_request(reader: asyncio.StreamReader) -> bytes:

@@ -27,13 +27,14 @@ SESSION = boto3.Session(aws_access_key_id="AKIAIOSFODNN7EXAMPLE", aws_secret_acc
 class LocalAws(Cloud):
     """The rehearsal's AWS without a database, and calls to it."""
 
-    def __init__(self, speed: float = 600, *, spawn: Spawn = spawn_child) -> None:
+    def __init__(self, speed: float = 600, *, spawn: Spawn = spawn_child, two_regions: bool = False) -> None:
         super().__init__(
             speed=speed,
             spawn=spawn,
             environment=lambda: {"AGENT_TOKEN": "let-me-in"},
             revisions=known_revisions("no-database"),
             balancer_seconds=1.0,
+            second_environment=(lambda: {"AGENT_TOKEN": "let-me-in"}) if two_regions else None,
         )
 
     async def call(

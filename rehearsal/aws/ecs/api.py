@@ -43,6 +43,7 @@ class Operations:
             "DescribeClusters": self._describe_clusters,
             "DescribeServices": self._describe_services,
             "ListServices": self._list_services,
+            "CreateService": self._create_service,
             "UpdateService": self._update_service,
             "ListServiceDeployments": self._list_service_deployments,
             "DescribeServiceDeployments": self._describe_service_deployments,
@@ -77,6 +78,26 @@ class Operations:
                 arn = name if name.startswith("arn:") else self.views.arn("service", self.ecs.cluster, name)
                 failures.append({"arn": arn, "reason": "MISSING"})
         return {"services": found, "failures": failures}
+
+    def _create_service(self, params: Params) -> dict[str, Any]:
+        """The one service that there can be here; the same token again is the same creation."""
+        self._check_cluster(params)
+        name, token = params["serviceName"], params.get("clientToken")
+        if self.ecs.exists and not (token and token == self.ecs.created_by):
+            raise AwsError("InvalidParameterException", "Creation of service was not idempotent.")
+        if name != self.ecs.service:
+            raise AwsError(
+                "InvalidParameterException", f"The rehearsal's cluster has room for the service {self.ecs.service} only."
+            )
+        if not params.get("taskDefinition"):
+            raise AwsError("InvalidParameterException", "TaskDefinition can not be blank.")
+        if params.get("desiredCount", -1) < 0:
+            raise AwsError("InvalidParameterException", "desiredCount must be given, and cannot be negative.")
+        revision = self._revision_named(params["taskDefinition"], otherwise="TaskDefinition not found.")
+        if not self.ecs.exists:
+            self.ecs.create(revision, desired=params["desiredCount"], token=token)
+            self._set_rules(params.get("deploymentConfiguration", {}))
+        return {"service": self.views.service()}
 
     def _update_service(self, params: Params) -> dict[str, Any]:
         self._check_service(params)

@@ -287,6 +287,12 @@ class Scheduler:
         for task in stopped[:-KEPT_TASKS]:
             self.tasks.remove(task)
 
+    def forget(self) -> None:
+        """The service has no past any more; call it after `close`."""
+        self.deployments, self.records, self.tasks, self.events = [], [], [], []
+        self.rules, self.desired, self.last_completed = Rules(), 0, None
+        self.balancer.set_targets([])
+
     async def close(self) -> None:
         """End the scheduler and every process it started."""
         jobs = [*self._running, *([self._loop] if self._loop else [])]

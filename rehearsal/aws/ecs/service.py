@@ -70,6 +70,7 @@ class Ecs:
             return {"BROKEN_EXIT_AFTER": f"{patience:g}", **environment()}
 
         self._desired = 1
+        self.created_by: str | None = None  # the token of the CreateService that made the service
         runner = Runner(clock=clock, spawn=spawn, drained=balancer.drained, output=keep)
         self.scheduler = Scheduler(name=service, clock=clock, runner=runner, balancer=balancer, environment=task_environment)
         self.views = Views(
@@ -101,6 +102,18 @@ class Ecs:
             self.scheduler.records.append(_past(number, old))
         self.scheduler.desired = self._desired = desired
         await self.deploy(revision)
+
+    def create(self, revision: Revision, *, desired: int, token: str | None = None) -> None:
+        """Somebody creates the service; its first deployment takes AWS's time."""
+        self.created_by = token
+        self.scheduler.desired = self._desired = desired
+        self.scheduler.deploy(revision)
+
+    async def remove(self) -> None:
+        """The service is gone, as if it had never been created."""
+        await self.scheduler.close()
+        self.scheduler.forget()
+        self.created_by = None
 
     async def deploy(self, revision: int) -> None:
         """Somebody deploys this revision; returns once that is complete, without AWS's time."""
