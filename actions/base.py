@@ -246,10 +246,12 @@ class Action(Step):
 class Hold(Step):
     """A step that stops the run, shows evidence gathered at that moment, and asks an approver Yes or No; alone in its stage.
 
-    No ends the run. If a finding of the evidence is a `stop`, Yes is not offered, unless `yes_despite_stop` says so.
+    No ends the run. If a finding of the evidence is a `stop`, Yes is not offered, unless `yes_despite_stop` says so. If it
+    `destroys` something, Yes takes a word that must be typed. `looks_again`: if Yes is not offered, Retry is.
     """
 
     yes_despite_stop: ClassVar[bool] = False
+    looks_again: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -259,6 +261,10 @@ class Hold(Step):
     @abstractmethod
     async def evidence(self, world: World) -> tuple[Finding, ...]:
         """What the answer should rest on, the most important first. An unread source is a finding, too. Raises `Unreachable`."""
+
+    def destroys(self, evidence: tuple[Finding, ...]) -> bool:
+        """Whether a Yes destroys something, by this evidence."""
+        return False
 
     @property
     def title(self) -> str:

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from actions.scrub import scrub
-
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # else True would be 1, and "inf" a speed
-Whole = Annotated[int, Field(strict=True)]
-Name = Annotated[str, Field(min_length=1, max_length=500)]
-Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]  # the NAME of [services.NAME] and [databases.NAME]
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-UnitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9@_.-]{0,99}$")]  # of systemd or docker; needs no quotes
-UserName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
-Percent = Annotated[int, Field(strict=True, ge=0, le=100)]
-Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0, le=3600)]
-TABLE_NAME = r"[a-z_][a-z0-9_]{0,62}(?:\.[a-z_][a-z0-9_]{0,62})?"  # one that needs no quotes
-
-
-class Section(BaseModel):
-    """A section of dr.toml: frozen, an unknown key is an error, and no text has blanks around it or holds control characters."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_text(cls, value: Any) -> Any:
-        for text in [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else []:
-            if isinstance(text, str) and (text != text.strip() or not text.isprintable()):
-                raise ValueError("blanks around a text, line breaks and control characters are not allowed")
-        return value
+from actions.section import TABLE_NAME as TABLE_NAME
+from actions.section import Host, Label, Percent, Seconds, UnitName, UserName, Variable, is_ip
+from actions.section import Name as Name
+from actions.section import Number as Number
+from actions.section import Section as Section
+from actions.section import Whole as Whole
+from actions.section import is_loopback as is_loopback
+from actions.section import texts as texts
+from actions.section import web_address as web_address
 
 
 class Aws(Section):
@@ -69,17 +50,24 @@ class Aws(Section):
 
 
 class ServiceSection(Section):
-    """A service that is restarted and rolled back, the addresses that prove it, and the database it uses ("": the first)."""
+    """A service that is restarted and rolled back, the addresses that prove it, and the database it uses ("": the first).
+
+    `region_health_url` and `dr_health_url` are the addresses of the primary's and of the DR region's own balancer.
+    `terraform_dir` is where the stack of the service is that a region failover applies in `terraform_workspace`.
+    """
 
     cluster: Name
     service: Name
     log_group: Name
     health_url: str
     region_health_url: str = ""
+    dr_health_url: str = ""
     database: str = ""
     database_secret: str = ""
+    terraform_dir: str = ""
+    terraform_workspace: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,89}$")] = "dr"
 
-    @field_validator("health_url", "region_health_url")
+    @field_validator("health_url", "region_health_url", "dr_health_url")
     @classmethod
     def _is_http(cls, url: str, info: ValidationInfo) -> str:
         if url or info.field_name == "health_url":
@@ -189,6 +177,40 @@ class Agents(Section):
         return url
 
 
+class Dns(Section):
+    """The public name of the service, and the values that it has in either region.
+
+    `nameservers` are the zone's authoritative servers by address; without them they are looked up through the resolvers.
+    """
+
+    zone: Host
+    name: Host
+    type: Literal["A", "AAAA", "CNAME"] = "CNAME"
+    primary: Name
+    dr: Name
+    resolvers: tuple[str, ...] = ("1.1.1.1:53", "8.8.8.8:53")
+    nameservers: tuple[str, ...] = ()
+
+    @field_validator("resolvers", "nameservers")
+    @classmethod
+    def _are_addresses(cls, servers: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for server in servers:
+            host, _, port = server.rpartition(":")
+            if not is_ip(host.strip("[]")) or not port.isdecimal() or not 0 < int(port) < 65536:
+                raise ValueError(f"{server!r} is no server; ADDRESS:PORT is expected, such as 1.1.1.1:53")
+        if not servers and info.field_name == "resolvers":
+            raise ValueError("at least one resolver is expected, such as 1.1.1.1:53")
+        return servers
+
+    @model_validator(mode="after")
+    def _name_is_in_zone(self) -> Dns:
+        if self.name != self.zone and not self.name.endswith(f".{self.zone}"):
+            raise ValueError(f"name {self.name} is not in zone {self.zone}")
+        if self.primary == self.dr:
+            raise ValueError("primary and dr are the same value, so a failover would change nothing")
+        return self
+
+
 class NoSuchName(ValueError):
     """dr.toml has no service or database of this name. The message says which there are."""
 
@@ -202,6 +224,7 @@ class Site(Section):
     migrations: Migrations = Migrations()
     targets: Targets = Targets()
     agents: Agents | None = None
+    dns: Dns | None = None
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Site:
@@ -238,43 +261,3 @@ def _chosen(name: str, known: Mapping[str, Any], section: str) -> str:
     if name and name not in known:
         raise NoSuchName(f"dr.toml has no [{section}.{name}]; one of {', '.join(known)} is expected.")
     return name or next(iter(known))
-
-
-def web_address(url: str) -> SplitResult:
-    """The parts of an http or https address. Raises ValueError, saying what is wrong and quoting no secret."""
-    if scrub(url) != url:
-        raise ValueError(
-            "there is a secret in it, which the channel would see; an address without user, password or token is expected"
-        )
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(
-            "its host or port cannot be read; http://HOST:PORT/PATH with a port from 1 to 65535 is expected"
-        ) from error
-    if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\\^`{|}<>\"]", url):
-        raise ValueError("it is not an http or https address; https://HOST/PATH is expected")
-    if parts.username is not None or port == 0:
-        raise ValueError("a user or the port 0 stands in it; http://HOST:PORT/PATH with a port from 1 to 65535 is expected")
-    return parts
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine: 127.0.0.0/8, [::1] or localhost."""
-    try:
-        host = urlsplit(url).hostname or ""
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def texts(value: Any) -> Iterable[str]:
-    """All texts in a value of dr.toml, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from texts(inner)
-    elif isinstance(value, dict):
-        yield from texts([*value.keys(), *value.values()])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from actions.base import Unreachable
 from actions.gate import Gate
 from actions.items import Forgetful, Items
+from actions.kept import Kept
 from actions.site import Agents, DatabaseRef, Site
 
 if TYPE_CHECKING:  # the clients are heavy: each is imported when it is first used
@@ -26,6 +27,14 @@ async def _no_memory(_target: str) -> Sequence[Own]:
     return ()
 
 
+async def _nothing_kept(_name: str) -> Kept | None:
+    return None
+
+
+async def _attach_nothing(_name: str, _text: str) -> None:
+    """What is attached by a step that no run carries out."""
+
+
 def _nobody(_says: str) -> None:
     """What a step says if it is not followed."""
 
@@ -36,6 +45,8 @@ class World:
     A change to the world passes the `gate` directly before it leaves. `own_deployments` gives the deployments of a target
     ("service shielda/control-plane") that this bot made; a bot that serves puts its memory there, and without one there are none.
     `items` is the record of what an action does to many things; a bot that serves keeps it in its state.
+    `kept` gives what was kept of the world while all was well, and `attach` stores a text beside the step that is under way:
+    people read it in the run's thread, and `dr show` prints it.
     A step that takes long says how far it is with `progress`; nobody listens unless it is `followed`.
     """
 
@@ -43,6 +54,8 @@ class World:
         self.site = site
         self.own_deployments: Callable[[str], Awaitable[Sequence[Own]]] = _no_memory
         self.items: Items = Forgetful()
+        self.kept: Callable[[str], Awaitable[Kept | None]] = _nothing_kept
+        self.attach: Callable[[str, str], Awaitable[None]] = _attach_nothing
         self.gate = gate or Gate()
         self._origin = self
         self._listener: Callable[[str], None] = _nobody

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from bot.actors import is_person, mention
-from bot.choices import CHOICES, Question
+from bot.choices import CHOICES, DESTROY, Question
 from bot.store import Refusal, Store
 from bot.story import ENDS, is_unread, read_story
 from bot.tables import approvals, decisions, locks, outbox, plans, runs
@@ -66,10 +67,14 @@ def require_open(connection: Connection, click: Click) -> Any:
             f"A part of plan {click.run_id} is too long for its message and isn't in the thread yet, so nobody can have read it."
         )
         raise Refusal(f"{says} Nothing was done; approve it when the Approve button appears.")
-    held = connection.execute(select(locks).where(locks.c.target == plan["target"])).mappings().first()
-    if held:
-        raise Refusal(held_by(plan["target"], held))
+    require_free(connection, _targets(plan))
     return plan
+
+
+def require_free(connection: Connection, targets: Iterable[str]) -> None:
+    """Raises `Refusal` if another run works on one of these targets."""
+    if held := _held(connection, targets):
+        raise Refusal(held_by(held["target"], held))
 
 
 def reject(connection: Connection, store: Store, click: Click, person: str) -> None:
@@ -93,6 +98,8 @@ def answer(connection: Connection, store: Store, click: Click, person: str, choi
     if choice not in asked.choices:
         takes = ", ".join(CHOICES[name].title for name in asked.choices)
         raise Refusal(f"{CHOICES[choice].title} is no answer to this question; it takes {takes}. Nothing was done.")
+    if choice == "hold_destroy" and reason.strip() != DESTROY:
+        raise Refusal(f"You typed {reason!r}, and {DESTROY!r} is expected. Nothing was done; press the button again.")
     if CHOICES[choice].after_reading and is_unread(connection, click.run_id):
         raise Refusal(
             "A part of the evidence isn't in the thread yet, so nobody can have read it. Nothing was done; try again then."
@@ -181,8 +188,8 @@ def _superseded(connection: Connection, plan: Any) -> str:
     newer = connection.execute(select(plans.c.id).where(*same)).scalar()
     if newer:
         return f"Plan {newer} does the same with newer facts and has taken the place of plan {plan['id']}. Nothing was done."
-    held = connection.execute(select(locks).where(locks.c.target == plan["target"])).mappings().first()
-    now = held_by(plan["target"], held) if held else f"Nothing was done; ask again with `{_command(plan)}`."
+    held = _held(connection, _targets(plan))
+    now = held_by(held["target"], held) if held else f"Nothing was done; ask again with `{_command(plan)}`."
     return f"Plan {plan['id']} no longer holds: things have changed since, or another run worked on its target. {now}"
 
 
@@ -207,9 +214,10 @@ def _close(connection: Connection, plan_id: str, status: str, person: str) -> No
 
 
 def begin_run(connection: Connection, store: Store, plan: Any, person: str, says: str) -> None:
-    """Make a plan (a row) a run that holds its target; `person` is who let it begin."""
+    """Make a plan (a row) a run that holds its targets; `person` is who let it begin."""
     now, target = time.time(), plan["target"]
-    connection.execute(locks.insert().values(target=target, run_id=plan["id"], person=person, since=now))
+    for held in _targets(plan):
+        connection.execute(locks.insert().values(target=held, run_id=plan["id"], person=person, since=now))
     connection.execute(runs.insert().values(id=plan["id"], target=target, state="approved", says="", began=now, stop_by=""))
     _set_aside_others(connection, store, plan)
     _close(connection, plan["id"], "approved", person)
@@ -218,8 +226,20 @@ def begin_run(connection: Connection, store: Store, plan: Any, person: str, says
 
 
 def _set_aside_others(connection: Connection, store: Store, plan: Any) -> None:
-    """Other plans for the same target were made for a world that this run is about to change."""
-    same = (plans.c.target == plan["target"], plans.c.status == "offered", plans.c.id != plan["id"])
-    for other in connection.execute(select(plans.c.id).where(*same)).scalars().all():
-        _close(connection, other, "superseded", "")
-        store.redraw(connection, other)
+    """Other plans for any of its targets were made for a world that this run is about to change."""
+    mine = {*_targets(plan)}
+    others = select(plans.c.id, plans.c.target, plans.c.plan).where(plans.c.status == "offered", plans.c.id != plan["id"])
+    for other in connection.execute(others).mappings().all():
+        if mine & {*_targets(other)}:
+            _close(connection, other["id"], "superseded", "")
+            store.redraw(connection, other["id"])
+
+
+def _targets(plan: Any) -> tuple[str, ...]:
+    """Everything that a run of this plan (a row) holds."""
+    return tuple(dict.fromkeys((plan["target"], *plan["plan"].get("locks", ()))))
+
+
+def _held(connection: Connection, targets: Iterable[str]) -> Any:
+    """The lock on one of these targets; None if all are free."""
+    return connection.execute(select(locks).where(locks.c.target.in_([*targets]))).mappings().first()

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from actions.base import Json
 
+DESTROY = "destroy"  # what must be typed before something is destroyed
+
 
 class Who(StrEnum):
     """Who may make a choice, besides that they must be full members of Slack's workspace now."""
@@ -95,6 +97,20 @@ CHOICES = {
         Choice(name="fallback", title="Fallback", meaning="plans {fallback}", label="Plan the fallback"),
         Choice(name="abort", title="Abort", meaning="ends the run here", style="danger", who=Who.LISTED),
         Choice(name="hold_yes", title="Yes", meaning="goes on", label="Yes, go on", style="primary", after_reading=True),
+        Choice(
+            name="hold_destroy",
+            title="Yes, and destroy",
+            meaning=f"goes on, and must be confirmed by typing {DESTROY}",
+            label="Yes, and destroy",
+            style="danger",
+            after_reading=True,
+            form=Form(
+                title="Destroy something?",
+                warning="The evidence says what is *destroyed*. Nobody can bring it back by pressing a button.",
+                label=f"Type {DESTROY} to go on",
+                submit="Destroy it",
+            ),
+        ),
         Choice(
             name="hold_no",
             title="No",

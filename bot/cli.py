@@ -84,10 +84,12 @@ async def _serve(settings: Settings, _options: argparse.Namespace) -> int:
 
 async def _plan(settings: Settings, options: argparse.Namespace) -> int:
     from actions.world import World
+    from bot.kept import LateShelf
     from bot.planner import expiring
     from commands.scenario import BadCommand, parse
 
-    world = World(settings)
+    world, shelf = World(settings), LateShelf(lambda: _store(settings))
+    world.kept = shelf.get
     try:
         request = parse(" ".join([options.scenario, *options.arguments]))
         if request.scenario is None:
@@ -98,6 +100,7 @@ async def _plan(settings: Settings, options: argparse.Namespace) -> int:
         _complain(str(error))
         return 2
     finally:
+        shelf.close()
         await world.close()
     _say(plan.to_json() if options.json else _plan_text(plan))
     return 1 if plan.forbidden else 0
@@ -154,11 +157,13 @@ async def _runs(settings: Settings, options: argparse.Namespace) -> int:
 
 
 async def _show(settings: Settings, options: argparse.Namespace) -> int:
+    from bot.attachments import attachments_of
     from bot.items import items_json
 
     store = _store(settings)
     story = await store.story(options.run)
     items = await store.do(items_json, options.run)
+    texts = await store.do(attachments_of, options.run)
     store.close()
     if story is None:
         _complain(f"There is no run {options.run!r}; `dr runs` lists them.")
@@ -166,7 +171,8 @@ async def _show(settings: Settings, options: argparse.Namespace) -> int:
     lines = [_run_line(story), *_step_lines(story.offer.plan)]
     lines += [f"{_iso(line.at)}  {line.mark:5}  {line.text}" for line in story.timeline]
     lines += [f"{item['state']:12}  {item['item']}  {item['says']}" for item in items]
-    whole = _story_json(story) | ({"items": items} if items else {})
+    lines += [f"\n{text['name']} (step {text['step']}, attempt {text['attempt']}):\n{text['text']}" for text in texts]
+    whole = _story_json(story) | ({"items": items} if items else {}) | ({"attachments": texts} if texts else {})
     _say(whole if options.json else "\n".join(lines))
     return 0
 
@@ -217,6 +223,7 @@ def _plan_text(plan: Plan) -> str:
     lines += [
         "",
         f"Fallback: {'/dr ' + plan.fallback if plan.fallback else 'none'}",
+        *([f"Approval: {plan.approve}"] if plan.approve else []),
         *([f"Approval: an approver must type {plan.confirm}"] if plan.confirm else []),
         f"Digest: {plan.digest}",
         f"Expires: {plan.expires:%Y-%m-%d %H:%M:%S} UTC",

@@ -96,9 +96,7 @@ class Desk:
             return
         plan = await self.planner.make(request.words, request.arguments)
         await self._may_request(item.person, plan)
-        held = await self.store.holder(plan.target)
-        if held:
-            raise Refusal(approvals.held_by(plan.target, held))
+        await self.store.do(approvals.require_free, plan.targets)
         standing = await self.planner.offer(plan_id(item.id), plan, item.person)
         story = await self.store.story(standing)
         if story is not None and standing != plan_id(item.id):

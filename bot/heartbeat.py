@@ -8,24 +8,41 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 
 import structlog
 
+from actions.base import Json
 from actions.db.heartbeat import EVERY_SECONDS, write_heartbeat
+from actions.db.rhythm import Rhythm
 from actions.scrub import plain
 from actions.site import DatabaseRef
 from actions.world import World
 
+Remember = Callable[[Mapping[str, Json]], Awaitable[None]]
 log = structlog.get_logger(__name__)
 BEAT_SECONDS = 4.0  # for connecting and writing
 
 
 class Heartbeat:
-    """`run()` writes until cancelled, but not while `is_busy()`: a recovery wants the database to itself."""
+    """`run()` writes until cancelled, but not while `is_busy()`: a recovery wants the database to itself.
 
-    def __init__(self, world: World, database: DatabaseRef, table: str, is_busy: Callable[[], Awaitable[bool]]) -> None:
+    The `rhythm` of the beats goes to `remember`, as JSON; it goes on from the one that is given.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        database: DatabaseRef,
+        table: str,
+        is_busy: Callable[[], Awaitable[bool]],
+        remember: Remember | None = None,
+        rhythm: Rhythm | None = None,
+    ) -> None:
         self._world = world
+        self._remember = remember
+        self._rhythm = rhythm or Rhythm()
         self._database = database
         self._table = table
         self._is_busy = is_busy
@@ -39,16 +56,25 @@ class Heartbeat:
             await asyncio.sleep(max(EVERY_SECONDS - (time.monotonic() - began), 0.5))
 
     async def _beat(self) -> None:
+        began = datetime.now(UTC)
         try:
             async with asyncio.timeout(BEAT_SECONDS):
                 if await self._is_busy():
                     return
-                await write_heartbeat(self._world, self._database, self._table)
+                beat = await write_heartbeat(self._world, self._database, self._table)
+            await self._keep(self._rhythm.beaten(beat, began))
         except Exception as error:  # the database is what the bot is there to recover: its absence ends nothing
             if not self._fails:
                 log.warning("heartbeat_not_written", database=self._database.name, table=self._table, error=plain(error))
             self._fails = True
+            await self._keep(self._rhythm.missed(began))
         else:
             if self._fails:
                 log.info("heartbeat_written_again", database=self._database.name, table=self._table)
             self._fails = False
+
+    async def _keep(self, rhythm: Rhythm) -> None:
+        """Remember the rhythm, in the state too: after a region is lost nobody else knows when it was last alive."""
+        changed, self._rhythm = rhythm != self._rhythm, rhythm
+        if changed and self._remember:
+            await self._remember(rhythm.to_json())

@@ -20,6 +20,7 @@ from bot.progress import Progress
 from bot.questions import Answer
 from bot.running import Running
 
+YES = ("hold_yes", "hold_destroy")
 AGAIN = "again"  # instead of an end: the evidence is gathered and the question asked anew
 WEIGHED = {Level.STOP: "against it", Level.WARN: "to be weighed", Level.OK: "for it"}
 
@@ -53,7 +54,9 @@ class Holds:
             evidence, gathered = await self.conduct.gather(hold, world)
         self.running.go_on()
         stops = [finding.says for finding in evidence if finding.level is Level.STOP]
-        offered = {"hold_yes": not stops or hold.yes_despite_stop, "retry": not gathered, "hold_no": True}
+        destroys, possible = gathered and hold.destroys(evidence), not stops or hold.yes_despite_stop
+        offered = {"hold_yes": possible and not destroys, "hold_destroy": possible and destroys}
+        offered |= {"retry": not gathered or (bool(stops) and hold.looks_again), "hold_no": True}
         choices = tuple(choice for choice, is_offered in offered.items() if is_offered)
         question = Question(run_id=run_id, name=name, nonce=secrets.token_urlsafe(12), choices=choices, steps=(step_id,))
         says = _asks(step_id, hold, evidence, question)
@@ -62,12 +65,12 @@ class Holds:
     async def decide(self, run_id: str, name: str, step_id: str, attempt: int, decision: Json) -> str:
         """Carry out the answer; returns the run's end, "" if it goes on, or `AGAIN`."""
         choice, person, reason = decision["choice"], decision["person"], decision["reason"]
-        if choice not in ("hold_yes", "retry"):
+        if choice not in (*YES, "retry"):
             return await self._end(run_id, step_id, attempt, person, reason, said_no=choice == "hold_no")
-        late = await self._late(f"{run_id}/{name}") if choice == "hold_yes" else ""
-        if choice == "hold_yes" and not late:
+        late = await self._late(f"{run_id}/{name}") if choice in YES else ""
+        if choice in YES and not late:
             await self.store.end_step(run_id, step_id, attempt, done(f"<@{person}> answered Yes."))
-        says = late or ("Going on." if choice == "hold_yes" else f"Gathering the evidence of step {step_id} again.")
+        says = late or ("Going on." if choice in YES else f"Gathering the evidence of step {step_id} again.")
         mark = "warn" if late else "begin"
         await self.store.set_run(run_id, f"{name}:on", mark, says, state="running", says="", question=None)
         return AGAIN if late or choice == "retry" else ""
@@ -118,7 +121,7 @@ def _asks(step_id: str, hold: Hold, evidence: Sequence[Finding], question: Quest
     counts = {level: sum(finding.level is level for finding in evidence) for level in WEIGHED}
     weighed = ", ".join(f"{number} {WEIGHED[level]}" for level, number in counts.items() if number)
     against = [finding.says for finding in evidence if finding.level is Level.STOP]
-    forbids = f" Yes is not offered, because: {against[0]}" if "hold_yes" not in question.choices else ""
+    forbids = f" Yes is not offered, because: {against[0]}" if against and not {*YES} & {*question.choices} else ""
     found = (
         f"The evidence is in the thread: {count(len(evidence), 'finding')} ({weighed})." if evidence else "There is no evidence."
     )

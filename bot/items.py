@@ -44,6 +44,11 @@ def items_of(run_id: str, step: str, attempt: int) -> Iterator[None]:
         _current.reset(token)
 
 
+def under_way() -> Attempt:
+    """The attempt that is under way in this task."""
+    return _current.get()
+
+
 class StoredItems:
     """The items of the run that is under way."""
 

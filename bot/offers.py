@@ -56,6 +56,6 @@ def _does_the_same(row: dict[str, Any]) -> Any:
 def _serves(first: Any, new: dict[str, Any]) -> bool:
     """Whether the first plan is as good as a new one: none is forbidden, the button says the same, half its time is left."""
     forbidden = any(finding["level"] == "stop" for row in (first, new) for finding in row["plan"]["findings"])
-    same_button = first["plan"].get("interrupts", "") == new["plan"]["interrupts"]
+    same_button = all(first["plan"].get(name, "") == new["plan"][name] for name in ("interrupts", "approve"))
     fresh = first["expires"] - time.time() >= (first["expires"] - first["requested_at"]) / 2
     return same_button and fresh and not forbidden

@@ -103,11 +103,12 @@ def _who_approves(offer: Offer, needed: int) -> str:
 
 def _approve(plan: Plan, value: str) -> Block:
     if plan.confirm:  # the form asks instead
-        label = f"Approve: interrupt {plan.interrupts}" if plan.interrupts else "Approve"
+        label = plan.approve or (f"Approve: interrupt {plan.interrupts}" if plan.interrupts else "Approve")
         return blocks.button("dr_approve", label, value, style="danger")
-    if not plan.interrupts:
+    if plan.approve or not plan.interrupts:
         confirm = blocks.confirm("Approve this plan?", _question(plan), "Approve")
-        return blocks.button("dr_approve", "Approve", value, style="primary", confirm=confirm)
+        style = "danger" if plan.approve else "primary"
+        return blocks.button("dr_approve", plan.approve or "Approve", value, style=style, confirm=confirm)
     title, label = f"Interrupt {plan.interrupts}?", f"Approve: interrupt {plan.interrupts}"
     confirm = blocks.confirm(title, _question(plan), "Interrupt it", style="danger")
     return blocks.button("dr_approve", label, value, style="danger", confirm=confirm)

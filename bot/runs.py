@@ -20,6 +20,7 @@ from actions.base import Action, Check, Hold, Json, Outcome, Result
 from actions.scrub import unexpected
 from bot.approvals import clock
 from bot.approved import Approved
+from bot.attachments import Attachments
 from bot.conduct import LATE_SECONDS, Applied, Conduct, outcome_from, outcome_json
 from bot.ends import Ends
 from bot.holds import AGAIN, Holds
@@ -46,7 +47,7 @@ class Runs(DBOSConfiguredInstance):
         super().__init__("runs")
         self.store = store
         self.planner = planner
-        planner.world.items = StoredItems(store)
+        planner.world.items, planner.world.attach = StoredItems(store), Attachments(store).add
         self.conduct = Conduct(store, planner.world)
         self.progress = Progress(store, planner.world)
         self.running = Running()
@@ -172,7 +173,8 @@ class Runs(DBOSConfiguredInstance):
             if not await self._recorded(f"stage {number}#{attempt} begin", self._begin, run_id, [step], attempt):
                 break
             question = f"stage{number}-{attempt}"
-            await self._recorded(f"ask {question}", self.holds.ask, run_id, question, step, attempt)
+            with items_of(run_id, step, attempt):
+                await self._recorded(f"ask {question}", self.holds.ask, run_id, question, step, attempt)
             decision = await self._await_answer(question)
             end = await self._recorded(f"decide {question}", self.holds.decide, run_id, question, step, attempt, decision)
             if end != AGAIN:

@@ -10,14 +10,15 @@ import asyncio
 import contextlib
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import structlog
 from sqlalchemy import Engine
 
+from actions.base import Json
 from actions.gate import Gate
 from actions.scrub import plain
 from actions.world import World
@@ -131,9 +132,7 @@ class Bot:
         desk = await self._start_desk()
         self._tasks.append(asyncio.create_task(self._catch_up(desk)))
         self._tasks.append(asyncio.create_task(self._watch()))
-        for name, database in self.settings.databases.items():
-            if database.heartbeat_table:
-                self._tasks.append(asyncio.create_task(self._beat(name, database.heartbeat_table)))
+        self._tasks += [asyncio.create_task(part) for part in self._keeping()]
         log.info("serving", epoch=lead.epoch, seconds=round(time.monotonic() - self._began, 3))
 
     async def _start_desk(self) -> Desk:
@@ -142,10 +141,12 @@ class Bot:
         await in_thread(importlib.import_module, "bot.desk")  # the engine is heavy: it must not hold up an ack
         await in_thread(lambda: self.world.aws)  # boto3 is heavy too, and a run that goes on needs it at once
         from bot.desk import Desk
+        from bot.kept import Shelf
         from bot.runs import Runs
         from bot.schedule import Schedule
 
         planner = Planner(self.settings, self.world, self.store)
+        self.world.kept = Shelf(self.store).get
         self.runs, self.schedule = Runs(self.store, planner), Schedule(self.settings, self.store)
         self.runs.launch(self.settings.state.url)
         await self.schedule.apply()
@@ -203,16 +204,40 @@ class Bot:
 
         await Watch(self.settings, self.store, self.schedule).run()
 
+    def _keeping(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What the bot does while all is well, so that it knows enough when it isn't."""
+        for name, database in self.settings.databases.items():
+            if database.heartbeat_table:
+                yield self._beat(name, database.heartbeat_table)
+        yield self._keep()
+
     async def _beat(self, name: str, table: str) -> None:
         """Write heartbeat rows into a database that is recovered, but not while a run works on it."""
+        from actions.db.rhythm import Rhythm, rhythm_name  # psycopg is heavy
         from bot.heartbeat import Heartbeat
+        from bot.kept import Shelf
 
-        database = self.settings.database(name)
+        database, shelf = self.settings.database(name), Shelf(self.store)
+        kept = rhythm_name(name)
 
         async def is_held() -> bool:
             return await self.store.holder(str(database)) is not None
 
-        await Heartbeat(self.world, database, table, is_held).run()
+        async def remember(rhythm: Mapping[str, Json]) -> None:
+            await shelf.put(kept, rhythm)
+
+        known = await shelf.get(kept)
+        rhythm = Rhythm.from_json(known.facts) if known else None
+        await Heartbeat(self.world, database, table, is_held, remember, rhythm).run()
+
+    async def _keep(self) -> None:
+        """Keep facts of the world while all is well."""
+        from bot.kept import Keeper, Shelf
+
+        async def is_busy() -> bool:
+            return bool(await self.store.unfinished())
+
+        await Keeper(self.world, Shelf(self.store), is_busy).run()
 
     # The end ----------------------------------------------------------------------------------------------------------
 

@@ -182,6 +182,27 @@ schedules = Table(
     Column("since", Float, nullable=False),
 )
 
+# A text that a step attached, such as terraform's plan; a step that is carried out again replaces it.
+attachments = Table(
+    "dr_attachments",
+    metadata,
+    Column("run_id", String(40), primary_key=True),
+    Column("step", String(20), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("name", String(80), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+# What was kept of the world while all was well, the latest under each name.
+kept = Table(
+    "dr_kept",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    Column("facts", JSON, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
 NEW_COLUMNS = (outbox.c.at, runs.c.main_end, steps.c.progress)
 
 # Who leads: `epoch` goes up when the lead changes hands, and every transaction that writes checks it. `holder` names the

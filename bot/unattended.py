@@ -19,7 +19,7 @@ from bot.planner import Planner, plan_id
 from bot.runs import Runs
 from bot.settings import Settings
 from bot.store import Item, Refusal
-from bot.tables import answers, locks, plans
+from bot.tables import answers, plans
 from commands.plan import Plan
 from commands.scenario import BadCommand, parse
 
@@ -60,9 +60,7 @@ class Unattended:
         await self._runs.start(run_id)
 
     def _begin(self, connection: Connection, row: dict[str, object], replies: tuple[str, ...], plan: Plan) -> None:
-        held = connection.execute(select(locks).where(locks.c.target == plan.target)).mappings().first()
-        if held:
-            raise Refusal(approvals.held_by(plan.target, held))
+        approvals.require_free(connection, plan.targets)
         offers.show(connection, self._store, row, replies)
         stored = connection.execute(select(plans).where(plans.c.id == row["id"])).mappings().one()
         who = mention(stored["requested_by"])

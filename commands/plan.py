@@ -23,7 +23,7 @@ class Plan:
     of them changes the plan is another one. `identity` says which thing is meant, by what AWS and PostgreSQL call it and
     never reuse: what was known of it must be known again, and the same, before anything is done. `findings` and `cost` are
     for people and may be volatile. `fallback` is the command that is offered when a stage fails, with its arguments; it is
-    planned and approved on its own. `target` is what is locked.
+    planned and approved on its own. `target` is what is locked, and so is everything in `locks`.
     `cleanup` holds the stages that follow at every end of a run that began: done, failed, aborted or stopped.
 
     `withholds` is for plans that prove something: if a step fails, the run ends there without a question, and this says what
@@ -32,6 +32,7 @@ class Plan:
     `title` says in a few words what the plan does, `asked` which scenario a person asked for, and `substitute` that it does
     something else than the scenario's name says. `interrupts` names what works now and is interrupted: "a working database".
     `confirm` is what an approver must type before their approval counts: the name of what can't be brought back by itself.
+    `approve` is what the button says if it must tell the price: "Promote and lose up to 3 s (about 120 rows)".
     """
 
     scenario: str
@@ -51,6 +52,8 @@ class Plan:
     substitute: bool = False
     interrupts: str = ""
     confirm: str = ""
+    locks: tuple[str, ...] = ()
+    approve: str = ""
     made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     expires: datetime = field(default_factory=lambda: datetime.now(UTC) + timedelta(minutes=15))
 
@@ -64,6 +67,11 @@ class Plan:
     def digest(self) -> str:
         """SHA-256 over everything that is done or relied on; equal digests are the same plan."""
         return hashlib.sha256(json.dumps(self._bound(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Everything that a run of this plan holds: no other run works on any of it meanwhile."""
+        return tuple(dict.fromkeys((self.target, *self.locks)))
 
     @property
     def forbidden(self) -> tuple[Finding, ...]:
@@ -142,6 +150,8 @@ class Plan:
             "instead_of": self.instead_of,
             "interrupts": self.interrupts,
             "confirm": self.confirm,
+            "locks": list(self.locks),
+            "approve": self.approve,
         }
 
     @classmethod
@@ -165,6 +175,8 @@ class Plan:
             substitute=stored.get("substitute", False),
             interrupts=stored.get("interrupts", ""),
             confirm=stored.get("confirm", ""),
+            locks=tuple(stored.get("locks", ())),
+            approve=stored.get("approve", ""),
             made_at=datetime.fromisoformat(stored["made_at"]),
             expires=datetime.fromisoformat(stored["expires"]),
         )
@@ -181,6 +193,7 @@ class Plan:
         }
         bound |= {"cleanup": _bound_stages(self.cleanup)} if self.cleanup else {}  # else as earlier versions had it
         bound |= {"confirm": self.confirm} if self.confirm else {}
+        bound |= {"locks": list(self.locks)} if self.locks else {}
         return bound | ({"withholds": self.withholds} if self.withholds else {})
 
 

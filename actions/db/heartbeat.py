@@ -27,6 +27,12 @@ _POSITION = """
 SELECT clock_timestamp() AS now, pg_is_in_recovery() AS in_recovery, pg_last_xact_replay_timestamp() AS replayed_at
 """
 
+_WRITTEN = """
+pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::int8 AS flushed,
+(SELECT coalesce(sum(tup_inserted + tup_updated + tup_deleted), 0)::int8 FROM pg_stat_database
+ WHERE datname = current_database()) AS rows
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
@@ -48,11 +54,21 @@ def is_table(name: str) -> bool:
     return bool(re.fullmatch(TABLE_NAME, name))
 
 
-async def write_heartbeat(world: World, database: DatabaseRef, table: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Beat:
+    """A heartbeat that was committed: when by the primary's clock, how far its WAL was, and how many rows it had written."""
+
+    at: datetime
+    flushed: int
+    rows: int
+
+
+async def write_heartbeat(world: World, database: DatabaseRef, table: str) -> Beat:
     """Write the one row, over a connection of its own. Raises `Refused` or `Uncertain`; the table must be there."""
     insert = f"INSERT INTO {_checked(table)} (writer, at) VALUES ('{WRITER}', clock_timestamp())"
-    sql = f"{insert} ON CONFLICT (writer) DO UPDATE SET at = excluded.at RETURNING at"
-    await world.database(database).change(sql, timeout=2.0)
+    sql = f"{insert} ON CONFLICT (writer) DO UPDATE SET at = excluded.at RETURNING at, {_WRITTEN}"
+    (row,) = await world.database(database).change(sql, timeout=2.0)
+    return Beat(at=row["at"], flushed=int(row["flushed"]), rows=int(row["rows"]))
 
 
 async def position(world: World, database: DatabaseRef, *, table: str = "") -> Position:
