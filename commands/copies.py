@@ -28,7 +28,7 @@ def numbered(name: str) -> Iterator[str]:
 async def free_name(world: World, region: str, names: Iterable[str]) -> str:
     """The first of endlessly many names that no instance has. If RDS does not answer, the first: the restore looks again."""
     for name in names:
-        found = await read("RDS", find_instance(world, name, region))
+        found = await read("RDS", find_instance(world, name, region), of=f"RDS in {region}")
         if found.value is None:
             return name
     raise AssertionError("There is always a next name.")

@@ -87,9 +87,10 @@ async def look(
     world: World, database: DatabaseRef, tables: tuple[str, ...], at: datetime, now: datetime, touched: str, revert: str
 ) -> Seen:
     """Read all sources at once; then find a name that is free."""
+    rds = f"RDS in {database.region}"
     source, snapshots, rights = await asyncio.gather(
-        read("RDS", find_instance(world, database.instance, database.region)),
-        read("RDS snapshots", snapshots_of(world, database.instance, database.region)),
+        read("RDS", find_instance(world, database.instance, database.region), of=rds),
+        read("RDS snapshots", snapshots_of(world, database.instance, database.region), of=rds),
         read("The database", read_rights(world, database, tables)),
     )
     names = rights.value.tables if rights.value and not rights.value.refusal else tables
@@ -208,7 +209,7 @@ def _undo_finding(run: str, case: Fact[Case | None]) -> Finding:
 async def _free_name(world: World, database: DatabaseRef, at: datetime, snapshots: set[str]) -> str:
     """A name that no instance, no snapshot and no repair has. If one doesn't answer, the first: the steps look again."""
     for name in numbered(f"{database.instance[: LONGEST_NAME - 30].rstrip('-')}-repair-{stamp(at)}"):
-        instance = await read("RDS", find_instance(world, name, database.region))
+        instance = await read("RDS", find_instance(world, name, database.region), of=f"RDS in {database.region}")
         case = await read("The record of repairs", read_case(world, database, name))
         if instance.value is None and case.value is None and f"{name}-before" not in snapshots:
             return name

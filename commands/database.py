@@ -88,10 +88,10 @@ async def failover(world: World, *, database: str = "", idle_for: int = IDLE_FOR
 async def look(world: World, database: DatabaseRef) -> Seen:
     """Read all sources at once."""
     name, region = database.instance, database.region
-    since = datetime.now(UTC) - timedelta(minutes=60)
+    since, rds_there = datetime.now(UTC) - timedelta(minutes=60), f"RDS in {region}"
     async with asyncio.TaskGroup() as group:
-        instance = group.create_task(read("RDS", rds.describe_instance(world, name, region)))
-        events = group.create_task(read("RDS events", rds.events(world, name, region, since=since)))
+        instance = group.create_task(read("RDS", rds.describe_instance(world, name, region), of=rds_there))
+        events = group.create_task(read("RDS events", rds.events(world, name, region, since=since), of=rds_there))
         alarm = group.create_task(_alarm(world, database))
         server = group.create_task(_diagnose(world, database))
     diagnosis, idle = server.result()

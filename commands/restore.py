@@ -80,7 +80,7 @@ async def restore(world: World, *, time: str = "", database: str = "") -> Plan:
 
 async def _latest(world: World, database: DatabaseRef) -> datetime:
     """The latest moment that RDS could restore to. Raises `BadCommand` if that is not known."""
-    found = await read("RDS", find_instance(world, database.instance, database.region))
+    found = await read("RDS", find_instance(world, database.instance, database.region), of=f"RDS in {database.region}")
     if found.value is None or found.value.restorable_to is None:
         why = found.error or f"RDS names none for {database.instance}."
         raise BadCommand(f"The latest restorable time is not known, so give a time yourself. {why}")
@@ -91,8 +91,8 @@ async def look(world: World, database: DatabaseRef, at: datetime, now: datetime)
     """Read all sources at once; then find a name that is free."""
     name, region = database.instance, database.region
     async with asyncio.TaskGroup() as group:
-        source = group.create_task(read("RDS", find_instance(world, name, region)))
-        snapshots = group.create_task(read("RDS snapshots", snapshots_of(world, name, region)))
+        source = group.create_task(read("RDS", find_instance(world, name, region), of=f"RDS in {region}"))
+        snapshots = group.create_task(read("RDS snapshots", snapshots_of(world, name, region), of=f"RDS in {region}"))
         users = [group.create_task(_user(world, site, database)) for site in world.site.users_of(database)]
     return Seen(
         database=database,

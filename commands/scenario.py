@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from actions.world import World
 from commands.asked import Asked, BadCommand, nearest
+from commands.facts import gathering, unread_first
 from commands.plan import Plan
 from commands.report import REPORTS, ReportKind
 
@@ -27,8 +28,9 @@ class Scenario(Asked):
 
     async def make(self, world: World, arguments: Mapping[str, str]) -> Plan:
         """The plan for these arguments. Raises `BadCommand` on an unknown or unreadable one; changes nothing."""
-        plan: Plan = await self.function(world, **self.parse(arguments))
-        return replace(plan, asked=self.name)
+        with gathering():
+            plan: Plan = await self.function(world, **self.parse(arguments))
+        return replace(plan, asked=self.name, findings=unread_first(plan.findings))
 
 
 SCENARIOS: dict[str, Scenario] = {}

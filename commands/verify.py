@@ -68,10 +68,11 @@ async def verify(world: World, *, snapshot: str = "", database: str = "") -> Pla
 async def look(world: World, database: DatabaseRef, wanted: str, now: datetime) -> Seen:
     """Read all sources at once; then find a name that is free."""
     name, region = database.instance, database.region
+    rds = f"RDS in {region}"
     async with asyncio.TaskGroup() as group:
-        source = group.create_task(read("RDS", find_instance(world, name, region)))
-        snapshot = group.create_task(read("RDS snapshots", _snapshot(world, database, wanted)))
-        left_over = group.create_task(read("The list of instances", instances_with_tag(world, TAG, region)))
+        source = group.create_task(read("RDS", find_instance(world, name, region), of=rds))
+        snapshot = group.create_task(read("RDS snapshots", _snapshot(world, database, wanted), of=rds))
+        left_over = group.create_task(read("The list of instances", instances_with_tag(world, TAG, region), of=rds))
         may_create = group.create_task(read("The database", may_create_databases(world, database)))
     found = snapshot.result().value
     return Seen(

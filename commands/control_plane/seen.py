@@ -66,13 +66,14 @@ class Seen:
 async def look(world: World, site: ServiceSection) -> Seen:
     """Read all sources at once; only the previous revision has to wait for the service's answer."""
     region = world.site.aws.region
+    ecs = f"ECS in {region}"
     where = (world, site.cluster, site.service, region)
     async with asyncio.TaskGroup() as group:
-        service = group.create_task(read("ECS service", deployments.describe_service(*where)))
-        history = group.create_task(read("ECS service deployments", deployments.history(*where)))
+        service = group.create_task(read("ECS service", deployments.describe_service(*where), of=ecs))
+        history = group.create_task(read("ECS service deployments", deployments.history(*where), of=ecs))
         ours = group.create_task(read("This bot's own deployments", world.own_deployments(target(site))))
-        stopped = group.create_task(read("ECS stopped tasks", deployments.stopped_tasks(*where)))
-        previous = group.create_task(read("The previous revision", _previous(world, service, history), timeout=20.0))
+        stopped = group.create_task(read("ECS stopped tasks", deployments.stopped_tasks(*where), of=ecs))
+        previous = group.create_task(read("The previous revision", _previous(world, service, history), of=ecs))
         lines = group.create_task(read(f"Log group {site.log_group}", logs.tail(world, site.log_group, region)))
         health = group.create_task(read("The health address", ask_health(world, site.health_url)))
         in_region = group.create_task(_region_health(world, site.region_health_url))
@@ -94,7 +95,8 @@ async def look(world: World, site: ServiceSection) -> Seen:
 async def _previous(
     world: World, service: asyncio.Task[Fact[Service]], history: asyncio.Task[Fact[list[Rollout]]]
 ) -> Revision | None:
-    now, records = (await service).value, (await history).value
+    shielded = asyncio.shield(service), asyncio.shield(history)  # whoever gives this question up doesn't mean those
+    now, records = (await shielded[0]).value, (await shielded[1]).value
     if now is None or not now.revision:
         return None
     return await deployments.previous_revision(world, world.site.aws.region, now.revision, records or [])

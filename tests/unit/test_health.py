@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from actions.health import Health, ask_health
+from actions.health import PAUSE, Health, ask_health
 from actions.site import Aws, DatabaseSection, ServiceSection, Site
 from actions.world import World
 
@@ -69,8 +69,8 @@ async def test_a_bad_answer_is_asked_for_again(statuses: list[int], good: bool, 
     assert bool(health.error) is (0 in statuses)
 
 
-async def test_each_try_waits_a_second_longer_than_the_one_before() -> None:
+async def test_each_try_waits_a_pause_longer_than_the_one_before() -> None:
     async with answering([502, 502, 502]) as (url, asked):
         began = time.monotonic()
         await ask(url, speed=2)
-    assert all(at - began >= number / 2 for number, at in enumerate(asked))
+    assert all(at - began >= number * PAUSE / 2 for number, at in enumerate(asked))
