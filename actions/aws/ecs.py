@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actions.aws.call import Call
@@ -23,12 +24,13 @@ from actions.aws.deployments import (
     rollouts,
     stopped_tasks,
 )
+from actions.aws.follow import follow
 from actions.base import Action, Facts, Finding, Outcome, Proof, Unreachable, Verdict, count, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World
 
-SLACK = timedelta(seconds=5)  # AWS's Date header is in whole seconds, and its hosts do not agree to the second
+CLOCK_SKEW = timedelta(seconds=5)  # AWS's Date header is in whole seconds, and its hosts do not agree to the second
 LEAST = 30.0  # seconds of our own clock: a rehearsal starts real processes, which are no faster than elsewhere
 REMEMBERED = timedelta(minutes=10)
 ENDED_BADLY = ("STOPPED", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_REQUESTED")
@@ -93,17 +95,9 @@ class _Deploy(Action):
     async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
         if not receipt.get("deployment") and not receipt.get("rollout"):
             receipt = {**receipt, **(await self._find(world, facts))}
-        last, passed = "ECS did not answer.", 0.0
-        async for passed in world.ticks(timeout=self.timeout, at_least=LEAST):
-            try:
-                seen = await self._follow(world, receipt, passed)
-            except Unreachable as error:
-                last = str(error)
-                continue
-            if isinstance(seen, Outcome):
-                return seen
-            last = seen
-        return failed(f"The deployment of {self.service} is not complete after {passed:.0f} s: {last}")
+        look = partial(self._follow, world, receipt)
+        gave_up = f"The deployment of {self.service} is not complete"
+        return await follow(world, look, gave_up=gave_up, timeout=self.timeout, at_least=LEAST)
 
     async def _find(self, world: World, facts: Facts) -> Facts:
         try:
@@ -180,7 +174,7 @@ class ForceNewDeployment(_Deploy, kind="ecs.force_new_deployment"):
             service = await describe_service(world, self.cluster, self.service, self.region)
             listed = None
             if facts["rollouts"] is not None:
-                listed = await rollouts(world, self.cluster, self.service, self.region, since=_t0(facts) - SLACK)
+                listed = await rollouts(world, self.cluster, self.service, self.region, since=_t0(facts) - CLOCK_SKEW)
         except Unreachable as error:
             return Proof(verdict=Verdict.UNKNOWN, says=str(error))
         return judge_restart(facts, service.deployments, listed)
@@ -243,7 +237,7 @@ def judge_rollback(wanted: str, facts: Mapping[str, Any], service: Service) -> P
 
 
 def _is_new(deployment: Deployment, facts: Mapping[str, Any]) -> bool:
-    return deployment.id not in facts["deployments"] and deployment.created_at >= _t0(facts) - SLACK
+    return deployment.id not in facts["deployments"] and deployment.created_at >= _t0(facts) - CLOCK_SKEW
 
 
 def _t0(facts: Mapping[str, Any]) -> datetime:

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from actions.aws.call import AwsUnreachable, Call
-from actions.base import Action, Check, Facts, Finding, Outcome, Proof, Unreachable, Verdict, done, failed, ok, stop
+from actions.aws.follow import follow
+from actions.base import Action, Check, Facts, Finding, Outcome, Proof, Unreachable, Verdict, done, ok, stop
 from actions.scrub import scrub
 from actions.site import DatabaseRef
 
@@ -166,18 +168,19 @@ class FailOver(_OnInstance, Action, kind="rds.fail_over"):
         return judge_failover(facts, instance, since, started)
 
     async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
-        said = "RDS did not answer"
-        async for _ in world.ticks(timeout=self.timeout, at_least=LEAST):
-            instance, since, started = await self._sources(world, facts)
-            said = _unfinished(facts, instance, since)
-            if instance is None or said:
-                continue
-            if not _newer(started, facts) and (refusal := await _writes(world, self.database)):
-                said = f"it is available again in {instance.zone}, and takes no write: {refusal}"
-                continue
-            moved = f"from {facts['zone']} to {instance.zone}" if instance.zone != facts["zone"] else f"and is in {instance.zone}"
-            return done(f"{self.instance} failed over {moved}; it took {_elapsed(world, facts):.0f} s ({TYPICAL}).")
-        return failed(f"The failover of {self.instance} is not finished after {self.timeout:g} s: {said}")
+        gave_up = f"The failover of {self.instance} is not finished"
+        return await follow(world, partial(self._follow, world, facts), gave_up=gave_up, timeout=self.timeout, at_least=LEAST)
+
+    async def _follow(self, world: World, facts: Facts, _passed: float) -> Outcome | str:
+        """One look at our failover: that it is over, or what is still missing."""
+        instance, since, started = await self._sources(world, facts)
+        said = _unfinished(facts, instance, since)
+        if instance is None or said:
+            return said
+        if not _newer(started, facts) and (refusal := await _writes(world, self.database)):
+            return f"it is available again in {instance.zone}, and takes no write: {refusal}"
+        moved = f"from {facts['zone']} to {instance.zone}" if instance.zone != facts["zone"] else f"and is in {instance.zone}"
+        return done(f"{self.instance} failed over {moved}; it took {_elapsed(world, facts):.0f} s ({TYPICAL}).")
 
     async def _sources(self, world: World, facts: Facts) -> tuple[Instance | None, list[Event] | None, datetime | None]:
         """The instance, the events since, the server's start; None for a source that did not answer."""
@@ -222,21 +225,17 @@ class FailoverFinished(_OnInstance, Check, kind="rds.failover_finished"):
         return _call("DescribeDBInstances", self.region, DBInstanceIdentifier=self.instance).command()
 
     async def look(self, world: World) -> Outcome:
-        said = "RDS did not answer."
-        async for passed in world.ticks(timeout=self.timeout, at_least=LEAST):
-            try:
-                instance = await describe_instance(world, self.instance, self.region)
-                found = await events(world, self.instance, self.region, since=instance.at - RECENT)
-            except Unreachable as error:
-                said = str(error)
-                continue
-            said = f"its status is {instance.status}" + (", a failover is under way" if under_way(found) else "")
-            if instance.status == "available" and not under_way(found):
-                refusal = await _writes(world, self.database)
-                if not refusal:
-                    return done(f"{self.instance} is available in {instance.zone} and takes writes, seen after {passed:.0f} s.")
-                said = f"it is available, and takes no write: {refusal}"
-        return failed(f"The failover of {self.instance} is not finished after {self.timeout:g} s: {said}")
+        gave_up = f"The failover of {self.instance} is not finished"
+        return await follow(world, partial(self._follow, world), gave_up=gave_up, timeout=self.timeout, at_least=LEAST)
+
+    async def _follow(self, world: World, passed: float) -> Outcome | str:
+        instance = await describe_instance(world, self.instance, self.region)
+        found = await events(world, self.instance, self.region, since=instance.at - RECENT)
+        if instance.status != "available" or under_way(found):
+            return f"its status is {instance.status}" + (", a failover is under way" if under_way(found) else "")
+        if refusal := await _writes(world, self.database):
+            return f"it is available, and takes no write: {refusal}"
+        return done(f"{self.instance} is available in {instance.zone} and takes writes, seen after {passed:.0f} s.")
 
 
 def judge_failover(
