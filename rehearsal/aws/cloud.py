@@ -19,6 +19,7 @@ from rehearsal.aws.front import Front, Handler
 from rehearsal.aws.journal import Journal
 from rehearsal.aws.logs import Logs
 from rehearsal.aws.rds.api import Rds
+from rehearsal.aws.route53 import Route53
 from rehearsal.aws.second_region import SecondRegion
 from rehearsal.aws.secretsmanager import SecretsManager
 from rehearsal.aws.sts import iam_handlers, sts_handlers
@@ -36,6 +37,7 @@ class Cloud:
     """
 
     second: SecondRegion | None = None
+    route53: Route53 | None = None
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class Cloud:
                 environment=second_environment,
                 revisions=revisions,
             )
+            self.route53 = Route53(self.clock, home=SECOND)
         self.rds: Rds | None = None
         self.endpoints: dict[str, str] = {}
 
@@ -99,6 +102,8 @@ class Cloud:
         await self.balancer.start()
         if self.second:
             await self.second.balancer.start()
+        if self.route53:
+            await self.route53.open()
         self.endpoints = await self.front.start()
         return self
 
@@ -110,6 +115,8 @@ class Cloud:
         await self.balancer.close()
         if self.second:
             await self.second.close()
+        if self.route53:
+            await self.route53.close()
         await self.front.close()
 
     def _add_services(self) -> None:
@@ -122,6 +129,8 @@ class Cloud:
         self.front.add("logs", self.logs.handlers())
         self.front.add("sts", sts_handlers())
         self.front.add("iam", iam_handlers(self.faults))
+        if self.route53:
+            self.front.add("route53", self.route53.handlers())
         if self.rds:
             self.front.add("rds", self.rds.handlers)
 

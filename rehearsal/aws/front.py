@@ -21,7 +21,7 @@ from typing import Any
 from aiohttp import web
 from botocore.exceptions import UnknownServiceError
 
-from rehearsal.aws import models, wire
+from rehearsal.aws import models, rest, wire
 from rehearsal.aws.door import Door
 from rehearsal.aws.faults import AFTER, BEFORE, Fault, Faults
 from rehearsal.aws.garbled import PAGES
@@ -180,12 +180,30 @@ class Exchange:
 
     async def _output(self) -> dict[str, Any] | None:
         self._authenticate()
-        self.operation, raw, self.is_json = wire.read_request(self.service, self.request.headers, await self.request.read())
+        raw = await self._read()
         fault = self.front.faults.take(self.region, self.service, self.operation, kinds=BEFORE)
         if fault is not None and not await self._survives(fault):
             return None
-        self.params = wire.shape_parameters(self.service, self.operation, raw, self.is_json)
+        self.params = (
+            rest.shaped(self.service, self.operation, raw)
+            if self.is_rest
+            else wire.shape_parameters(self.service, self.operation, raw, self.is_json)
+        )
         return await self.front.call(self.region, self.service, self.operation, self.params)
+
+    async def _read(self) -> dict[str, Any]:
+        """The request's parameters as they came; sets the operation."""
+        request, body = self.request, await self.request.read()
+        if self.is_rest:
+            self.operation, raw = rest.read_request(self.service, request.method, request.path, request.query, body)
+            return raw
+        self.operation, raw, self.is_json = wire.read_request(self.service, request.headers, body)
+        return raw
+
+    @property
+    def is_rest(self) -> bool:
+        """Whether the service's operations are told by their paths."""
+        return rest.speaks_rest(self.service)
 
     def _authenticate(self) -> None:
         scope = SCOPE.search(self.request.headers.get("Authorization", ""))
@@ -237,7 +255,10 @@ class Exchange:
         return Garbled(PAGES[page](answer or refusal, refusal, self.request_id))
 
     async def _after(self, output: dict[str, Any]) -> wire.Answer | None:
-        answer = wire.write_answer(self.service, self.operation, output, self.request_id, self.is_json)
+        if self.is_rest:
+            answer = rest.write_answer(self.service, self.operation, output)
+        else:
+            answer = wire.write_answer(self.service, self.operation, output, self.request_id, self.is_json)
         fault = self.front.faults.take(self.region, self.service, self.operation, kinds=AFTER)
         if fault is None:
             return answer

@@ -108,7 +108,7 @@ def from_query(flat: Mapping[str, str], shape: Any, prefix: str = "") -> Any:
         return _list_from_query(flat, shape, prefix)
     if shape.type_name == "map":
         return _map_from_query(flat, shape, prefix)
-    return _scalar(flat[prefix], shape) if prefix in flat else None
+    return scalar(flat[prefix], shape) if prefix in flat else None
 
 
 def _structure_from_query(flat: Mapping[str, str], shape: Any, prefix: str) -> dict[str, Any] | None:
@@ -145,7 +145,8 @@ def _map_from_query(flat: Mapping[str, str], shape: Any, prefix: str) -> dict[st
     return found or None
 
 
-def _scalar(text: str, shape: Any) -> Any:
+def scalar(text: str, shape: Any) -> Any:
+    """The Python value of a text; one that does not fit stays a text."""
     try:
         match shape.type_name:
             case "integer" | "long":

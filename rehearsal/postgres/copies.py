@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 from psycopg import conninfo
 
-from rehearsal.postgres.proxy import Proxy
+from rehearsal.machines.proxy import Proxy
 from rehearsal.postgres.server import Server, ServerError
 from rehearsal.postgres.template import DATABASE, SUPERUSER, copy_data, superuser
 

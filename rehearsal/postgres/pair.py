@@ -16,10 +16,10 @@ import psycopg
 from psycopg import conninfo, sql
 
 from rehearsal.machines.processes import ProcessError, Processes
+from rehearsal.machines.proxy import Proxy
 from rehearsal.postgres.backups import Backups
 from rehearsal.postgres.binaries import reachable
 from rehearsal.postgres.copies import Base
-from rehearsal.postgres.proxy import Proxy
 from rehearsal.postgres.server import Server, ServerError
 from rehearsal.postgres.template import BOT, DATABASE, OWNER, SUPERUSER, Template, cheap_password, prepare, superuser
 from rehearsal.waiting import until

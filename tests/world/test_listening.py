@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from rehearsal.machines.balancer import Balancer
-from rehearsal.postgres.proxy import Proxy
+from rehearsal.machines.proxy import Proxy
 from tests.world.aws_world import WEST, LocalAws
 
 TURNS = range(6)  # of the loop between coming in and the end

@@ -3,11 +3,13 @@
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from rehearsal.black_hole import BlackHole
 from rehearsal.listening import stop_accepting
+
+Target = int | Callable[[], int] | Callable[[], Awaitable[int]]
 
 
 class Proxy:
@@ -18,7 +20,7 @@ class Proxy:
         self.port = port
         self.silent = False
         self.delay = 0.0
-        self._target: int | Callable[[], int] | None = None
+        self._target: Target | None = None
         self._server: asyncio.Server | None = None
         self._holder: socket.socket | None = None
         self._hole: BlackHole | None = None
@@ -35,7 +37,7 @@ class Proxy:
         """Whether packets vanish at present."""
         return self._hole is not None
 
-    def switch(self, target_port: int | Callable[[], int]) -> None:
+    def switch(self, target_port: Target) -> None:
         """Send new connections to `target_port` and cut every live one, as when an address moves to another host.
 
         A function is asked at each new connection.
@@ -118,13 +120,14 @@ class Proxy:
         return _Side(self, _ignore if self.silent else self._connect)
 
     def _connect(self, client: "_Side") -> None:
-        port = self._target() if callable(self._target) else self._target
-        task = asyncio.get_running_loop().create_task(self._join(client, port or 0))
+        task = asyncio.get_running_loop().create_task(self._join(client))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
-    async def _join(self, client: "_Side", port: int) -> None:
+    async def _join(self, client: "_Side") -> None:
         """Connect a client to the server. Port 0, on which nobody can listen, stands for no server at all."""
+        target = self._target() if callable(self._target) else self._target or 0
+        port = target if isinstance(target, int) else await target
         try:
             _, server = await asyncio.get_running_loop().create_connection(lambda: _Side(self), "127.0.0.1", port)
         except OSError:
