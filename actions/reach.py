@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from actions.world import World
 
 
+async def connect_to(world: World, database: DatabaseRef) -> Connections:
+    """Connections to an instance by its own DSN if dr.toml has one for it, so that RDS need not answer; else as `reach` does."""
+    section = world.site.databases.get(database.name)
+    if section and section.instance == database.instance:
+        return world.database(database)
+    return await reach(world, database)
+
+
 async def reach(world: World, database: DatabaseRef, *, name: str = "") -> Connections:
     """Connections with this database's DSN, but to the host and port that RDS gives for its instance. Raises `Unreachable`.
 

@@ -24,6 +24,8 @@ from actions.base import (
     ok,
     stop,
 )
+from actions.reach import connect_to
+from actions.site import DatabaseRef
 
 if TYPE_CHECKING:
     from actions.world import World
@@ -69,7 +71,7 @@ class SetDesiredCount(Action, kind="ecs.set_desired_count"):
         service = await self._service(world)
         return {"status": service.status, "desired": service.desired, "running": service.running}
 
-    def precheck(self, facts: Facts) -> Finding:
+    def precheck(self, facts: Facts) -> Finding | Outcome:
         if facts["status"] != "ACTIVE":
             return stop(f"Service {self.cluster}/{self.service} is {facts['status']} in {self.region}: it can't be scaled.")
         return ok(f"Service {self.service} wants {count(facts['desired'], 'task')}, and {facts['running']} run.")
@@ -135,6 +137,26 @@ class SetDesiredCount(Action, kind="ecs.set_desired_count"):
         except Unreachable:
             return ""
         return f"; tasks failed: {why}" if why else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartUnless(SetDesiredCount, kind="ecs.start_unless_promoted"):
+    """Start a service again if the run ended before the replica was promoted; once it is, the service runs in its region."""
+
+    replica: DatabaseRef
+
+    @property
+    def title(self) -> str:
+        return f"{super().title} again, unless {self.replica.instance} was promoted"
+
+    async def observe(self, world: World) -> Facts:
+        state = await (await connect_to(world, self.replica)).state()
+        return {**await super().observe(world), "promoted": not state.in_recovery}
+
+    def precheck(self, facts: Facts) -> Finding | Outcome:
+        if facts["promoted"]:
+            return already_done(f"{self.replica.instance} was promoted, so {self.service} stays stopped in {self.region}.")
+        return super().precheck(facts)
 
 
 def judge_count(wanted: int, facts: Facts, service: Service) -> Proof:
