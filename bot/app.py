@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -14,7 +15,7 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from actions.scrub import plain, scrub
-from bot import cards
+from bot import cards, restore_form
 from bot.choices import CHOICES
 from bot.inbox import Inbox
 from bot.mrkdwn import shown
@@ -40,6 +41,10 @@ class Malformed(ValueError):
 
 class WrongName(ValueError):
     """A form approves a plan with another name than the plan's. The message is the line for the form."""
+
+
+class WrongTime(ValueError):
+    """A form asks for a restore to a moment that can't be restored to. The message is the line for the form."""
 
 
 def slack_client(settings: Settings) -> AsyncWebClient:
@@ -106,6 +111,8 @@ class App:
     def _heard(self, request: Request) -> str:
         if request.words == "stop":
             return f"Got `/dr stop {request.about}`. Nothing has changed yet; the run's card says what happens next."
+        if request.asks:
+            return f"A form opens that asks for the {request.asks}. Nothing has changed."
         if request.report:
             return f"Collecting facts for `/dr {request.words}`. I'll answer here within a few seconds, to you alone."
         channel = f"<#{self._settings.slack.channel}>"
@@ -113,7 +120,7 @@ class App:
 
     async def _on_click(self, ack: Ack, body: dict[str, Any]) -> None:
         try:
-            item = read_click(body)
+            item = read_pick(body) or read_click(body)
         except Malformed as error:
             log.warning("click_malformed", says=str(error))
             await self._say_malformed(body, str(error))
@@ -123,12 +130,12 @@ class App:
 
     async def _on_submit(self, ack: Ack, body: dict[str, Any]) -> None:
         try:
-            item = read_form(body)
+            item = read_time(body) or read_form(body)
             await self._require_name(item)
         except Malformed as error:
             await ack(response_action="errors", errors={_field(body): f"{error} Nothing was done."})
             return
-        except WrongName as error:
+        except (WrongName, WrongTime) as error:
             await ack(response_action="errors", errors={_field(body): str(error)})
             return
         await self._inbox.record(item)
@@ -136,7 +143,7 @@ class App:
 
     async def _require_name(self, item: Item) -> None:
         """Raises `WrongName` if a form approves a plan, and what was typed in it is not the name that the plan wants."""
-        if item.payload["choice"] != cards.APPROVE:
+        if item.payload.get("choice") != cards.APPROVE:
             return
         story = await self._store.story(item.payload["value"].partition(":")[0])
         if story is not None and (wrong := cards.wrong_name(story.offer.plan, item.payload["typed"])):
@@ -170,7 +177,32 @@ def read_command(body: Mapping[str, Any]) -> Item:
         raise Malformed("The command has characters in it that nobody can type. Nothing was done; type it again.")
     if len(text) > MOST_TYPED:
         raise Malformed(f"The command has {len(text)} characters, and I read at most {MOST_TYPED}. Nothing was done.")
-    return _item(f"command/{trigger}", "command", person, channel, {"text": scrub(text).strip()})
+    return _item(f"command/{trigger}", "command", person, channel, {"text": scrub(text).strip(), "trigger_id": trigger})
+
+
+def read_pick(body: Mapping[str, Any]) -> Item | None:
+    """The item behind a choice in the form for the time of a restore; None if it is something else."""
+    chosen = restore_form.picked(body)
+    if chosen is None:
+        return None
+    person, view = _id(body.get("user") or {}, "id", "user"), _id(body["view"], "id", "view")
+    moment = _id(body["actions"][0], "action_ts", "actions[0]")
+    return _item(f"pick/{view}/{moment}", "pick", person, "", chosen)
+
+
+def read_time(body: Mapping[str, Any]) -> Item | None:
+    """The command behind a submitted form for the time of a restore; None if it is another form. Raises `WrongTime`."""
+    view = body.get("view")
+    if not isinstance(view, dict) or view.get("callback_id") != restore_form.CALLBACK:
+        return None
+    person, name = _id(body.get("user") or {}, "id", "user"), _id(view, "id", "view")
+    try:
+        form = restore_form.submitted(view)
+    except ValueError as error:
+        raise WrongTime(str(error)) from error
+    if wrong := form.wrong(datetime.now(UTC)):
+        raise WrongTime(wrong)
+    return _item(f"submit/{name}", "command", person, form.channel, {"text": form.text})
 
 
 def read_click(body: Mapping[str, Any]) -> Item:
@@ -212,6 +244,8 @@ def read_form(body: Mapping[str, Any]) -> Item:
 
 def _field(body: Mapping[str, Any]) -> str:
     """The one field of a form, under which its mistake is shown."""
+    if _maybe(body, "view", "callback_id") == restore_form.CALLBACK:
+        return restore_form.FIELD
     *_, purpose = _maybe(body, "view", "private_metadata").split("|")
     return "typed" if purpose == cards.APPROVE else "reason"
 
@@ -227,7 +261,7 @@ def _about(metadata: str) -> tuple[str, str, str]:
     return channel, value, choice.name
 
 
-def _item(name: str, kind: str, person: str, channel: str, payload: dict[str, str]) -> Item:
+def _item(name: str, kind: str, person: str, channel: str, payload: dict[str, Any]) -> Item:
     return Item(id=name[:200], kind=kind, person=person, channel=channel, payload=payload)
 
 

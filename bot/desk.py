@@ -19,6 +19,7 @@ from bot.choices import CHOICES, Choice
 from bot.offers import already_on_offer
 from bot.outbox import Outbox
 from bot.planner import Planner, plan_id
+from bot.restore_form import RestoreForm
 from bot.runs import Runs
 from bot.store import Item, Refusal, Store
 from bot.story import Offer
@@ -43,6 +44,7 @@ class Desk:
         self.outbox = outbox
         self.slack = slack
         self.unattended = Unattended(planner, runs)
+        self.restore_form = RestoreForm(slack, planner.world)
 
     async def handle(self, item: Item) -> None:
         """Do what follows from one item."""
@@ -50,6 +52,7 @@ class Desk:
             "command": self._command,
             "click": self._click,
             "submit": self._submit,
+            "pick": self.restore_form.pick,
             "request": self.unattended.request,
         }
         try:
@@ -91,6 +94,9 @@ class Desk:
                 f"I was away when you typed `/dr {item.payload['text']}`. Nothing was done; type it again if it still holds."
             )
         await self.gate.may_request(item.person, request.words)
+        if request.asks:
+            await self.restore_form.open(item, request)
+            return
         if request.report:
             await reports.answer(self.store, self.planner.world, item, request.report, request.arguments)
             return

@@ -20,6 +20,7 @@ AT_ONCE = {
     "command": 4,
     "click": 8,
     "submit": 8,
+    "pick": 8,
     "request": 4,
 }  # how many are handled side by side; what waits is on disk already
 EACH = 2  # how many of these one person may have, so that nobody's click waits behind another person's forty

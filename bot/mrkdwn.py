@@ -12,7 +12,7 @@ from actions.scrub import scrub
 
 CUT = " … (cut short)"
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_OURS = re.compile(r"(<(?:@[UW][A-Z0-9]+|#[CG][A-Z0-9]+|!date\^\d+\^\{time_secs\}\|[^<>|]+)>)")
+_OURS = re.compile(r"(<(?:@[UW][A-Z0-9]+|#[CG][A-Z0-9]+|!date\^\d+\^(?:\{date_short_pretty\}, )?\{time_secs\}\|[^<>|]+)>)")
 _SPECIAL = re.compile(r"&(?!(?:amp|lt|gt);)|[<>]")
 _TORN = re.compile(r"(?:&[a-z]*|<[^<>]*)$")
 

@@ -12,6 +12,7 @@ from actions.aws.deployments import Service, describe_service
 from actions.aws.desired_count import SetDesiredCount
 from actions.aws.drops import ChangeSettings
 from actions.aws.instances import Described, find_instance
+from actions.aws.restore_window import RestoreWindow, restore_window
 from actions.aws.restores import RestoreToTime, SameSettings
 from actions.aws.secrets import Leads, MoveStage, PutVersion, leads_to
 from actions.aws.settings import copied, left_out, restorable
@@ -57,6 +58,7 @@ class Seen:
     now: datetime
     source: Fact[Described | None]
     snapshots: Fact[list[Snapshot]]
+    window: Fact[RestoreWindow]
     users: tuple[User, ...]
     name: str
 
@@ -66,7 +68,7 @@ class Seen:
         return replace(self.database, instance=self.name)
 
 
-@scenario(RESTORE)
+@scenario(RESTORE, form="time")
 async def restore(world: World, *, time: str = "", database: str = "") -> Plan:
     """Restore the database to a moment, check the copy, and let it take over if an approver says so; the old one is kept."""
     meant, now = chosen_database(world, database), datetime.now(UTC)
@@ -93,6 +95,7 @@ async def look(world: World, database: DatabaseRef, at: datetime, now: datetime)
     async with asyncio.TaskGroup() as group:
         source = group.create_task(read("RDS", find_instance(world, name, region), of=f"RDS in {region}"))
         snapshots = group.create_task(read("RDS snapshots", snapshots_of(world, name, region), of=f"RDS in {region}"))
+        window = group.create_task(read("The restore window", restore_window(world, name, region), of=f"RDS in {region}"))
         users = [group.create_task(_user(world, site, database)) for site in world.site.users_of(database)]
     return Seen(
         database=database,
@@ -100,6 +103,7 @@ async def look(world: World, database: DatabaseRef, at: datetime, now: datetime)
         now=now,
         source=source.result(),
         snapshots=snapshots.result(),
+        window=window.result(),
         users=tuple(user.result() for user in users),
         name=await free_name(world, region, names(world, database, at)) if source.result().value else "",
     )
@@ -233,14 +237,16 @@ def _cost(seen: Seen) -> tuple[str, ...]:
 def _findings(world: World, seen: Seen) -> Iterator[Finding]:
     advice = f"Take an earlier time, or `time={LATEST}`."
     yield from source_findings(seen.database, seen.source, seen.at, seen.now, latest=advice)
+    earliest = seen.window.value.earliest if seen.window.value else None
+    if earliest and seen.at < earliest:
+        yield stop(f"{seen.database.instance} has backups from {clock(earliest)} on, and {clock(seen.at)} is earlier.")
     for user in seen.users:
         yield from _user_findings(seen, user)
     if not seen.users:
         yield stop(
             f"No service of dr.toml uses {seen.database.name}, so I can't stop its writers. Look at [services.NAME] database."
         )
-    if not seen.snapshots.known:
-        yield seen.snapshots.missing()
+    yield from (fact.missing() for fact in (seen.snapshots, seen.window) if not fact.known)
     if world.site.migrations.dir:
         yield warn(
             "Migrations that were run after that moment are missing in the copy, and I don't run them. Before you answer Yes, "

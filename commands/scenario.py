@@ -24,7 +24,12 @@ VERBS = {  # the words of /dr that are no scenario, with their arguments and wha
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario(Asked):
-    """A failure of the runbook with its way out: `function(world, **arguments)` only reads and returns a `Plan`."""
+    """A failure of the runbook with its way out: `function(world, **arguments)` only reads and returns a `Plan`.
+
+    `form` is the argument that Slack asks for in a form if a person doesn't type it.
+    """
+
+    form: str = ""
 
     async def make(self, world: World, arguments: Mapping[str, str]) -> Plan:
         """The plan for these arguments. Raises `BadCommand` on an unknown or unreadable one; changes nothing."""
@@ -36,11 +41,11 @@ class Scenario(Asked):
 SCENARIOS: dict[str, Scenario] = {}
 
 
-def scenario(name: str) -> Callable[[PlanFunction], PlanFunction]:
-    """Register a planning function under the words a person types after `/dr`."""
+def scenario(name: str, *, form: str = "") -> Callable[[PlanFunction], PlanFunction]:
+    """Register a planning function under the words a person types after `/dr`; `form` is the argument that a form asks for."""
 
     def register(function: PlanFunction) -> PlanFunction:
-        SCENARIOS[name] = Scenario(name=name, function=function)
+        SCENARIOS[name] = Scenario(name=name, function=function, form=form)
         return function
 
     return register
@@ -58,6 +63,12 @@ class Request:
     def scenario(self) -> Scenario | None:
         """The scenario asked for; None if the words are a verb or a report."""
         return SCENARIOS.get(self.words)
+
+    @property
+    def asks(self) -> str:
+        """The argument that must be asked for in a form first; "" if nothing is missing."""
+        form = self.scenario.form if self.scenario else ""
+        return "" if form in self.arguments else form
 
     @property
     def report(self) -> ReportKind | None:

@@ -31,6 +31,7 @@ class Control:
             "command": self._command,
             "click": self._click,
             "submit": self._submit,
+            "choose": self._choose,
             "close_view": self._close_view,
             "post": self._post,
             "home": self._home,
@@ -57,6 +58,9 @@ class Control:
 
     async def _submit(self, body: Json) -> Json:
         return await self._workspace.submit(body["person"], body["view_id"], body.get("values") or {})
+
+    async def _choose(self, body: Json) -> Json:
+        return await self._workspace.choose(body["person"], body["view_id"], body["action_id"], body.get("value"))
 
     async def _close_view(self, body: Json) -> Json:
         return await self._workspace.close_view(body["person"], body["view_id"])

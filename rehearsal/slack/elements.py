@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from typing import Any
+from zoneinfo import available_timezones
 
 Json = dict[str, Any]
 TEXT_KEYS = {"plain_text": "type text emoji", "mrkdwn": "type text verbatim"}
@@ -152,6 +154,29 @@ def _datetimepicker(check: Checker, value: Json, at: str) -> None:
         check.say(f"{at}/initial_date_time", "must be a Unix time stamp of 10 digits")
 
 
+def _datepicker(check: Checker, value: Json, at: str) -> None:
+    _shaped(check, value, "initial_date", "%Y-%m-%d", "must be a date in the format YYYY-MM-DD", at)
+
+
+def _timepicker(check: Checker, value: Json, at: str) -> None:
+    _shaped(check, value, "initial_time", "%H:%M", "must be a time in the format HH:mm", at)
+    zone = value.get("timezone")
+    if zone is not None and (not isinstance(zone, str) or zone not in available_timezones()):
+        check.say(f"{at}/timezone", "must be a valid IANA time zone")
+
+
+def _shaped(check: Checker, value: Json, name: str, shape: str, says: str, at: str) -> None:
+    given = value.get(name)
+    if given is None:
+        return
+    try:
+        right = time.strftime(shape, time.strptime(given, shape)) == given
+    except (TypeError, ValueError):
+        right = False
+    if not right:
+        check.say(f"{at}/{name}", says)
+
+
 def _image(check: Checker, value: Json, at: str) -> None:
     if "slack_file" not in value:
         check.need(value, "image_url", at)
@@ -167,6 +192,8 @@ ELEMENTS: dict[str, tuple[str, Rule]] = {
     "static_select": ("action_id options initial_option placeholder confirm focus_on_load", _select),
     "radio_buttons": ("action_id options initial_option confirm focus_on_load", _choice),
     "checkboxes": ("action_id options initial_options confirm focus_on_load", _choice),
+    "datepicker": ("action_id initial_date confirm focus_on_load placeholder", _datepicker),
+    "timepicker": ("action_id initial_time confirm focus_on_load placeholder timezone", _timepicker),
     "datetimepicker": ("action_id initial_date_time confirm focus_on_load", _datetimepicker),
     "plain_text_input": (
         "action_id initial_value multiline min_length max_length placeholder focus_on_load dispatch_action_config",

@@ -8,6 +8,7 @@ from typing import Any
 from rehearsal.slack.errors import UnknownError
 
 Json = dict[str, Any]
+SELECTED = {"datepicker": "date", "timepicker": "time", "datetimepicker": "date_time"}  # selected_..., and initial_...
 CHOICES = ("static_select", "radio_buttons", "overflow")
 
 
@@ -27,7 +28,8 @@ def state_values(view: Json, given: Json) -> Json:
     values: Json = {}
     for block, element in inputs(view):
         action_id = element.get("action_id", "")
-        answer = given.get(block["block_id"], given.get(action_id))
+        chosen = view["state"]["values"].get(block["block_id"], {}).get(action_id)
+        answer = given.get(block["block_id"], given.get(action_id, chosen))
         if isinstance(answer, dict) and action_id in answer:
             answer = answer[action_id]
         values[block["block_id"]] = {action_id: _state(element, answer)}
@@ -43,9 +45,10 @@ def _state(element: Json, answer: Any) -> Json:
         return {"type": kind, "selected_option": chosen}
     if kind == "checkboxes":
         return {"type": kind, "selected_options": [_option(element, value) for value in answer or []]}
-    if kind == "datetimepicker":
-        moment = answer if answer is not None else element.get("initial_date_time")
-        return {"type": kind, "selected_date_time": int(moment) if moment else None}
+    if kind in SELECTED:
+        picked = answer if answer is not None else element.get(f"initial_{SELECTED[kind]}")
+        picked = int(picked) if picked and kind == "datetimepicker" else picked or None
+        return {"type": kind, f"selected_{SELECTED[kind]}": picked}
     return {"type": kind, "value": (answer if answer is not None else element.get("initial_value")) or None}
 
 
@@ -81,6 +84,23 @@ def elements(message: Json) -> Iterator[tuple[str, Json]]:
             yield block["block_id"], block["accessory"]
         elif block["type"] == "input":
             yield block["block_id"], block["element"]
+
+
+def chosen(view: Json, action_id: str, value: Any, *, action_ts: str) -> Json:
+    """The `actions[0]` of a choice in a modal, which is sent only for elements that dispatch one; the view keeps the choice."""
+    for block in view["blocks"]:
+        found = [block["element"]] if block["type"] == "input" else block.get("elements", [block.get("accessory", {})])
+        for element in found:
+            if element.get("action_id") != action_id:
+                continue
+            state = _state(element, value) if element["type"] != "button" else {"type": "button", "value": element.get("value")}
+            if element["type"] != "button":
+                view["state"]["values"].setdefault(block["block_id"], {})[action_id] = state
+            if block["type"] == "input" and not block.get("dispatch_action"):
+                return {}
+            first = {name: element[name] for name in element if name.startswith("initial_")}
+            return {"action_id": action_id, "block_id": block["block_id"], **first, **state, "action_ts": action_ts}
+    raise UnknownError(f"The view {view['id']} has no element {action_id}.")
 
 
 def action(message: Json, action_id: str, value: str | None, *, action_ts: str) -> Json:

@@ -90,6 +90,7 @@ class Modals:
         fresh = self._make(given)
         for name in ("id", "root_view_id", "previous_view_id"):
             fresh[name] = view[name]
+        fresh["state"]["values"] = _kept(view["state"]["values"], fresh["blocks"])
         view.clear()
         view.update(fresh)
 
@@ -133,3 +134,13 @@ class Modals:
             "root_view_id": view_id,
             "previous_view_id": None,
         }
+
+
+def _kept(values: Json, blocks: list[Json]) -> Json:
+    """What a person chose so far stays where the same block and element are there again, whatever their initial value."""
+    there = {(block["block_id"], block["element"].get("action_id")) for block in blocks if block["type"] == "input"}
+    return {
+        block_id: {action_id: state for action_id, state in chosen.items() if (block_id, action_id) in there}
+        for block_id, chosen in values.items()
+        if any((block_id, action_id) in there for action_id in chosen)
+    }

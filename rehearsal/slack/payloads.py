@@ -66,6 +66,18 @@ def block_actions(person: Person, channel: Channel, message: Json, action: Json,
     return payload if ephemeral else payload | {"message": api_message(message, channel)}
 
 
+def view_actions(person: Person, view: Json, action: Json, *, trigger_id: str) -> Json:
+    """The payload of a choice in a modal: there is no channel, no message and no response_url, but the view as it stands."""
+    return {
+        "type": "block_actions",
+        **_who(person),
+        "container": {"type": "view", "view_id": view["id"]},
+        "trigger_id": trigger_id,
+        "view": copy.deepcopy(view),
+        "actions": [action],
+    }
+
+
 def view_submission(person: Person, view: Json, values: Json, *, trigger_id: str) -> Json:
     """The payload of a modal that was submitted with these state values."""
     submitted = copy.deepcopy(view) | {"state": {"values": values}}

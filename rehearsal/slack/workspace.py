@@ -101,6 +101,20 @@ class Workspace:
         )
         return ack.to_json()
 
+    async def choose(self, person: str, view_id: str, action_id: str, value: Any = None) -> Json:
+        """Choose in an element of an open modal; the app is told if the element dispatches an action."""
+        who = self.person(person)
+        view = self.modals.of(who.id, view_id)
+        action = forms.chosen(view, action_id, value, action_ts=self.store.next_ts())
+        if not action:
+            return {"acked": False, "ack_ms": 0.0, "response": None, "error": None}
+        if self.faults.away:
+            return Ack(acked=False, ack_ms=0.0, error="slack_away").to_json()
+        view["state"]["values"] = forms.state_values(view, {})
+        payload = payloads.view_actions(who, view, action, trigger_id=self.modals.trigger(who.id))
+        says = f"choose {action_id}"
+        return (await self.sockets.deliver("interactive", payload, accepts_response=False, person=who.name, says=says)).to_json()
+
     async def submit(self, person: str, view_id: str, state_values: Json) -> Json:
         """Submit a modal: the ack payload (`response_action`, `errors`…) together with `acked`, `ack_ms`, `error`."""
         who = self.person(person)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -94,12 +97,11 @@ async def incident(world: Rehearsal) -> AsyncIterator[Restoring]:
 @pytest.mark.parametrize(
     ("time", "says"),
     [
-        ("", "`/dr database restore` needs the time to go back to."),
         (" time=2099-01-01T00:00", "2099-01-01 00:00:00 UTC is in the future, and a restore goes back."),
         (" time=soon", "'soon' is not a time that I can read."),
     ],
 )
-async def test_a_time_that_is_missing_or_wrong_gets_one_line_and_nothing_else(incident: Restoring, time: str, says: str) -> None:
+async def test_a_time_that_is_wrong_gets_one_line_and_nothing_else(incident: Restoring, time: str, says: str) -> None:
     plans = incident.ids()
     async with incident.told("alice", 2) as told:
         await incident.type("alice", RESTORE + time)
@@ -107,6 +109,41 @@ async def test_a_time_that_is_missing_or_wrong_gets_one_line_and_nothing_else(in
     assert "`time=10:30`" in told[-1]
     assert "\n" not in told[-1]
     assert (incident.ids(), incident.effects(), incident.instances) == (plans, [], [PROD])
+
+
+async def test_without_a_time_a_form_says_what_each_choice_gives_up(incident: Restoring) -> None:
+    slack, known, now = incident.world.workspace, incident.ids(), int(time.time())
+    assert "A form opens that asks for the time" in await incident.type("alice", RESTORE)
+    form = await incident.form("alice")
+    await until(lambda: "RDS can restore from" in said(slack.views("alice")), 30, "what RDS can restore to")
+    for at, says in ((now + 7200, "is in the future"), (now - 86400 * 90, "from which on there are backups")):
+        await slack.choose("alice", form["id"], "dr_time", at)
+        await until(lambda says=says: says in said(slack.views("alice")), 30, says)
+        answer = await incident.fill_in("alice", time=at)
+        assert says in answer["errors"]["time"]
+    latest = re.search(r"up to (2\d{3}-[\d-]+ [\d:]+) UTC", said(slack.views("alice")))
+    assert latest
+    at = int(datetime.fromisoformat(f"{latest[1]}+00:00").timestamp())
+    await slack.choose("alice", form["id"], "dr_time", at)
+    clock = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
+    await until(lambda: f"after {clock} is given up: the last " in said(slack.views("alice")), 30, "the loss")
+    assert incident.ids() == known, "choosing makes no plan"
+    await incident.fill_in("alice", time=at)
+    await until(lambda: incident.ids() != known, 30, "a plan")
+    assert f"Restore {PROD} to {clock}" in incident.card(incident.ids()[-1])["text"]
+    assert not slack.views("alice")
+
+
+async def test_whoever_may_not_ask_gets_no_form(incident: Restoring) -> None:
+    async with incident.told("dave", 2) as told:
+        await incident.type("dave", RESTORE)
+    assert "may not ask for `/dr database restore`" in told[-1]
+    assert not incident.world.workspace.views("dave")
+
+
+def said(views: list[dict[str, Any]]) -> str:
+    """What the topmost form says."""
+    return json.dumps(views[-1]["blocks"], ensure_ascii=False) if views else ""
 
 
 async def test_an_approval_counts_only_with_the_instances_name_typed(incident: Restoring) -> None:

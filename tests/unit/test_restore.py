@@ -11,6 +11,7 @@ import pytest
 from actions.aws.deployments import Service
 from actions.aws.desired_count import SetDesiredCount
 from actions.aws.instances import Described
+from actions.aws.restore_window import RestoreWindow
 from actions.aws.secrets import Leads, PutVersion
 from actions.aws.snapshots import CreateSnapshot, Snapshot
 from actions.base import Hold, Level, Step
@@ -77,6 +78,7 @@ def user(site: ServiceSection = WEB, *, tasks: int = 2, **other: Any) -> User:
 
 def seen(**other: Any) -> Seen:
     facts = {"database": SITE.database(), "at": AT, "now": NOW, "source": fact(instance()), "snapshots": fact([])}
+    facts["window"] = fact(RestoreWindow(earliest=NOW - timedelta(days=9), latest=NOW))
     return Seen(**(facts | {"users": (user(),), "name": NAME} | other))
 
 
@@ -197,6 +199,10 @@ def test_snapshots_that_cannot_be_read_are_said_and_stop_nothing() -> None:
             "prod can be restored up to 2026-01-15 10:27:00 UTC so far, and 2026-01-15 10:29:00 UTC is later.",
         ),
         ({"at": NOW - timedelta(days=7, seconds=1)}, "prod keeps backups for 7 days, and 2026-01-08 10:29:59 UTC is longer ago."),
+        (
+            {"window": fact(RestoreWindow(earliest=NOW - timedelta(minutes=5), latest=NOW))},
+            "prod has backups from 2026-01-15 10:25:00 UTC on, and 2026-01-15 10:18:00 UTC is earlier.",
+        ),
         ({"source": fact(instance(restorable_to=None))}, "prod has no backups"),
         ({"source": fact(instance(status="backing-up"))}, "prod is backing-up"),
         ({"source": fact(None), "name": ""}, "has no instance prod"),

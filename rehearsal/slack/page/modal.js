@@ -18,7 +18,7 @@ export function showViews(views, person, context) {
 function makeDialog(view, person, context) {
   const errors = new Map();
   const read = new Map();
-  const blocks = view.blocks.map((block) => (block.type === "input" ? inputBlock(block, context, errors, read) : renderBlocks([block], context)));
+  const blocks = view.blocks.map((block) => (block.type === "input" ? inputBlock(block, view, person, context, errors, read) : renderBlocks([block], context)));
   const send = h("button", { type: "submit", class: "primary" }, view.submit ? text(view.submit, context) : "Submit");
   const form = h("form", { novalidate: true, onsubmit: async (event) => {
     event.preventDefault();
@@ -52,17 +52,27 @@ async function submit(view, person, read, errors) {
   else if (answer.error) toast(answer.error);
 }
 
-function inputBlock(block, context, errors, read) {
+function inputBlock(block, view, person, context, errors, read) {
   const id = `input-${block.block_id}`;
   const make = INPUTS[block.element.type];
   if (!make) return h("p", { class: "unknown" }, `An input of type ${block.element.type}, which this page can't show.`);
-  const { node, value } = make(block.element, id, context);
+  const chosen = ((view.state.values[block.block_id] || {})[block.element.action_id]) || {};
+  const { node, value } = make({ ...block.element, ...initial(chosen) }, id, context);
+  if (block.dispatch_action) {
+    node.addEventListener("change", () => call("/ui/choose", { person, view_id: view.id, action_id: block.element.action_id, value: value() }));
+  }
   const error = h("p", { class: "field-error", role: "alert", id: `${id}-error`, hidden: true });
   errors.set(block.block_id, error);
   read.set(block.block_id, value);
   return h("div", { class: "b-input" },
     h("label", { for: id, id: `${id}-label` }, text(block.label, context), block.optional ? h("span", { class: "quiet" }, " (optional)") : null),
     node, block.hint && h("p", { class: "quiet" }, text(block.hint, context)), error);
+}
+
+/** What was chosen before the app changed the view, as the element's initial value. */
+function initial(chosen) {
+  return Object.fromEntries(Object.entries(chosen).filter(([name, value]) => name.startsWith("selected_date") && value)
+    .map(([name, value]) => [name.replace("selected_", "initial_"), value]));
 }
 
 const placeholder = (element) => (element.placeholder ? element.placeholder.text : undefined);
@@ -75,10 +85,12 @@ const INPUTS = {
     return { node, value: () => node.value };
   },
   datetimepicker: (element, id) => {
-    const node = h("input", { id, type: "datetime-local", step: 1, "aria-describedby": `${id}-error` });
+    const node = h("input", { id, type: "datetime-local", step: 60, "aria-describedby": `${id}-error` });
     if (element.initial_date_time) node.value = local(element.initial_date_time);
     return { node, value: () => (node.value ? Math.floor(new Date(node.value).getTime() / 1000) : undefined) };
   },
+  datepicker: (element, id) => picker(element, id, "date", element.initial_date),
+  timepicker: (element, id) => picker(element, id, "time", element.initial_time),
   static_select: (element, id) => {
     const chosen = element.initial_option && element.initial_option.value;
     const node = h("select", { id, "aria-describedby": `${id}-error` }, h("option", { value: "" }, placeholder(element) || "Choose…"),
@@ -95,6 +107,12 @@ function ticks(element, id, type, context, result) {
     h("input", { type, name: id, value: option.value, checked: initial.includes(option.value) }), " ", text(option.text, context),
     option.description && h("span", { class: "quiet" }, " ", text(option.description, context)))));
   return { node, value: () => result([...node.querySelectorAll("input:checked")].map((tick) => tick.value)) };
+}
+
+function picker(element, id, type, first) {
+  const node = h("input", { id, type, "aria-describedby": `${id}-error` });
+  node.value = first || "";
+  return { node, value: () => node.value || undefined };
 }
 
 function local(seconds) {
