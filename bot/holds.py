@@ -111,7 +111,7 @@ def _lines(finding: Finding) -> Iterator[str]:
     """A finding in lines of which each fits into a reply."""
     says, *more = list(split(scrub(finding.says))) or [""]
     yield f"{LEVELS[finding.level]} {says}"
-    yield from more
+    yield from (part for part in more if part.strip())
     # As code, because what servers say has underscores and asterisks that are no markup. Code takes signs of its own, so half.
     for part in split(scrub(finding.evidence), LONGEST_REPLY // 2):
         yield f"      {code(part)}"

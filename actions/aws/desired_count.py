@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from actions.aws.call import Call
 from actions.aws.deployments import Service, describe_service, failure_reasons, stopped_tasks
 from actions.aws.follow import follow
+from actions.aws.promotion import was_promoted
 from actions.base import (
     Action,
     Facts,
@@ -24,7 +25,6 @@ from actions.base import (
     ok,
     stop,
 )
-from actions.reach import connect_to
 from actions.site import DatabaseRef
 
 if TYPE_CHECKING:
@@ -145,13 +145,14 @@ class StartUnless(SetDesiredCount, kind="ecs.start_unless_promoted"):
 
     replica: DatabaseRef
 
+    permissions: ClassVar[tuple[str, ...]] = (*SetDesiredCount.permissions, "rds:DescribeDBInstances")
+
     @property
     def title(self) -> str:
         return f"{super().title} again, unless {self.replica.instance} was promoted"
 
     async def observe(self, world: World) -> Facts:
-        state = await (await connect_to(world, self.replica)).state()
-        return {**await super().observe(world), "promoted": not state.in_recovery}
+        return {**await super().observe(world), "promoted": await was_promoted(world, self.replica)}
 
     def precheck(self, facts: Facts) -> Finding | Outcome:
         if facts["promoted"]:

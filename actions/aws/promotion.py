@@ -71,6 +71,17 @@ async def describe_replica(world: World, database: DatabaseRef, *, briefly: bool
     return _seen(answer["DBInstances"][0])
 
 
+async def was_promoted(world: World, database: DatabaseRef) -> bool:
+    """Whether this replica is none any more; one that doesn't exist was never promoted. Raises `AwsUnreachable`."""
+    try:
+        seen = await describe_replica(world, database)
+    except AwsUnreachable as error:
+        if error.code.startswith("DBInstanceNotFound"):
+            return False
+        raise
+    return not seen.source or seen.status in UNDER_WAY
+
+
 @dataclass(frozen=True, kw_only=True)
 class PromoteReplica(Action, kind="rds.promote_replica"):
     """Promote a read replica to a database of its own. Nothing takes that back, and it is never repeated."""
@@ -150,7 +161,7 @@ class CreateReplica(Create, kind="rds.create_replica"):
     """Create a read replica of a database in another region, set up as is said; the source goes on as it is."""
 
     instance: str
-    source: DatabaseRef
+    original: DatabaseRef
     source_arn: str
     settings: Settings
     tags: Mapping[str, str]
@@ -167,7 +178,7 @@ class CreateReplica(Create, kind="rds.create_replica"):
 
     @property
     def title(self) -> str:
-        return f"Create {self.instance} in {self.region}, a replica of {self.source.instance}"
+        return f"Create {self.instance} in {self.region}, a replica of {self.original.instance}"
 
     @property
     def thing(self) -> str:
@@ -177,21 +188,21 @@ class CreateReplica(Create, kind="rds.create_replica"):
     def call(self) -> Call:
         """The one request. RDS takes the source of another region only as an ARN."""
         key, _, value = self.tag.partition("=")
-        tags = tag_list({**self.tags, key: value, "dr-source": self.source.instance})
+        tags = tag_list({**self.tags, key: value, "dr-source": self.original.instance})
         names = {"DBInstanceIdentifier": self.instance, "SourceDBInstanceIdentifier": self.source_arn}
-        region = {"SourceRegion": self.source.region} if self.source.region != self.region else {}
+        region = {"SourceRegion": self.original.region} if self.original.region != self.region else {}
         return rds("CreateDBInstanceReadReplica", self.region, **names, **region, **self.settings, Tags=tags)
 
     async def look_at_source(self, world: World) -> Facts:
-        seen = await describe_replica(world, self.source)
+        seen = await describe_replica(world, self.original)
         return {"source_status": seen.status, "source_of_source": seen.source}
 
     def judge_source(self, facts: Facts) -> Finding:
         if facts["source_of_source"]:
-            return stop(f"{self.source.instance} is a replica itself. Replicas are made of the database that serves.")
+            return stop(f"{self.original.instance} is a replica itself. Replicas are made of the database that serves.")
         if facts["source_status"] not in ("available", "storage-optimization"):
-            return stop(f"{self.source.instance} is {facts['source_status']}; wait until it's available, then retry.")
-        return ok(f"{self.source.instance} is {facts['source_status']}.")
+            return stop(f"{self.original.instance} is {facts['source_status']}; wait until it's available, then retry.")
+        return ok(f"{self.original.instance} is {facts['source_status']}.")
 
     async def find(self, world: World) -> Seen | None:
         found = await find_instance(world, self.instance, self.region)
@@ -199,7 +210,7 @@ class CreateReplica(Create, kind="rds.create_replica"):
 
     def marks(self, facts: Facts) -> Mapping[str, str]:
         key, _, value = self.tag.partition("=")
-        return {key: value, "dr-source": self.source.instance}
+        return {key: value, "dr-source": self.original.instance}
 
     async def detail(self, world: World, seen: Seen) -> str:
         found = await find_instance(world, self.instance, self.region)

@@ -193,13 +193,16 @@ class ReopenUnless(Unfence, kind="postgresql.reopen_unless_promoted"):
 
     replica: DatabaseRef
 
+    permissions: ClassVar[tuple[str, ...]] = (*_Fencing.permissions, "rds:DescribeDBInstances")
+
     @property
     def title(self) -> str:
         return f"Open {self.database.instance} again, unless {self.replica.instance} was promoted"
 
     async def observe(self, world: World) -> Facts:
-        state = await (await connect_to(world, self.replica)).state()
-        return {**await super().observe(world), "promoted": not state.in_recovery}
+        from actions.aws.promotion import was_promoted
+
+        return {**await super().observe(world), "promoted": await was_promoted(world, self.replica)}
 
     def precheck(self, facts: Facts) -> Finding | Outcome:
         if facts["promoted"]:

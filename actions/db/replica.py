@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from actions.base import Check, Outcome, Unreachable, count, done, failed
+from actions.base import Check, Finding, Hold, Outcome, Unreachable, count, done, failed, ok, stop, warn
 from actions.db.psql import psql
 from actions.db.replication import Replica, lsn, replica_position, written
 from actions.reach import connect_to
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from actions.world import World
 
 STILL_SECONDS = 1.0  # of our own clock: what the kernel still held of a dead primary has arrived by then
+CLOSE_BYTES = 1 << 20  # of the log
 TOKEN = "promotion token"
 
 
@@ -101,13 +102,13 @@ class ReplayedAll(_OnReplica, kind="postgresql.replayed_all"):
 class CaughtUp(_OnReplica, kind="postgresql.caught_up"):
     """Take the position of the fenced primary as the promotion token, and wait until the replica has replayed up to it."""
 
-    source: DatabaseRef
+    original: DatabaseRef
 
     timeout: ClassVar[float] = 900.0
 
     @property
     def title(self) -> str:
-        return f"Wait until {self.database.instance} has all that {self.source.instance} has"
+        return f"Wait until {self.database.instance} has all that {self.original.instance} has"
 
     def command(self) -> str:
         return psql("SELECT pg_last_wal_replay_lsn()", self.database.dsn_env)
@@ -131,7 +132,7 @@ class CaughtUp(_OnReplica, kind="postgresql.caught_up"):
             behind = token - (now.replayed or 0)
             if behind <= 0:
                 return done(
-                    f"{self.database.instance} has replayed up to {lsn(now.replayed or 0)}; {self.source.instance}, which is "
+                    f"{self.database.instance} has replayed up to {lsn(now.replayed or 0)}; {self.original.instance}, which is "
                     f"fenced, ends at {lsn(token)}. A promotion loses nothing. Seen after {passed:.0f} s."
                 )
             said = f"it is {count(behind, 'byte')} behind {lsn(token)}"
@@ -140,10 +141,84 @@ class CaughtUp(_OnReplica, kind="postgresql.caught_up"):
 
     async def _token(self, world: World) -> int | Outcome:
         """Where the fenced primary's log ends; an outcome if it is not fenced, because then it ends nowhere."""
-        source = await connect_to(world, self.source)
+        source = await connect_to(world, self.original)
         if not (await source.state()).read_only:
-            return failed(f"{self.source.instance} takes writes, so there is no last one. Nothing was promoted. Retry the fence.")
+            return failed(
+                f"{self.original.instance} takes writes, so there is no last one. Nothing was promoted. Retry the fence."
+            )
         token = (await written(source)).flushed
-        await world.items.intend(TOKEN, {"lsn": token, "of": self.source.instance})
-        await world.items.end(TOKEN, "taken", f"{self.source.instance} ends at {lsn(token)}.")
+        await world.items.intend(TOKEN, {"lsn": token, "of": self.original.instance})
+        await world.items.end(TOKEN, "taken", f"{self.original.instance} ends at {lsn(token)}.")
         return token
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepsUp(_OnReplica, kind="postgresql.keeps_up"):
+    """Wait until a new replica has loaded its copy and follows its primary closely."""
+
+    original: DatabaseRef
+
+    timeout: ClassVar[float] = 4 * 3600.0
+    permissions: ClassVar[tuple[str, ...]] = ("postgresql:pg_monitor", "rds:DescribeDBInstances")
+
+    @property
+    def title(self) -> str:
+        return f"Wait until {self.database.instance} follows {self.original.instance} closely"
+
+    def command(self) -> str:
+        return psql("SELECT pg_last_wal_replay_lsn(), pg_last_xact_replay_timestamp()", self.database.dsn_env)
+
+    async def look(self, world: World) -> Outcome:
+        said = "it has not answered"
+        async for passed in world.ticks(timeout=self.timeout, every=6.0, at_least=60.0):
+            try:
+                behind, now = await self.behind(world)
+            except Unreachable as error:
+                said = str(error).rstrip(".")
+                continue
+            if not now.in_recovery:
+                return failed(f"{self.database.instance} is no replica: it takes writes of its own. Look at it by hand.")
+            if behind <= CLOSE_BYTES:
+                return done(f"{self.database.instance} is {count(behind, 'byte')} behind, seen after {passed:.0f} s.")
+            said = f"it is {count(behind, 'byte')} behind"
+            world.progress(f"{self.database.instance}: {said}.")
+        return failed(
+            f"{self.database.instance} doesn't follow {self.original.instance} closely after {self.timeout:g} s: {said}."
+        )
+
+    async def behind(self, world: World) -> tuple[int, Replica]:
+        """By how many bytes of the log the replica is behind, and where it is."""
+        flushed = (await written(await connect_to(world, self.original))).flushed
+        now = await self.position(world)
+        return max(flushed - (now.replayed or 0), 0), now
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwitchNow(Hold, kind="postgresql.switch_now"):
+    """Show how far the new replica is, and ask whether it shall take over now: from a Yes on nobody can write for a while."""
+
+    database: DatabaseRef
+    original: DatabaseRef
+
+    timeout: ClassVar[float] = 60.0
+    plane: ClassVar[str] = "data"
+    region: ClassVar[str] = ""
+    permissions: ClassVar[tuple[str, ...]] = ("postgresql:pg_monitor", "rds:DescribeDBInstances")
+
+    @property
+    def target(self) -> str:
+        return str(self.database)
+
+    @property
+    def question(self) -> str:
+        return f"Shall {self.database.instance} in {self.database.region} take over from {self.original.instance} now?"
+
+    async def evidence(self, world: World) -> tuple[Finding, ...]:
+        behind, now = await KeepsUp(database=self.database, original=self.original).behind(world)
+        if not now.in_recovery:
+            return (stop(f"{self.database.instance} is no replica: it takes writes of its own."),)
+        says = f"{self.database.instance} is {count(behind, 'byte')} behind {self.original.instance}"
+        return (
+            (ok if behind <= CLOSE_BYTES else warn)(f"{says}. It gets all of it before it is promoted."),
+            warn(f"A Yes stops the service in {self.original.region}: nobody can write until it runs in {self.database.region}."),
+        )

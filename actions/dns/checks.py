@@ -46,7 +46,7 @@ class AuthoritativeAgree(_OfName, kind="dns.authoritative_agree"):
         return f"Wait until every name server answers {self.value} for {self.name}"
 
     def command(self) -> str:
-        return f"dig +norecurse {self.name} {self.type} @NAMESERVER  # each of the zone's"
+        return f"dig +norecurse {self.name} {self.type} @NAMESERVER  # each of the zone"
 
     async def look(self, world: World) -> Outcome:
         said = "no server was asked"

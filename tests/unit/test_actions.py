@@ -47,6 +47,20 @@ EXAMPLES: dict[str, Any] = {
     "instance": "shielda-prod",
     "database": PROD,
     "replaces": PROD,
+    "replica": PROD,
+    "retention": 35,
+    "silent_since": "2026-01-15T10:25:00+00:00",
+    "known_as": "primary",
+    "source_arn": "arn:aws:rds:us-west-2:123456789012:db:shielda-prod",
+    "zone_id": "Z0123456789ABC",
+    "name": "app.example",
+    "type": "CNAME",
+    "value": "east.example",
+    "was": "west.example",
+    "folder": "/srv/infra/control-plane",
+    "workspace": "dr",
+    "old": "shielda-prod",
+    "old_region": "us-west-2",
     "original": PROD,
     "percent": 20,
     "rpo_minutes": 5,
@@ -105,7 +119,7 @@ def test_every_step_declares_what_people_must_know(kind: str) -> None:
     assert step.title
     assert step.target
     assert shlex.split(step.command())
-    assert bool(step.region) == (step.permissions[0].split(":")[0] not in ("postgresql", "http", "ssh"))
+    assert bool(step.region) == (step.permissions[0].split(":")[0] not in ("postgresql", "http", "ssh", "dns"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

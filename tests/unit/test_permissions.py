@@ -17,7 +17,7 @@ from tests.unit.test_actions import KINDS, example
 
 assert catalogue  # importing it registers every step
 PAGE = (Path(__file__).parents[2] / "docs/permissions.md").read_text()
-OURS = ("postgresql:", "http:", "ssh:")  # rights that aren't IAM's
+OURS = ("postgresql:", "http:", "ssh:", "dns:", "terraform:")  # rights that aren't IAM's
 BY_READS = {"sts:GetCallerIdentity", "iam:SimulatePrincipalPolicy"}  # of `dr check` and of collecting facts
 FACTS = re.compile(r"\w+:(Describe|List|Filter|Get)\w+")
 

@@ -330,7 +330,7 @@ def test_a_rollback_without_a_revision_is_forbidden_and_only_looks() -> None:
 def test_a_plan_comes_out_when_no_source_answers() -> None:
     sources = ("service", "history", "ours", "stopped", "previous", "lines", "health", "database")
     plan = control_plane.restart_plan(WORLD, seen(**{name: missing() for name in sources}), False, "")
-    assert any("fail over to the other region by hand" in f.says for f in plan.forbidden)
+    assert any("plan `/dr region failover`" in f.says for f in plan.forbidden)
 
 
 # --- database ---------------------------------------------------------------------------------------------------
@@ -379,7 +379,7 @@ def test_failing_over_a_database_that_answers_warns() -> None:
     [
         ({"instance": fact(instance(multi_az=False))}, "not Multi-AZ"),
         ({"instance": fact(instance(status="storage-full"))}, "storage-full"),
-        ({"instance": missing()}, "fail over to the other region by hand"),
+        ({"instance": missing()}, "plan `/dr region failover`"),
     ],
 )
 def test_an_instance_that_cannot_fail_over_forbids_it(facts: dict[str, Any], says: str) -> None:
