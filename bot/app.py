@@ -31,6 +31,8 @@ MOST_TYPED, MOST_REASON = 1000, 300  # characters of a command, and of a reason
 MOST_SAID = 3900  # characters of an answer that only one person sees
 _ID = re.compile(r"[\w.-]{1,150}", re.ASCII)
 _VALUE = re.compile(r"[\w.-]{1,64}:[\w.#-]{1,64}:[\w-]{1,64}", re.ASCII)  # run, question and nonce
+_ESCAPED = re.compile("&(amp|lt|gt);")  # Slack's three escapes in what people type
+_SIGNS = {"amp": "&", "lt": "<", "gt": ">"}
 _UNTYPED = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 Ack = Callable[..., Awaitable[Any]]
 
@@ -175,9 +177,10 @@ def read_command(body: Mapping[str, Any]) -> Item:
     text = body.get("text") or ""
     if not isinstance(text, str) or _UNTYPED.search(text):
         raise Malformed("The command has characters in it that nobody can type. Nothing was done; type it again.")
-    if len(text) > MOST_TYPED:
-        raise Malformed(f"The command has {len(text)} characters, and I read at most {MOST_TYPED}. Nothing was done.")
-    return _item(f"command/{trigger}", "command", person, channel, {"text": scrub(text).strip(), "trigger_id": trigger})
+    typed = _ESCAPED.sub(lambda found: _SIGNS[found[1]], text)
+    if len(typed) > MOST_TYPED:
+        raise Malformed(f"The command has {len(typed)} characters, and I read at most {MOST_TYPED}. Nothing was done.")
+    return _item(f"command/{trigger}", "command", person, channel, {"text": scrub(typed).strip(), "trigger_id": trigger})
 
 
 def read_pick(body: Mapping[str, Any]) -> Item | None:

@@ -237,8 +237,8 @@ class Rehearsal:
 
     async def _bot_connects(self, timeout: float = 30.0) -> None:
         with contextlib.suppress(NotSeen):
-            await until(lambda: self.workspace.state()["connected"] or self.processes.pid("bot") is None, timeout)
-        if not self.workspace.state()["connected"]:
+            await until(lambda: self.workspace.sockets.open or self.processes.pid("bot") is None, timeout)
+        if not self.workspace.sockets.open:
             last = self.bot_log.read_text().strip().splitlines()[-1:] or ["(empty)"]
             raise CannotStart(f"The bot did not connect. The last line of {self.bot_log}: {last[0][:500]}")
 

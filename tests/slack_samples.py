@@ -15,11 +15,31 @@ SCOPES = [
     "pins:write",
     "pins:read",
     "im:write",
+    "app_mentions:read",
+    "reactions:read",
 ]
 MANIFEST: Json = {
-    "features": {"slash_commands": [{"command": "/dr", "should_escape": True}]},
+    "features": {
+        "app_home": {"home_tab_enabled": True, "messages_tab_enabled": True},
+        "slash_commands": [{"command": "/dr", "should_escape": True}],
+        "shortcuts": [
+            {"name": "Save as evidence", "type": "message", "callback_id": "save_evidence", "description": "Keep this message"},
+            {"name": "Start a recovery", "type": "global", "callback_id": "start_recovery", "description": "Plan a recovery"},
+        ],
+    },
     "oauth_config": {"scopes": {"bot": SCOPES}},
-    "settings": {"event_subscriptions": {"bot_events": ["app_home_opened"]}},
+    "settings": {
+        "event_subscriptions": {
+            "bot_events": [
+                "app_home_opened",
+                "app_mention",
+                "message.channels",
+                "reaction_added",
+                "reaction_removed",
+                "member_joined_channel",
+            ]
+        }
+    },
 }
 CARD: list[Json] = [
     {"type": "header", "text": {"type": "plain_text", "text": "Database failover"}},
@@ -49,5 +69,25 @@ MODAL: Json = {
             "label": {"type": "plain_text", "text": "Type the name of the database"},
             "element": {"type": "plain_text_input", "action_id": "typed"},
         }
+    ],
+}
+
+
+def _option(value: str) -> Json:
+    return {"text": {"type": "plain_text", "text": value.title()}, "value": value}
+
+
+MENUS: Json = {
+    "type": "actions",
+    "block_id": "menus",
+    "elements": [
+        {"type": "checkboxes", "action_id": "ticks", "options": [_option("one"), _option("two")]},
+        {"type": "static_select", "action_id": "pick", "options": [_option("red"), _option("blue")]},
+        {"type": "datepicker", "action_id": "day", "initial_date": "2025-01-15"},
+        {"type": "timepicker", "action_id": "time"},
+        {"type": "datetimepicker", "action_id": "moment"},
+        {"type": "multi_static_select", "action_id": "many", "options": [_option("a"), _option("b"), _option("c")]},
+        {"type": "users_select", "action_id": "who", "initial_user": "U0ALICE"},
+        {"type": "overflow", "action_id": "more", "options": [_option("copy")]},
     ],
 }

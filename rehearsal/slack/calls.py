@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rehearsal.slack import chat, reading, viewing
+from rehearsal.slack import bookmarks, chat, conversations, reading, viewing
 from rehearsal.slack.errors import RefusedError
 from rehearsal.slack.journal import summary
 from rehearsal.slack.members import APP, BOT, BOT_USER, TEAM
@@ -60,14 +60,34 @@ METHODS: dict[str, Method] = {
     "pins.remove": Method(run=chat.pins_remove, scope="pins:write"),
     "pins.list": Method(run=chat.pins_list, scope="pins:read"),
     "reactions.add": Method(run=chat.reactions_add, scope="reactions:write"),
+    "reactions.remove": Method(run=chat.reactions_remove, scope="reactions:write"),
+    "reactions.get": Method(run=chat.reactions_get, scope="reactions:read"),
+    "chat.getPermalink": Method(run=chat.permalink),
     "conversations.history": Method(run=reading.history, scope="channels:history"),
     "conversations.replies": Method(run=reading.replies, scope="channels:history"),
-    "conversations.info": Method(run=reading.info, scope="channels:read"),
-    "conversations.list": Method(run=reading.channels, scope="channels:read"),
-    "conversations.members": Method(run=reading.members, scope="channels:read"),
-    "conversations.open": Method(run=reading.open_direct, scope="im:write"),
+    "conversations.info": Method(run=conversations.info, scope="channels:read"),
+    "conversations.list": Method(run=conversations.channels, scope="channels:read"),
+    "conversations.members": Method(run=conversations.members, scope="channels:read"),
+    "conversations.open": Method(run=conversations.open_direct, scope="im:write"),
+    "conversations.create": Method(run=conversations.create, scope="channels:manage"),
+    "conversations.archive": Method(run=conversations.archive, scope="channels:manage"),
+    "conversations.unarchive": Method(run=conversations.unarchive, scope="channels:manage"),
+    "conversations.join": Method(run=conversations.join, scope="channels:join"),
+    "conversations.leave": Method(run=conversations.leave, scope="channels:manage"),
+    "conversations.invite": Method(run=conversations.invite, scope="channels:manage"),
+    "conversations.kick": Method(run=conversations.kick, scope="channels:manage"),
+    "conversations.setTopic": Method(run=conversations.set_topic, scope="channels:manage"),
+    "conversations.setPurpose": Method(run=conversations.set_purpose, scope="channels:manage"),
+    "bookmarks.add": Method(run=bookmarks.add, scope="bookmarks:write"),
+    "bookmarks.list": Method(run=bookmarks.listed, scope="bookmarks:read"),
+    "bookmarks.edit": Method(run=bookmarks.edit, scope="bookmarks:write"),
+    "bookmarks.remove": Method(run=bookmarks.remove, scope="bookmarks:write"),
+    "canvases.create": Method(run=bookmarks.create_canvas, scope="canvases:write"),
     "users.info": Method(run=reading.user, scope="users:read"),
     "users.list": Method(run=reading.users, scope="users:read"),
+    "users.getPresence": Method(run=reading.presence, scope="users:read"),
+    "users.lookupByEmail": Method(run=reading.lookup_by_email, scope="users:read.email"),
+    "users.conversations": Method(run=conversations.of_bot, scope="channels:read"),
     "usergroups.list": Method(run=reading.groups, scope="usergroups:read"),
     "usergroups.users.list": Method(run=reading.group_members, scope="usergroups:read"),
     "views.open": Method(run=viewing.views_open),

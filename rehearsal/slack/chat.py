@@ -53,10 +53,16 @@ def _metadata(arguments: Json) -> Json | None:
 
 
 def _channel(workspace: Workspace, arguments: Json) -> Channel:
+    """The channel of a call, in which the bot must be."""
     name = str(arguments.get("channel") or arguments.get("channel_id") or "")
     if name in workspace.people:
         return workspace.store.direct(name)
-    return workspace.store.channel(name)
+    channel = workspace.store.channel(name)
+    if workspace.strict and not channel.has(BOT_USER):
+        raise RefusedError("not_in_channel")
+    if channel.archived:
+        raise RefusedError("is_archived")
+    return channel
 
 
 def _changed_message(workspace: Workspace, channel: Channel, message: Json) -> Json:
@@ -72,6 +78,7 @@ def post_message(workspace: Workspace, arguments: Json) -> Json:
     if thread_ts and not any(m["ts"] == thread_ts for m in channel.messages):
         raise RefusedError("cannot_reply_to_message")
     message = workspace.store.bot_message(channel, text, blocks, metadata=_metadata(arguments), thread_ts=thread_ts)
+    workspace.events.message(channel, message)
     return _changed_message(workspace, channel, message)
 
 
@@ -82,12 +89,14 @@ def update(workspace: Workspace, arguments: Json) -> Json:
     if message["user"] != BOT_USER:
         raise RefusedError("cant_update_message")
     text, blocks = _contents(workspace, arguments)
+    previous = api_message(message, channel, metadata=False)
     message |= {"text": text, "blocks": workspace.store.with_block_ids(blocks)}
     if not blocks:
         message["edited"] = {"user": BOT_USER, "ts": workspace.store.next_ts()}
     metadata = _metadata(arguments)
     if metadata is not None:
         message["metadata"] = metadata
+    workspace.events.changed(channel, message, previous)
     return _changed_message(workspace, channel, message) | {"text": text}
 
 
@@ -98,6 +107,7 @@ def delete(workspace: Workspace, arguments: Json) -> Json:
     if message["user"] != BOT_USER:
         raise RefusedError("cant_delete_message")
     workspace.store.drop(message)
+    workspace.events.changed(channel, message, None)
     workspace.journal.changed("message", channel=channel.id, ts=message["ts"])
     return {"channel": channel.id, "ts": message["ts"]}
 
@@ -106,7 +116,7 @@ def post_ephemeral(workspace: Workspace, arguments: Json) -> Json:
     """chat.postEphemeral: a message that only one person sees."""
     channel = _channel(workspace, arguments)
     person = str(arguments.get("user") or "")
-    if person not in workspace.people:
+    if not channel.has(person):
         raise RefusedError("user_not_in_channel")
     text, blocks = _contents(workspace, arguments)
     message = workspace.store.ephemeral(person, channel, text, blocks)
@@ -160,15 +170,39 @@ def pins_list(workspace: Workspace, arguments: Json) -> Json:
     }
 
 
-def reactions_add(workspace: Workspace, arguments: Json) -> Json:
-    """reactions.add: the bot's reaction to a message."""
+def _reaction(workspace: Workspace, arguments: Json, *, add: bool) -> Json:
     name = str(arguments.get("name") or "").strip(":")
     if not name:
         raise RefusedError("invalid_name")
     channel, message = _pinnable(workspace, arguments)
-    reactions = message.setdefault("reactions", [])
-    if any(reaction["name"] == name for reaction in reactions):
-        raise RefusedError("already_reacted")
-    reactions.append({"name": name, "users": [BOT_USER], "count": 1})
+    mine = any(r["name"] == name and BOT_USER in r["users"] for r in message.get("reactions", []))
+    if mine == add:
+        raise RefusedError("already_reacted" if add else "no_reaction")
+    workspace.store.react(message, name, BOT_USER)
     workspace.journal.changed("message", channel=channel.id, ts=message["ts"])
+    workspace.events.reaction(channel, message, name, BOT_USER, added=add, event_ts=workspace.store.next_ts())
     return {}
+
+
+def reactions_add(workspace: Workspace, arguments: Json) -> Json:
+    """reactions.add: the bot's reaction to a message; already_reacted if it's there."""
+    return _reaction(workspace, arguments, add=True)
+
+
+def reactions_remove(workspace: Workspace, arguments: Json) -> Json:
+    """reactions.remove: take the bot's reaction back; no_reaction if it isn't there."""
+    return _reaction(workspace, arguments, add=False)
+
+
+def reactions_get(workspace: Workspace, arguments: Json) -> Json:
+    """reactions.get: a message with its reactions."""
+    channel, message = _pinnable(workspace, arguments)
+    return {"type": "message", "channel": channel.id, "message": api_message(message, channel)}
+
+
+def permalink(workspace: Workspace, arguments: Json) -> Json:
+    """chat.getPermalink: an address that leads to a message."""
+    channel = _channel(workspace, arguments)
+    message = channel.find(str(arguments.get("message_ts")))
+    path = f"archives/{channel.id}/p{message['ts'].replace('.', '')}"
+    return {"channel": channel.id, "permalink": f"https://shielda.rehearsal.invalid/{path}"}

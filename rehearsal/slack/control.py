@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from rehearsal.slack import shown
 from rehearsal.slack.errors import UnknownError
 from rehearsal.slack.workspace import Workspace
 
@@ -30,6 +31,10 @@ class Control:
         doings: dict[str, Doing] = {
             "command": self._command,
             "click": self._click,
+            "click_view": self._click_view,
+            "shortcut": self._shortcut,
+            "react": self._react,
+            "join": self._join,
             "submit": self._submit,
             "choose": self._choose,
             "close_view": self._close_view,
@@ -52,9 +57,23 @@ class Control:
         return await self._workspace.command(body["person"], body["channel"], text, command=command)
 
     async def _click(self, body: Json) -> Json:
-        return await self._workspace.click(
-            body["person"], body["channel"], body["ts"], body["action_id"], value=body.get("value")
-        )
+        place = body["person"], body["channel"], body["ts"], body["action_id"]
+        return await self._workspace.click(*place, value=body.get("value"), state=body.get("state"))
+
+    async def _click_view(self, body: Json) -> Json:
+        place = body["person"], body["view_id"], body["action_id"]
+        return await self._workspace.click_view(*place, value=body.get("value"), state=body.get("state"))
+
+    async def _shortcut(self, body: Json) -> Json:
+        of_message = body.get("channel") or "", body.get("ts") or ""
+        return await self._workspace.shortcut(body["person"], body["callback_id"], *of_message)
+
+    async def _react(self, body: Json) -> Json:
+        return await self._workspace.react(body["person"], body["channel"], body["ts"], body["name"])
+
+    async def _join(self, body: Json) -> Json:
+        self._workspace.join(body["person"], body["channel"], leave=bool(body.get("leave")))
+        return {"ok": True}
 
     async def _submit(self, body: Json) -> Json:
         return await self._workspace.submit(body["person"], body["view_id"], body.get("values") or {})
@@ -69,7 +88,7 @@ class Control:
         return await self._workspace.post(body["person"], body["channel"], body["text"], body.get("thread_ts"))
 
     async def _home(self, body: Json) -> Json:
-        return await self._workspace.open_home(body["person"])
+        return await self._workspace.open_home(body["person"], body.get("tab", "home"))
 
     async def _fault(self, body: Json) -> Json:
         parameters = {name: value for name, value in body.items() if name != "kind"}
@@ -78,7 +97,7 @@ class Control:
 
     async def _state(self, request: web.Request) -> web.StreamResponse:
         try:
-            return web.json_response(self._workspace.state(request.query.get("person")))
+            return web.json_response(shown.state(self._workspace, request.query.get("person")))
         except UnknownError as error:
             return web.json_response({"error": str(error)}, status=404)
 

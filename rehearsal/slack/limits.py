@@ -24,21 +24,28 @@ class Limit:
 
 
 TIER_2, TIER_3, TIER_4 = Limit(per_minute=20, burst=5), Limit(per_minute=50, burst=10), Limit(per_minute=100, burst=20)
-LIMITS = {
+TIERS = (
+    (
+        TIER_2,
+        "pins.add pins.remove pins.list usergroups.list usergroups.users.list users.list reactions.remove canvases.create "
+        "conversations.list conversations.create conversations.archive conversations.unarchive conversations.setTopic "
+        "conversations.setPurpose bookmarks.add bookmarks.edit bookmarks.remove",
+    ),
+    (
+        TIER_3,
+        "chat.update chat.delete conversations.history conversations.replies conversations.info conversations.open "
+        "conversations.join conversations.leave conversations.invite conversations.kick reactions.add reactions.get "
+        "users.getPresence users.lookupByEmail users.conversations bookmarks.list",
+    ),
+    (
+        TIER_4,
+        "chat.postEphemeral users.info conversations.members views.open views.push views.update views.publish blocks.validate",
+    ),
+)
+LIMITS = {name: tier for tier, names in TIERS for name in names.split()} | {
     "chat.postMessage": Limit(per_minute=60, burst=3, per_channel=True),
-    "chat.update": TIER_3,
-    "chat.delete": TIER_3,
-    "chat.postEphemeral": TIER_4,
-    "pins.add": TIER_2,
-    "pins.remove": TIER_2,
-    "conversations.history": TIER_3,
-    "conversations.replies": TIER_3,
-    "users.info": TIER_4,
-    "usergroups.users.list": TIER_2,
-    "views.open": TIER_4,
-    "views.push": TIER_4,
-    "views.update": TIER_4,
-    "views.publish": TIER_4,
+    "chat.getPermalink": Limit(per_minute=600, burst=100),  # "hundreds of requests a minute"
+    "auth.test": Limit(per_minute=600, burst=100),
 }
 
 

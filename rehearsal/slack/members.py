@@ -24,12 +24,23 @@ class Person:
     deleted: bool = False
     bot: bool = False
     groups: tuple[str, ...] = ()
+    external: bool = False  # of another organisation, in a shared channel
+
+    @property
+    def email(self) -> str:
+        """The address of a person; a bot has none."""
+        return "" if self.bot else f"{self.name}@{'supplier' if self.external else 'shielda'}.example"
+
+    @property
+    def team(self) -> str:
+        """The id of the workspace that the person belongs to."""
+        return "T0SUPPLIER" if self.external else TEAM
 
     def profile(self) -> dict[str, Any]:
         """The user object of the Web API; a deactivated member has no fields about their membership."""
         user: dict[str, Any] = {
             "id": self.id,
-            "team_id": TEAM,
+            "team_id": self.team,
             "name": self.name,
             "deleted": self.deleted,
             "is_bot": self.bot,
@@ -42,6 +53,8 @@ class Person:
                 "team": TEAM,
             },
         }
+        if self.external:
+            user["is_stranger"] = True
         return user if self.deleted else user | self._membership()
 
     def _membership(self) -> dict[str, Any]:

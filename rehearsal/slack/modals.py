@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import secrets
 import time
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from typing import Any
 
 from rehearsal.slack.blocks import view_problems
 from rehearsal.slack.errors import RefusedError, UnknownError
+from rehearsal.slack.forms import elements
 from rehearsal.slack.members import APP, BOT, TEAM
 from rehearsal.slack.store import Store
 
 Json = dict[str, Any]
 FIELDS = ("callback_id", "private_metadata", "external_id")
+MOST_BYTES = 250_000
 SWITCHES = ("clear_on_close", "notify_on_close")
 
 
@@ -25,6 +28,7 @@ class Trigger:
 
     person: str
     until: float
+    view: str = ""  # the open view that the interaction was in
     used: bool = False
 
 
@@ -40,14 +44,17 @@ class Modals:
         self.stacks: dict[str, list[Json]] = {}
         self.homes: dict[str, Json] = {}
 
-    def trigger(self, person_id: str) -> str:
-        """A new trigger id for an interaction of this person."""
+    def trigger(self, person_id: str, view_id: str = "") -> str:
+        """A new trigger id for an interaction of this person, in the view with this id if it was in one."""
         trigger_id = f"{time.time_ns() // 1_000_000}.{next(self._ids)}.{secrets.token_hex(8)}"
-        self._triggers[trigger_id] = Trigger(person=person_id, until=time.monotonic() + self._seconds)
+        self._triggers[trigger_id] = Trigger(person=person_id, until=time.monotonic() + self._seconds, view=view_id)
         return trigger_id
 
-    def exchange(self, trigger_id: str) -> str:
-        """Use up a trigger; returns its person. Refused if it's unknown, expired or used before."""
+    def exchange(self, trigger_id: str, *, push: bool = False) -> str:
+        """Use up a trigger; returns its person. Refused if it's unknown, expired or used before.
+
+        A `push` needs one from an interaction in a modal that is still open: refused with not_found otherwise.
+        """
         trigger = self._triggers.get(trigger_id)
         if trigger is None:
             raise RefusedError("invalid_trigger_id")
@@ -55,12 +62,16 @@ class Modals:
             raise RefusedError("expired_trigger_id")
         if trigger.used:
             raise RefusedError("exchanged_trigger_id")
+        if push and trigger.view not in {view["id"] for view in self.stacks.get(trigger.person, [])}:
+            raise RefusedError("not_found")
         trigger.used = True
         return trigger.person
 
     def check(self, view: Any, kind: str) -> Json:
         """The view, if Slack would accept it as a `modal` or `home`; refused with invalid_arguments."""
         complaints = view_problems(view) if self._strict else []
+        if self._strict and len(json.dumps(view)) > MOST_BYTES:
+            raise RefusedError("view_too_large")
         if self._strict and isinstance(view, dict) and view.get("type") not in (kind, None):
             complaints.append(f"[ERROR] must be one of: {kind} [json-pointer:/view/type]")
         if complaints or not isinstance(view, dict):
@@ -72,6 +83,8 @@ class Modals:
         stack = self.stacks.setdefault(person_id, [])
         if push and len(stack) >= 3:
             raise RefusedError("push_limit_reached")
+        if given.get("external_id") and any(given["external_id"] == v["external_id"] for s in self.stacks.values() for v in s):
+            raise RefusedError("duplicate_external_id")
         if not push:
             stack.clear()
         view = self._make(given)
@@ -80,10 +93,16 @@ class Modals:
         stack.append(view)
         return view
 
-    def publish(self, person_id: str, given: Json) -> Json:
-        """Set the app's home view for this person."""
-        self.homes[person_id] = self._make(given)
-        return self.homes[person_id]
+    def publish(self, person_id: str, given: Json, expected_hash: str = "") -> Json:
+        """Set the app's home view for this person; hash_conflict if the one until now has another hash than expected."""
+        before = self.homes.get(person_id)
+        if expected_hash and expected_hash != (before or {}).get("hash"):
+            raise RefusedError("hash_conflict")
+        fresh = self._make(given)
+        if before is not None:
+            fresh["id"] = fresh["root_view_id"] = before["id"]
+        self.homes[person_id] = fresh
+        return fresh
 
     def update(self, view: Json, given: Json) -> None:
         """Replace the contents of an open view; its id stays and its hash changes."""
@@ -94,17 +113,34 @@ class Modals:
         view.clear()
         view.update(fresh)
 
+    def answered(self, person_id: str, view: Json, response: Json) -> str | None:
+        """Do what the ack of a submission says; returns the error that Slack shows if the answer is faulty."""
+        kind = response.get("response_action")
+        if kind in (None, "clear"):
+            self.close(person_id, view, whole=kind == "clear")
+        elif kind == "errors":
+            unknown = response.get("errors", {}).keys() - {block["block_id"] for block in view["blocks"]}
+            return "invalid_errors_block_id" if unknown or not response.get("errors") else None
+        elif kind == "update":
+            self.update(view, self.check(response.get("view"), "modal"))
+        elif kind == "push":
+            self.open(person_id, self.check(response.get("view"), "modal"), push=True)
+        else:
+            return "invalid_response_action"
+        return None
+
     def find(self, *, view_id: str = "", external_id: str = "") -> Json:
         """An open view by its id or the app's own id; refused with not_found."""
-        for stack in self.stacks.values():
+        for stack in [*self.stacks.values(), list(self.homes.values())]:
             for view in stack:
                 if view["id"] == view_id or (external_id and view["external_id"] == external_id):
                     return view
         raise RefusedError("not_found")
 
     def of(self, person_id: str, view_id: str) -> Json:
-        """The view that this person has open under this id."""
-        for view in self.stacks.get(person_id, []):
+        """The modal that this person has open under this id, or the app's home."""
+        home = self.homes.get(person_id)
+        for view in [*self.stacks.get(person_id, []), *([home] if home else [])]:
             if view["id"] == view_id:
                 return view
         raise UnknownError(f"{person_id} has no view {view_id} open.")
@@ -138,7 +174,7 @@ class Modals:
 
 def _kept(values: Json, blocks: list[Json]) -> Json:
     """What a person chose so far stays where the same block and element are there again, whatever their initial value."""
-    there = {(block["block_id"], block["element"].get("action_id")) for block in blocks if block["type"] == "input"}
+    there = {(block["block_id"], element.get("action_id")) for block, element in elements({"blocks": blocks})}
     return {
         block_id: {action_id: state for action_id, state in chosen.items() if (block_id, action_id) in there}
         for block_id, chosen in values.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from rehearsal.slack.members import APP, TEAM, TEAM_DOMAIN, Person
+from rehearsal.slack.members import APP, BOT_USER, TEAM, TEAM_DOMAIN, Person
 from rehearsal.slack.store import Channel, api_message
 
 Json = dict[str, Any]
@@ -19,7 +19,7 @@ def slash_command(person: Person, channel: Channel, command: str, text: str, *, 
         "team_id": TEAM,
         "team_domain": TEAM_DOMAIN,
         "channel_id": channel.id,
-        "channel_name": "directmessage" if channel.person else channel.name,
+        "channel_name": _channel(channel)["name"],
         "user_id": person.id,
         "user_name": person.name,
         "command": command,
@@ -42,8 +42,24 @@ def _who(person: Person) -> Json:
     }
 
 
-def block_actions(person: Person, channel: Channel, message: Json, action: Json, *, trigger_id: str, response_url: str) -> Json:
-    """The payload of a click on an element of a message; an ephemeral message itself is not sent along."""
+def _channel(channel: Channel) -> Json:
+    return {"id": channel.id, "name": "directmessage" if channel.person else channel.name}
+
+
+def block_actions(
+    person: Person,
+    channel: Channel,
+    message: Json,
+    action: Json,
+    *,
+    trigger_id: str,
+    response_url: str,
+    state: Json | None = None,
+) -> Json:
+    """The payload of a click on an element of a message; an ephemeral message itself is not sent along.
+
+    `state` are the state values of the message's inputs and menus as this person sees them.
+    """
     ephemeral = bool(message.get("is_ephemeral"))
     container: Json = {
         "type": "message",
@@ -58,8 +74,8 @@ def block_actions(person: Person, channel: Channel, message: Json, action: Json,
         **_who(person),
         "container": container,
         "trigger_id": trigger_id,
-        "channel": {"id": channel.id, "name": "directmessage" if channel.person else channel.name},
-        "state": {"values": {}},
+        "channel": _channel(channel),
+        "state": {"values": state or {}},
         "response_url": response_url,
         "actions": [action],
     }
@@ -67,7 +83,7 @@ def block_actions(person: Person, channel: Channel, message: Json, action: Json,
 
 
 def view_actions(person: Person, view: Json, action: Json, *, trigger_id: str) -> Json:
-    """The payload of a choice in a modal: there is no channel, no message and no response_url, but the view as it stands."""
+    """The payload of a click in a modal or in the home: no channel, message or response URL, but the view as it stands."""
     return {
         "type": "block_actions",
         **_who(person),
@@ -76,6 +92,28 @@ def view_actions(person: Person, view: Json, action: Json, *, trigger_id: str) -
         "view": copy.deepcopy(view),
         "actions": [action],
     }
+
+
+def message_shortcut(
+    person: Person, channel: Channel, message: Json, callback_id: str, *, trigger_id: str, response_url: str, action_ts: str
+) -> Json:
+    """The payload of a shortcut from a message's menu."""
+    return {
+        "type": "message_action",
+        "callback_id": callback_id,
+        **_who(person),
+        "trigger_id": trigger_id,
+        "response_url": response_url,
+        "action_ts": action_ts,
+        "message_ts": message["ts"],
+        "channel": _channel(channel),
+        "message": api_message(message, channel),
+    }
+
+
+def global_shortcut(person: Person, callback_id: str, *, trigger_id: str, action_ts: str) -> Json:
+    """The payload of a shortcut from the menu beside the message field."""
+    return {"type": "shortcut", "callback_id": callback_id, **_who(person), "trigger_id": trigger_id, "action_ts": action_ts}
 
 
 def view_submission(person: Person, view: Json, values: Json, *, trigger_id: str) -> Json:
@@ -106,7 +144,7 @@ def event(name: str, body: Json, *, event_id: str, now: int) -> Json:
         "event_time": now,
         "event": {"type": name, **body},
         "authorizations": [
-            {"enterprise_id": None, "team_id": TEAM, "user_id": "U0DRBOT", "is_bot": True, "is_enterprise_install": False}
+            {"enterprise_id": None, "team_id": TEAM, "user_id": BOT_USER, "is_bot": True, "is_enterprise_install": False}
         ],
         "is_ext_shared_channel": False,
     }

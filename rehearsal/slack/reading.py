@@ -1,4 +1,4 @@
-"""Web API methods that only read: conversations.*, users.*, usergroups.*."""
+"""Web API methods that only read: messages, users.*, usergroups.*."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 MOST_MESSAGES = 999
 
 
-def _limit(arguments: Json, default: int) -> int:
+def limit_of(arguments: Json, default: int) -> int:
     try:
         limit = int(arguments.get("limit") or default)
     except ValueError as error:
@@ -26,9 +26,9 @@ def _limit(arguments: Json, default: int) -> int:
     return limit
 
 
-def _page(items: list[Json], arguments: Json, default: int) -> tuple[list[Json], str]:
+def paged(items: list[Json], arguments: Json, default: int) -> tuple[list[Json], str]:
     """One page of a listing, and the cursor of the next ("" at the end)."""
-    limit, begin = _limit(arguments, default), 0
+    limit, begin = limit_of(arguments, default), 0
     if arguments.get("cursor"):
         try:
             begin = int(base64.b64decode(str(arguments["cursor"])).decode().removeprefix("next:"))
@@ -57,7 +57,7 @@ def _moment(ts: Any) -> int:
 
 
 def _listing(channel: Channel, messages: list[Json], arguments: Json, default: int) -> Json:
-    page, cursor = _page([m for m in messages if _between(m, arguments)], arguments, default)
+    page, cursor = paged([m for m in messages if _between(m, arguments)], arguments, default)
     metadata = truth(arguments.get("include_all_metadata"))
     return {
         "messages": [api_message(message, channel, metadata=metadata) for message in page],
@@ -66,9 +66,17 @@ def _listing(channel: Channel, messages: list[Json], arguments: Json, default: i
     }
 
 
+def _readable(workspace: Workspace, arguments: Json) -> Channel:
+    """The channel of a call, in which the bot must be."""
+    channel = workspace.store.channel(str(arguments.get("channel")))
+    if workspace.strict and not channel.has(BOT_USER):
+        raise RefusedError("not_in_channel")
+    return channel
+
+
 def history(workspace: Workspace, arguments: Json) -> Json:
     """conversations.history: newest first, without the replies in threads."""
-    channel = workspace.store.channel(str(arguments.get("channel")))
+    channel = _readable(workspace, arguments)
     outside = [m for m in reversed(channel.messages) if m.get("thread_ts") in (None, m["ts"])]
     answer = _listing(channel, outside, arguments, 100)
     return answer | {"pin_count": len(list(workspace.store.pins(channel)))}
@@ -76,68 +84,11 @@ def history(workspace: Workspace, arguments: Json) -> Json:
 
 def replies(workspace: Workspace, arguments: Json) -> Json:
     """conversations.replies: the parent and its replies, oldest first."""
-    channel = workspace.store.channel(str(arguments.get("channel")))
+    channel = _readable(workspace, arguments)
     thread = channel.thread(str(arguments.get("ts")))
     if not thread or thread[0]["ts"] != str(arguments.get("ts")):
         raise RefusedError("thread_not_found")
     return _listing(channel, thread, arguments, 100)
-
-
-def _conversation(workspace: Workspace, channel: Channel) -> Json:
-    if channel.person:
-        return {"id": channel.id, "is_im": True, "user": channel.person, "is_archived": False, "is_org_shared": False}
-    return {
-        "id": channel.id,
-        "name": channel.name,
-        "name_normalized": channel.name,
-        "is_channel": True,
-        "is_group": False,
-        "is_im": False,
-        "is_mpim": False,
-        "is_private": False,
-        "is_archived": False,
-        "is_general": channel.name == "general",
-        "is_member": True,
-        "is_shared": False,
-        "is_org_shared": False,
-        "is_ext_shared": False,
-        "is_ext_shared_channel": False,
-        "is_pending_ext_shared": False,
-        "context_team_id": TEAM,
-        "creator": BOT_USER,
-        "created": 1736899200,
-        "topic": {"value": "", "creator": "", "last_set": 0},
-        "purpose": {"value": "", "creator": "", "last_set": 0},
-    }
-
-
-def info(workspace: Workspace, arguments: Json) -> Json:
-    """conversations.info: one channel."""
-    return {"channel": _conversation(workspace, workspace.store.channel(str(arguments.get("channel"))))}
-
-
-def channels(workspace: Workspace, arguments: Json) -> Json:
-    """conversations.list: the public channels."""
-    public = [_conversation(workspace, c) for c in workspace.store.channels.values() if not c.person]
-    page, cursor = _page(public, arguments, 100)
-    return {"channels": page, "response_metadata": {"next_cursor": cursor}}
-
-
-def members(workspace: Workspace, arguments: Json) -> Json:
-    """conversations.members: everybody is in every channel, except deactivated people."""
-    channel = workspace.store.channel(str(arguments.get("channel")))
-    inside = [p.id for p in workspace.people.values() if not p.deleted]
-    if channel.person:
-        inside = [channel.person, BOT_USER]
-    return {"members": inside, "response_metadata": {"next_cursor": ""}}
-
-
-def open_direct(workspace: Workspace, arguments: Json) -> Json:
-    """conversations.open: the bot's direct conversation with one person."""
-    person = str(arguments.get("users") or "")
-    if person not in workspace.people:
-        raise RefusedError("user_not_found")
-    return {"channel": {"id": workspace.store.direct(person).id}}
 
 
 def user(workspace: Workspace, arguments: Json) -> Json:
@@ -150,12 +101,28 @@ def user(workspace: Workspace, arguments: Json) -> Json:
 
 def users(workspace: Workspace, arguments: Json) -> Json:
     """users.list: every person, the bot too."""
-    page, cursor = _page([p.profile() for p in workspace.people.values()], arguments, 200)
+    page, cursor = paged([p.profile() for p in workspace.people.values()], arguments, 200)
     return {"members": page, "response_metadata": {"next_cursor": cursor}}
 
 
 def _group_members(workspace: Workspace, group: str, *, disabled: bool = False) -> list[str]:
     return [p.id for p in workspace.people.values() if group in p.groups and (disabled or not p.deleted)]
+
+
+def lookup_by_email(workspace: Workspace, arguments: Json) -> Json:
+    """users.lookupByEmail: the person with this address."""
+    for person in workspace.people.values():
+        if person.email and person.email == str(arguments.get("email") or "") and not person.deleted:
+            return {"user": person.profile()}
+    raise RefusedError("users_not_found")
+
+
+def presence(workspace: Workspace, arguments: Json) -> Json:
+    """users.getPresence: whether somebody is there."""
+    person = workspace.people.get(str(arguments.get("user")))
+    if person is None:
+        raise RefusedError("user_not_found")
+    return {"presence": "away" if person.deleted else "active"}
 
 
 def groups(workspace: Workspace, arguments: Json) -> Json:

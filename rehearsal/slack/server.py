@@ -160,7 +160,7 @@ def _decode(body: str) -> Json:
     return {name: _part(value) if name in STRUCTURED else value for name, value in decoded.items()}
 
 
-STRUCTURED = ("blocks", "view", "metadata", "message", "attachments")
+STRUCTURED = ("blocks", "view", "metadata", "message", "attachments", "document_content")
 
 
 def _part(value: Any) -> Any:

@@ -141,22 +141,28 @@ class Sockets:
         if not future.done():
             future.set_result(answer.get("payload"))
 
-    async def deliver(self, kind: str, payload: Json, *, accepts_response: bool = True, **about: Any) -> Ack:
-        """Send an envelope to one connection, and wait for its ack until the deadline (3 s in Slack)."""
+    async def deliver(
+        self, kind: str, payload: Json, *, accepts_response: bool = True, envelope: Json | None = None, **about: Any
+    ) -> Ack:
+        """Send an envelope to one connection, and wait for its ack until the deadline (3 s in Slack).
+
+        `envelope` are further fields of it; `about` goes into the journal.
+        """
         envelope_id = f"{secrets.token_hex(4)}-{secrets.token_hex(6)}"
         entry = self._journal.note("envelope", type=kind, envelope_id=envelope_id, acked=False, ack_ms=None, acks=0, **about)
         if not self.open:
             entry["error"] = "no_connection"
             return Ack(acked=False, ack_ms=0.0, error="no_connection")
-        envelope = {
+        sent = {
             "envelope_id": envelope_id,
             "type": kind,
             "payload": payload,
             "accepts_response_payload": accepts_response,
+            **(envelope or {}),
         }
         future: asyncio.Future[Json | None] = asyncio.get_running_loop().create_future()
         self._waiting[envelope_id] = (future, entry, time.monotonic())
-        await self._send(envelope, entry)
+        await self._send(sent, entry)
         return await self._await_ack(future, entry)
 
     async def _send(self, envelope: Json, entry: Json) -> None:

@@ -18,12 +18,30 @@ OURS_ONLY = ("pinned", "channel", "reactions_by")
 
 @dataclass(kw_only=True)
 class Channel:
-    """A public channel, or a direct conversation of the bot with one person (`person` is then set)."""
+    """A channel, or a direct conversation of the bot with one person (`person` is then set)."""
 
     id: str
     name: str
     person: str | None = None
+    members: set[str] = field(default_factory=set)
+    private: bool = False
+    archived: bool = False
+    shared: bool = False  # with another organisation
+    topic: str = ""
+    purpose: str = ""
+    bookmarks: list[Json] = field(default_factory=list)
     messages: list[Json] = field(default_factory=list)
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Slack's word for the kind of channel, and the name of the event for messages in it."""
+        if self.person:
+            return "im", "message.im"
+        return ("group", "message.groups") if self.private else ("channel", "message.channels")
+
+    def has(self, person_id: str) -> bool:
+        """Whether this person, or the bot, is a member."""
+        return person_id in self.members
 
     def find(self, ts: str) -> Json:
         """The message with this ts; refused with message_not_found."""
@@ -43,12 +61,14 @@ class Store:
     def __init__(self, channel_names: list[str]) -> None:
         self.channels: dict[str, Channel] = {}
         self.ephemerals: dict[str, list[Json]] = {}
+        self.canvases: dict[str, Json] = {}
         self._last = 0
         self._block_ids = itertools.count(1)
         for name in channel_names:
-            self._add(Channel(id=f"C0{name.upper().replace('-', '')}", name=name))
+            self.add(Channel(id=f"C0{name.upper().replace('-', '')}", name=name))
 
-    def _add(self, channel: Channel) -> Channel:
+    def add(self, channel: Channel) -> Channel:
+        """Add a channel; returns it."""
         self.channels[channel.id] = channel
         return channel
 
@@ -68,7 +88,9 @@ class Store:
     def direct(self, person_id: str) -> Channel:
         """The bot's direct conversation with one person, created when it's first asked for."""
         channel_id = "D" + person_id.removeprefix("U")
-        return self.channels.get(channel_id) or self._add(Channel(id=channel_id, name=f"dm-{person_id}", person=person_id))
+        known = self.channels.get(channel_id)
+        made = Channel(id=channel_id, name=f"dm-{person_id}", person=person_id, members={person_id, BOT_USER})
+        return known or self.add(made)
 
     def with_block_ids(self, blocks: list[Json]) -> list[Json]:
         """A copy of the blocks in which each has a block_id, as Slack returns them."""
@@ -120,6 +142,22 @@ class Store:
         self.channels[message["channel"]].messages = [m for m in self.channels[message["channel"]].messages if m is not message]
         for person, kept in self.ephemerals.items():
             self.ephemerals[person] = [m for m in kept if m is not message]
+
+    def react(self, message: Json, name: str, person_id: str) -> bool:
+        """Add this person's reaction, or take it back if it's there; returns whether it was added."""
+        reactions = message.setdefault("reactions", [])
+        for reaction in reactions:
+            if reaction["name"] == name and person_id in reaction["users"]:
+                reaction["users"].remove(person_id)
+                reaction["count"] -= 1
+                message["reactions"] = [r for r in reactions if r["count"]]
+                return False
+            if reaction["name"] == name:
+                reaction["users"].append(person_id)
+                reaction["count"] += 1
+                return True
+        reactions.append({"name": name, "users": [person_id], "count": 1})
+        return True
 
     def pins(self, channel: Channel) -> Iterator[Json]:
         """The pinned messages of a channel."""

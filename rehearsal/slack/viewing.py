@@ -7,6 +7,7 @@ from typing import Any
 
 from rehearsal.slack.blocks import problems, too_long, view_problems
 from rehearsal.slack.errors import RefusedError
+from rehearsal.slack.manifest import home_tab
 from rehearsal.slack.workspace import Workspace
 
 Json = dict[str, Any]
@@ -14,7 +15,7 @@ Json = dict[str, Any]
 
 def _open(workspace: Workspace, arguments: Json, *, push: bool) -> Json:
     view = workspace.modals.check(arguments.get("view"), "modal")
-    person = workspace.modals.exchange(str(arguments.get("trigger_id") or ""))
+    person = workspace.modals.exchange(str(arguments.get("trigger_id") or ""), push=push)
     opened = workspace.modals.open(person, view, push=push)
     workspace.journal.changed("view", person=person)
     return {"view": copy.deepcopy(opened)}
@@ -32,8 +33,11 @@ def views_push(workspace: Workspace, arguments: Json) -> Json:
 
 def views_update(workspace: Workspace, arguments: Json) -> Json:
     """views.update: new contents for an open modal; hash_conflict if it changed meanwhile."""
-    given = workspace.modals.check(arguments.get("view"), "modal")
-    view = workspace.modals.find(view_id=str(arguments.get("view_id") or ""), external_id=str(arguments.get("external_id") or ""))
+    named = {name: str(arguments.get(name) or "") for name in ("view_id", "external_id")}
+    if not any(named.values()):
+        raise RefusedError("not_found")
+    view = workspace.modals.find(**named)
+    given = workspace.modals.check(arguments.get("view"), view["type"])
     if arguments.get("hash") not in (None, "", view["hash"]):
         raise RefusedError("hash_conflict")
     workspace.modals.update(view, given)
@@ -42,11 +46,14 @@ def views_update(workspace: Workspace, arguments: Json) -> Json:
 
 
 def views_publish(workspace: Workspace, arguments: Json) -> Json:
-    """views.publish: the app's home for one person."""
+    """views.publish: the app's home for one person; hash_conflict if it's not the one whose hash was given."""
+    if workspace.strict and not home_tab(workspace.manifest):
+        raise RefusedError("not_enabled")
     person = str(arguments.get("user_id") or "")
     if person not in workspace.people:
         raise RefusedError("user_not_found")
-    published = workspace.modals.publish(person, workspace.modals.check(arguments.get("view"), "home"))
+    given = workspace.modals.check(arguments.get("view"), "home")
+    published = workspace.modals.publish(person, given, str(arguments.get("hash") or ""))
     workspace.journal.changed("home", person=person)
     return {"view": copy.deepcopy(published)}
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
-import secrets
-import time
 from collections.abc import Sequence
 from typing import Any
 
-from rehearsal.slack import forms, payloads
+from rehearsal.slack import forms, payloads, typed
 from rehearsal.slack.errors import RefusedError, UnknownError
+from rehearsal.slack.events import RETRY_SECONDS, Events
 from rehearsal.slack.faults import Faults
 from rehearsal.slack.journal import Journal
 from rehearsal.slack.limits import Limits
-from rehearsal.slack.members import BOT_PERSON, Person
+from rehearsal.slack.manifest import features, scopes
+from rehearsal.slack.members import BOT_PERSON, TEAM, Person
 from rehearsal.slack.modals import Modals
 from rehearsal.slack.responses import Responses
+from rehearsal.slack.selections import Selections
 from rehearsal.slack.sockets import Ack, Sockets
-from rehearsal.slack.store import Channel, Store, api_message
+from rehearsal.slack.store import Channel, Store
 
 Json = dict[str, Any]
-MENTION = re.compile(r"(?<!\S)([@#])([\w.-]+)")
 
 
 class Workspace:
@@ -28,7 +27,8 @@ class Workspace:
 
     If `strict`, it refuses what Slack would refuse: faulty blocks and views, missing scopes, commands that aren't in the
     manifest. `ack_seconds` and `trigger_seconds` are Slack's three seconds. `limits_speed` is how many times Slack's own
-    rate limits it allows.
+    rate limits it allows, `retry_seconds` when an event that wasn't acknowledged comes again. Guests are in the first channel
+    only, everybody else and the bot in all of them.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Workspace:
         ack_seconds: float = 3.0,
         trigger_seconds: float = 3.0,
         limits_speed: float = 1.0,
+        retry_seconds: Sequence[float] = RETRY_SECONDS,
     ) -> None:
         self.manifest = manifest
         self.strict = strict
@@ -53,7 +54,11 @@ class Workspace:
         self.sockets = Sockets(self.journal, ack_deadline=ack_seconds)
         self.faults = Faults(self.journal, self.sockets)
         self.limits = Limits(limits_speed)
+        self.events = Events(manifest, self.sockets, retry_seconds)
         self.store = Store(list(channels))
+        self.selections = Selections()
+        for number, channel in enumerate(self.store.channels.values()):
+            channel.members |= {p.id for p in self.people.values() if not p.deleted and (number == 0 or not p.guest)}
         self.modals = Modals(self.store, trigger_seconds=trigger_seconds, strict=strict)
         self.responses = Responses(self.store, strict=strict)
 
@@ -70,7 +75,7 @@ class Workspace:
             who,
             where,
             command,
-            self._escape(command, text.strip()),
+            self._typed(command, text.strip()),
             trigger_id=self.modals.trigger(who.id),
             response_url=self.responses.create(self.sockets.base, who.id, where),
         )
@@ -81,13 +86,19 @@ class Workspace:
             self._show_answer(who, where, command, ack.response)
         return ack.to_json()
 
-    async def click(self, person: str, channel: str, ts: str, action_id: str, *, value: str | None = None) -> Json:
-        """Press a button of a message, or choose in a menu. `value` chooses among buttons with one id, or is forged."""
+    async def click(
+        self, person: str, channel: str, ts: str, action_id: str, *, value: Any = None, state: Json | None = None
+    ) -> Json:
+        """Press a button of a message, or choose in a menu: `value` is what was chosen, a list if it can be several.
+
+        Among buttons with one id it says which, or is forged. `state` is what stands in the message's other inputs, in the
+        short form of `submit`; what isn't given is as this person last left it.
+        """
         who, where = self.person(person), self.channel(channel)
         message = self._visible_message(who, where, ts)
         action = forms.action(message, action_id, value, action_ts=self.store.next_ts())
         if self.faults.away:
-            return Ack(acked=False, ack_ms=0.0, error="slack_away").to_json()
+            return _slack_away()
         payload = payloads.block_actions(
             who,
             where,
@@ -95,37 +106,63 @@ class Workspace:
             action,
             trigger_id=self.modals.trigger(who.id),
             response_url=self.responses.create(self.sockets.base, who.id, where, message),
+            state=self.selections.change(who.id, message, action, state or {}),
         )
-        ack = await self.sockets.deliver(
-            "interactive", payload, accepts_response=False, person=who.name, says=f"click {action_id}"
-        )
-        return ack.to_json()
+        return await self._interactive(who, payload, f"click {action_id}", accepts_response=False)
 
-    async def choose(self, person: str, view_id: str, action_id: str, value: Any = None) -> Json:
-        """Choose in an element of an open modal; the app is told if the element dispatches an action."""
+    async def click_view(
+        self, person: str, view_id: str, action_id: str, *, value: Any = None, state: Json | None = None
+    ) -> Json:
+        """Press a button, or choose in a menu, in a modal or in the app's home; as `click` otherwise."""
         who = self.person(person)
         view = self.modals.of(who.id, view_id)
-        action = forms.chosen(view, action_id, value, action_ts=self.store.next_ts())
-        if not action:
-            return {"acked": False, "ack_ms": 0.0, "response": None, "error": None}
+        action = forms.action(view, action_id, value, action_ts=self.store.next_ts())
         if self.faults.away:
-            return Ack(acked=False, ack_ms=0.0, error="slack_away").to_json()
-        view["state"]["values"] = forms.state_values(view, {})
-        payload = payloads.view_actions(who, view, action, trigger_id=self.modals.trigger(who.id))
-        says = f"choose {action_id}"
-        return (await self.sockets.deliver("interactive", payload, accepts_response=False, person=who.name, says=says)).to_json()
+            return _slack_away()
+        view["state"]["values"] = forms.with_choice(view, state or {}, view["state"]["values"], action)
+        payload = payloads.view_actions(who, view, action, trigger_id=self.modals.trigger(who.id, view_id))
+        return await self._interactive(who, payload, f"click {action_id}", accepts_response=False)
+
+    async def shortcut(self, person: str, callback_id: str, channel: str = "", ts: str = "") -> Json:
+        """Use a shortcut of the manifest: of a message if `channel` and `ts` name one, or a global one."""
+        who = self.person(person)
+        kind = "message" if ts else "global"
+        if not any((s["callback_id"], s["type"]) == (callback_id, kind) for s in features(self.manifest, "shortcuts")):
+            raise UnknownError(f"The manifest has no {kind} shortcut {callback_id!r}.")
+        if self.faults.away:
+            return _slack_away()
+        trigger_id, action_ts = self.modals.trigger(who.id), self.store.next_ts()
+        if not ts:
+            payload = payloads.global_shortcut(who, callback_id, trigger_id=trigger_id, action_ts=action_ts)
+            return await self._interactive(who, payload, f"shortcut {callback_id}")
+        where = self.channel(channel)
+        message = self._visible_message(who, where, ts)
+        url = self.responses.create(self.sockets.base, who.id, where, message)
+        payload = payloads.message_shortcut(
+            who, where, message, callback_id, trigger_id=trigger_id, response_url=url, action_ts=action_ts
+        )
+        return await self._interactive(who, payload, f"shortcut {callback_id}")
+
+    async def choose(self, person: str, view_id: str, action_id: str, value: Any = None) -> Json:
+        """Choose in an input of an open modal; the app is told only if its block dispatches an action."""
+        view = self.modals.of(self.person(person).id, view_id)
+        for block, element in forms.elements(view):
+            if element.get("action_id") == action_id and block["type"] == "input" and not block.get("dispatch_action"):
+                view["state"]["values"] = forms.state_values(view, {action_id: value}, view["state"]["values"])
+                return {"acked": False, "ack_ms": 0.0, "response": None, "error": None}
+        return await self.click_view(person, view_id, action_id, value=value)
 
     async def submit(self, person: str, view_id: str, state_values: Json) -> Json:
         """Submit a modal: the ack payload (`response_action`, `errors`…) together with `acked`, `ack_ms`, `error`."""
         who = self.person(person)
         view = self.modals.of(who.id, view_id)
-        values = forms.state_values(view, state_values)
+        values = forms.state_values(view, state_values, view["state"]["values"])
         errors = forms.incomplete(view, values)
         if errors:
             return {"acked": False, "ack_ms": 0.0, "response": None, "error": "incomplete", "errors": errors}
         if self.faults.away:
-            return Ack(acked=False, ack_ms=0.0, error="slack_away").to_json()
-        payload = payloads.view_submission(who, view, values, trigger_id=self.modals.trigger(who.id))
+            return _slack_away()
+        payload = payloads.view_submission(who, view, values, trigger_id=self.modals.trigger(who.id, view_id))
         ack = await self.sockets.deliver("interactive", payload, person=who.name, says=f"submit {view['callback_id']}")
         error = self._after_submit(who, view, ack.response or {}) if ack.acked else ack.error
         self.journal.changed("view", person=who.id)
@@ -139,25 +176,49 @@ class Workspace:
         self.journal.changed("view", person=who.id)
         if not view["notify_on_close"]:
             return {"acked": False, "ack_ms": 0.0, "response": None, "error": None}
-        payload = payloads.view_closed(who, view)
-        return (await self.sockets.deliver("interactive", payload, person=who.name, says="close view")).to_json()
+        return await self._interactive(who, payloads.view_closed(who, view), "close view")
 
-    async def open_home(self, person: str) -> Json:
+    async def open_home(self, person: str, tab: str = "home") -> Json:
         """Open the app's home; the app is told (`app_home_opened`) if the manifest subscribes to it."""
         who = self.person(person)
-        if "app_home_opened" not in self._settings("event_subscriptions").get("bot_events", []):
+        if not self.events.subscribed("app_home_opened"):
             return {"acked": False, "ack_ms": 0.0, "response": None, "error": "not_subscribed"}
-        body = {"user": who.id, "tab": "home", "channel": self.store.direct(who.id).id, "event_ts": self.store.next_ts()}
-        payload = payloads.event("app_home_opened", body, event_id=f"Ev{secrets.token_hex(5).upper()}", now=int(time.time()))
-        ack = await self.sockets.deliver("events_api", payload, accepts_response=False, person=who.name, says="app_home_opened")
-        return ack.to_json()
+        body: Json = {"user": who.id, "tab": tab, "channel": self.store.direct(who.id).id, "event_ts": self.store.next_ts()}
+        if tab == "home" and who.id in self.modals.homes:
+            body["view"] = self.modals.homes[who.id]
+        return (await self.events.send("app_home_opened", body, person=who.name)).to_json()
 
     async def post(self, person: str, channel: str, text: str, thread_ts: str | None = None) -> Json:
-        """A person writes a message; returns it as stored."""
+        """A person writes a message; returns it as stored. The app is told if it has subscribed to messages or mentions."""
         who, where = self.person(person), self.channel(channel)
-        message = self.store.person_message(where, who.id, text, thread_ts=thread_ts)
+        if not where.has(who.id) or where.archived:
+            raise UnknownError(f"{who.name} can't write in {where.name}: {'archived' if where.archived else 'not a member'}.")
+        stored = typed.with_ids(typed.escaped(text), self.people.values(), self.store.channels.values(), labels=False)
+        message = self.store.person_message(where, who.id, stored, thread_ts=thread_ts)
         self.journal.changed("message", channel=where.id, ts=message["ts"])
+        self.events.message(where, message)
         return message
+
+    async def react(self, person: str, channel: str, ts: str, name: str) -> Json:
+        """Add a reaction to a message, or take one's own back; the app is told if it has subscribed to reactions."""
+        who, where = self.person(person), self.channel(channel)
+        message = self._visible_message(who, where, ts)
+        added = self.store.react(message, name, who.id)
+        self.journal.changed("message", channel=where.id, ts=ts)
+        self.events.reaction(where, message, name, who.id, added=added, event_ts=self.store.next_ts())
+        return {"added": added}
+
+    def join(self, person: str, channel: str, *, leave: bool = False) -> None:
+        """Let a person or the bot join a channel, or leave it; the app is told if it has subscribed to that."""
+        who, where = self.person(person), self.channel(channel)
+        if where.has(who.id) != leave:
+            return
+        (where.members.discard if leave else where.members.add)(who.id)
+        kind = where.kind[0][0].upper()
+        event = {"user": who.id, "channel": where.id, "channel_type": kind, "event_ts": self.store.next_ts()}
+        name = "member_left_channel" if leave else "member_joined_channel"
+        self.events.tell(name, where, event | {"team": TEAM}, person=who.name)
+        self.journal.changed("channel", channel=where.id)
 
     # What people see.
 
@@ -197,24 +258,24 @@ class Workspace:
 
     def commands(self) -> list[str]:
         """The slash commands of the manifest."""
-        return [command["command"] for command in self._features().get("slash_commands", [])]
+        return [command["command"] for command in features(self.manifest, "slash_commands")]
 
     def scopes(self) -> list[str]:
         """The bot scopes of the manifest."""
-        return list(self.manifest.get("oauth_config", {}).get("scopes", {}).get("bot", []))
+        return scopes(self.manifest)
 
     async def close(self) -> None:
         """Close the bot's connections and release every watcher."""
         self.journal.close()
+        await self.events.close()
         await self.sockets.close()
 
     # Helpers.
 
-    def _features(self) -> Json:
-        return dict(self.manifest.get("features") or {})
-
-    def _settings(self, name: str) -> Json:
-        return dict((self.manifest.get("settings") or {}).get(name) or {})
+    async def _interactive(self, who: Person, payload: Json, says: str, *, accepts_response: bool = True) -> Json:
+        sockets = self.sockets
+        ack = await sockets.deliver("interactive", payload, accepts_response=accepts_response, person=who.name, says=says)
+        return ack.to_json()
 
     def _visible_message(self, who: Person, where: Channel, ts: str) -> Json:
         mine = [m for m in self.ephemerals(who.id) if m["channel"] == where.id]
@@ -223,18 +284,13 @@ class Workspace:
                 return message
         raise UnknownError(f"{who.name} sees no message {ts} in {where.name}.")
 
-    def _escape(self, command: str, text: str) -> str:
-        """With `should_escape`, the app gets the names of people and channels as ids."""
-        ours: Json = next((c for c in self._features().get("slash_commands", []) if c["command"] == command), {})
-        return MENTION.sub(self._mention, text) if ours.get("should_escape") else text
-
-    def _mention(self, match: re.Match[str]) -> str:
-        sign, name = match.groups()
-        named = self.people if sign == "@" else self.store.channels
-        for item in named.values():
-            if item.name == name:
-                return f"<{sign}{item.id}|{name}>"
-        return match.group()
+    def _typed(self, command: str, text: str) -> str:
+        """The text as the app gets it; with `should_escape`, it gets the names of people and channels as ids."""
+        ours: Json = next((c for c in features(self.manifest, "slash_commands") if c["command"] == command), {})
+        text = typed.escaped(text)
+        if not ours.get("should_escape"):
+            return text
+        return typed.with_ids(text, self.people.values(), self.store.channels.values(), labels=True)
 
     def _not_sent(self, who: Person, where: Channel, text: str, error: str) -> Json:
         self._slackbot(who, where, text)
@@ -253,46 +309,12 @@ class Workspace:
         self.journal.changed("message", channel=where.id, person=who.id)
 
     def _after_submit(self, who: Person, view: Json, response: Json) -> str | None:
-        """What Slack does with the ack of a submission; the error it shows if the answer is faulty."""
-        kind = response.get("response_action")
         try:
-            if kind in (None, "clear"):
-                self.modals.close(who.id, view, whole=kind == "clear")
-            elif kind == "errors":
-                unknown = response.get("errors", {}).keys() - {block["block_id"] for block in view["blocks"]}
-                return "invalid_errors_block_id" if unknown or not response.get("errors") else None
-            elif kind == "update":
-                self.modals.update(view, self.modals.check(response.get("view"), "modal"))
-            elif kind == "push":
-                self.modals.open(who.id, self.modals.check(response.get("view"), "modal"), push=True)
-            else:
-                return "invalid_response_action"
+            return self.modals.answered(who.id, view, response)
         except RefusedError as error:
             self.journal.note("bad_ack", error=error.error, **error.more)
             return error.error
-        return None
 
-    def state(self, person: str | None = None) -> Json:
-        """Everything the page shows; ephemerals, views, home and direct messages only for the given person."""
-        who = self.person(person).id if person else None
-        return {
-            "people": [p.profile() | {"title": p.title} for p in self.people.values()],
-            "channels": [{"id": c.id, "name": c.name} for c in self._visible(who)],
-            "commands": self.commands(),
-            "connected": len(self.sockets.open),
-            "away": self.faults.away,
-            "messages": {c.id: [self._with_replies(c, m) for m in self.messages(c.id)] for c in self._visible(who)},
-            "ephemerals": self.ephemerals(who) if who else [],
-            "views": self.views(who) if who else [],
-            "home": self.modals.homes.get(who) if who else None,
-        }
 
-    def _visible(self, who: str | None) -> list[Channel]:
-        return [c for c in self.store.channels.values() if c.person in (None, who)]
-
-    def _with_replies(self, channel: Channel, message: Json) -> Json:
-        replies = [m for m in channel.thread(message["ts"]) if m is not message]
-        return api_message(message, channel) | {
-            "pinned": message["pinned"],
-            "replies": [api_message(r, channel) for r in replies],
-        }
+def _slack_away() -> Json:
+    return Ack(acked=False, ack_ms=0.0, error="slack_away").to_json()

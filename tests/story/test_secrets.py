@@ -22,6 +22,7 @@ from rehearsal.aws.ecs.api import ecs_handlers
 from rehearsal.aws.ecs.tasks import Task
 from rehearsal.aws.front import AwsError
 from rehearsal.machines.launch import launch
+from rehearsal.slack import shown
 from tests.story.conftest import WEST, Incident, until
 
 LOG_GROUP = "/ecs/shielda-control-plane"
@@ -94,7 +95,7 @@ async def every_post(incident: Incident) -> AsyncIterator[list[str]]:
 
     async def look() -> None:
         while await queue.get():
-            posts.append(json.dumps([incident.slack.state(person.name) for person in incident.slack.people.values()]))
+            posts.append(json.dumps([shown.state(incident.slack, person.name) for person in incident.slack.people.values()]))
 
     task = asyncio.create_task(look())
     try:

@@ -100,7 +100,7 @@ class Pair:
             with contextlib.suppress(psycopg.Error, AssertionError):
                 epoch, _, beat = await self.lease()
                 beats.add((epoch, beat))
-            if len([b for b in beats if b[0] == max(beats)[0]]) > 2 and self.world.workspace.state()["connected"]:
+            if len([b for b in beats if b[0] == max(beats)[0]]) > 2 and self.world.workspace.sockets.open:
                 return passed
             await asyncio.sleep(0.1)
         return None

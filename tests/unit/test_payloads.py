@@ -185,3 +185,13 @@ def test_a_form_for_a_choice_without_a_reason_is_refused(choice: str) -> None:
     body["view"]["private_metadata"] = f"C0INCIDENT|abcdefgh:stage1-1:nonce|{choice}"
     with pytest.raises(Malformed):
         read_form(body)
+
+
+def test_the_signs_that_slack_escapes_are_read_as_they_were_typed() -> None:
+    body = {
+        "user_id": "U0BOB",
+        "channel_id": "C0INCIDENT",
+        "trigger_id": "1.2.3",
+        "text": "database a &amp; &lt;b&gt; &amp;lt; &eacute;",
+    }
+    assert read_command(body).payload["text"] == "database a & <b> &lt; &eacute;"

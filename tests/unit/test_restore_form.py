@@ -12,7 +12,8 @@ from bot.app import WrongTime, read_pick, read_time
 from bot.restore_form import CALLBACK, Form, form_view
 from commands.restore_time import Window
 from rehearsal.slack.blocks import view_problems
-from rehearsal.slack.elements import Checker
+from rehearsal.slack.checking import Checker
+from rehearsal.slack.elements import element as check_element
 
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 WINDOW = Window(earliest=NOW - timedelta(days=7), latest=NOW - timedelta(minutes=3))
@@ -119,5 +120,5 @@ def test_a_choice_is_recorded_with_its_moment_and_its_form() -> None:
 )
 def test_the_rehearsal_checks_pickers_as_slack_does(element: dict[str, Any], says: str) -> None:
     check = Checker()
-    check.element(element, {element["type"]}, "/e")
+    check_element(check, element, {element["type"]}, "/e")
     assert [says in complaint for complaint in check.complaints] == ([True] if says else [])

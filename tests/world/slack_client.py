@@ -38,9 +38,13 @@ class WorkspaceClient:
         """Type a slash command: `{"acked", "ack_ms", "response", "error"}`."""
         return await self._post("command", person=person, channel=channel, text=text, command=command)
 
-    async def click(self, person: str, channel: str, ts: str, action_id: str, *, value: str | None = None) -> Json:
+    async def click(self, person: str, channel: str, ts: str, action_id: str, *, value: Any = None, **more: Any) -> Json:
         """Press a button of a message; the answer has the same form as that of a command."""
-        return await self._post("click", person=person, channel=channel, ts=ts, action_id=action_id, value=value)
+        return await self._post("click", person=person, channel=channel, ts=ts, action_id=action_id, value=value, **more)
+
+    async def do(self, doing: str, **body: Any) -> Json:
+        """Anything else under /ui, such as `do("react", person="bob", channel="incident", ts=ts, name="eyes")`."""
+        return await self._post(doing, **body)
 
     async def submit(self, person: str, view_id: str, values: Json) -> Json:
         """Submit a modal; the ack payload (`errors`…) together with `acked`, `ack_ms` and `error`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,8 +17,10 @@ from slack_sdk.web.async_client import AsyncWebClient
 from rehearsal.slack.members import PEOPLE
 from rehearsal.slack.server import serve
 from rehearsal.slack.workspace import Workspace
-from tests.slack_samples import CARD, MANIFEST, MODAL, Json
+from tests.slack_samples import CARD, MANIFEST, MENUS, MODAL, Json
 from tests.world.slack_client import WorkspaceClient
+
+EVERYTHING = re.compile(".*")
 
 
 @dataclass(kw_only=True)
@@ -65,8 +68,16 @@ def bot(base: str, heard: list[Json]) -> AsyncApp:
     @app.event("app_home_opened")
     async def home(body: Json, event: Json) -> None:
         heard.append(body)
-        await client.views_publish(user_id=event["user"], view={"type": "home", "blocks": CARD[:2]})
+        await client.views_publish(user_id=event["user"], view={"type": "home", "blocks": [*CARD, MENUS]})
 
+    async def hear(ack: Any, body: Json) -> None:
+        heard.append(body)
+        await ack()
+
+    app.action(EVERYTHING)(hear)
+    app.shortcut(EVERYTHING)(hear)
+    for name in ("app_mention", "message", "reaction_added", "reaction_removed", "member_joined_channel"):
+        app.event(name)(hear)
     return app
 
 
@@ -74,7 +85,12 @@ def bot(base: str, heard: list[Json]) -> AsyncApp:
 async def slack_world() -> AsyncIterator[SlackWorld]:
     """A workspace with the bot connected to it."""
     workspace = Workspace(
-        manifest=MANIFEST, people=PEOPLE, channels=("incident", "general"), ack_seconds=0.4, trigger_seconds=0.4
+        manifest=MANIFEST,
+        people=PEOPLE,
+        channels=("incident", "general"),
+        ack_seconds=0.4,
+        trigger_seconds=0.4,
+        retry_seconds=(0.0, 0.2, 0.2),
     )
     async with serve(workspace) as base, WorkspaceClient(base) as slack:
         heard: list[Json] = []
