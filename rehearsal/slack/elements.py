@@ -197,7 +197,7 @@ def _datepicker(check: Checker, value: Json, at: str) -> None:
 
 def _is_day(given: Any) -> bool:
     try:
-        return date.fromisoformat(given).isoformat() == given
+        return isinstance(given, str) and date.fromisoformat(given).isoformat() == given
     except (TypeError, ValueError):
         return False
 
