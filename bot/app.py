@@ -18,7 +18,7 @@ from actions.scrub import plain, scrub
 from bot import cards, restore_form
 from bot.choices import CHOICES
 from bot.inbox import Inbox
-from bot.mrkdwn import shown
+from bot.mrkdwn import inert, shown
 from bot.settings import Settings
 from bot.store import Item, Store
 from commands.scenario import BadCommand, Request, help_text, parse
@@ -237,7 +237,7 @@ def read_form(body: Mapping[str, Any]) -> Item:
         name = _UNTYPED.sub("", _maybe(view, "state", "values", "typed", "typed", "value")).strip()[: cards.MOST_NAME]
         return _item(form, "submit", person, channel, {"value": value, "choice": choice, "typed": scrub(name)})
     typed = _UNTYPED.sub("", _maybe(view, "state", "values", "reason", "reason", "value"))
-    reason = scrub(" ".join(typed.split())).rstrip(".")
+    reason = inert(scrub(" ".join(typed.split())).rstrip("."))
     if len(reason) < 3:
         raise Malformed("A reason of at least three characters is needed.")
     if len(reason) > MOST_REASON:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select, update
 from bot.actors import is_person, mention
 from bot.choices import CHOICES, DESTROY, Question
 from bot.store import Refusal, Store
-from bot.story import ENDS, is_unread, read_story
+from bot.story import ENDS, NOTE, is_unread, read_story
 from bot.tables import approvals, decisions, locks, outbox, plans, runs
 from commands.plan import Plan
 
@@ -107,7 +107,8 @@ def answer(connection: Connection, store: Store, click: Click, person: str, choi
     if not _decided(connection, store, asked, choice, person, reason):
         raise Refusal(f"Somebody answered this question of run {click.run_id} a moment ago. Nothing was done twice.")
     because = f", because: {reason}" if reason else ""
-    store.tell(connection, click.run_id, f"{click.question}:answer", "ask", f"<@{person}> decided: {_word(choice)}{because}.")
+    mark = NOTE if choice == "hold_yes" else "ask"  # of a Yes, the end of its step says the same
+    store.tell(connection, click.run_id, f"{click.question}:answer", mark, f"<@{person}> decided: {_word(choice)}{because}.")
 
 
 def ask_to_stop(connection: Connection, store: Store, run_id: str, person: str) -> str:

@@ -104,8 +104,13 @@ def fit(blocks: list[Block]) -> list[Block]:
 
 
 def stamp(at: float) -> str:
-    """A moment in the reader's own time zone."""
-    return f"<!date^{int(at)}^{{time_secs}}|{clock(at)}>"
+    """A moment in UTC, and beside it in the reader's own time zone, with the day."""
+    return f"{clock(at)} (<!date^{int(at)}^{{date_short_pretty}} {{time}}|{day(at)}> your time)"
+
+
+def day(at: float) -> str:
+    """A date in UTC."""
+    return time.strftime("%Y-%m-%d", time.gmtime(at))
 
 
 def clock(at: float) -> str:

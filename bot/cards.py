@@ -7,7 +7,9 @@ from bot import blocks
 from bot.actors import mention
 from bot.blocks import Block, clock, stamp
 from bot.choices import Choice
-from bot.mrkdwn import shown
+from bot.layout import PART
+from bot.look import Look
+from bot.mrkdwn import foreign, inert, shown
 from bot.plan_card import plan_blocks, plan_text
 from bot.run_card import run_blocks, run_text
 from bot.story import Offer, Story
@@ -16,6 +18,8 @@ from commands.plan import Plan
 APPROVE = "approve"  # what a form is for if it is no choice of a run
 MOST_NAME = 200  # characters of a name that is typed
 MARKS = {
+    "note": ":arrow_forward:",
+    "question": ":raised_hand:",
     "begin": ":arrow_forward:",
     "ok": ":white_check_mark:",
     "warn": ":warning:",
@@ -25,24 +29,29 @@ MARKS = {
 }
 
 
-def render(story: Story, rto_minutes: int, needed: int) -> tuple[str, list[Block]]:
+def render(story: Story, look: Look) -> tuple[str, list[Block]]:
     """A plan's card as it stands: the short text for notifications, and the blocks."""
     if story.run is None:
-        text, made = plan_text(story.offer), plan_blocks(story.offer, needed)
+        text, made = plan_text(story.offer), plan_blocks(story.offer, look)
     else:
-        text, made = run_text(story, story.run), run_blocks(story, story.run, rto_minutes)
+        text, made = run_text(story, story.run), run_blocks(story, story.run, look)
     return shown(text, 2900), blocks.fit(made)
 
 
 def reply(mark: str, text: str) -> str:
     """A line of the timeline as it stands in the thread."""
-    return shown(f"{MARKS.get(mark, '')} {text}".strip(), 3000)
+    return shown(f"{MARKS.get(mark, '')} {text.partition(PART)[0]}".strip(), 3000)
+
+
+def reply_blocks(text: str) -> list[Block]:
+    """The blocks of a reply of several parts; none for one that is a text."""
+    return [blocks.section(part) | {"expand": True} for part in text.split(PART)] if PART in text else []
 
 
 def story_text(story: Story) -> str:
     """A run and its timeline as text, for `/dr show`."""
     plan, state = story.offer.plan, story.run.state if story.run else story.offer.status
-    head = f"*{story.offer.id}* {plan.heading} (`{plan.command}`): {state}."
+    head = f"*{story.offer.id}* {inert(plan.heading)} (`{plan.command}`): {state}."
     asked = f"Asked for by {mention(story.offer.requested_by)}."
     head = shown(f"{head} {asked} {story.run.says if story.run else ''}".strip(), 600)
     lines: list[str] = []
@@ -66,7 +75,7 @@ def _run_line(story: Story) -> str:
     assert story.run is not None
     plan, run = story.offer.plan, story.run
     asked = f"asked for by {mention(story.offer.requested_by)}, began {stamp(run.began)}"
-    return f"• *{run.id}* {plan.heading} (`{plan.command}`): {run.state}, {asked}. {shown(run.says, 200)}"
+    return f"• *{run.id}* {inert(plan.heading)} (`{plan.command}`): {run.state}, {asked}. {shown(run.says, 200)}"
 
 
 def name_form(offer: Offer, value: str, channel: str) -> Json:
@@ -81,7 +90,7 @@ def name_form(offer: Offer, value: str, channel: str) -> Json:
         "submit": blocks.plain("Approve"),
         "close": blocks.plain("Go back"),
         "blocks": [
-            *blocks.sections(shown(line, 1500) for line in lines),
+            *blocks.sections(foreign(line, 1500) for line in lines),
             {
                 "type": "input",
                 "block_id": "typed",

@@ -68,7 +68,6 @@ CHOICES = {
             name="retry",
             title="Retry",
             meaning="looks again, and repeats a change only if it provably did not happen",
-            style="primary",
         ),
         Choice(
             name="skip",
@@ -149,6 +148,7 @@ class Question:
     nonce: str
     choices: tuple[str, ...]
     steps: tuple[str, ...]
+    recommended: str = ""  # the choice that the facts speak for; "" if they speak for none
 
     @property
     def id(self) -> str:
@@ -177,4 +177,5 @@ class Question:
             nonce=stored["nonce"],
             choices=tuple(stored["choices"]),
             steps=tuple(stored["steps"]),
+            recommended=stored.get("recommended", ""),
         )

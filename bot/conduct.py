@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import structlog
@@ -33,6 +33,7 @@ from actions.base import (
 from actions.scrub import unexpected
 from actions.world import World
 from bot.approvals import clock
+from bot.mrkdwn import inert
 from bot.store import Store
 
 log = structlog.get_logger(__name__)
@@ -116,12 +117,12 @@ class Conduct:
                 facts = await self._ask(action, action.observe)
         except Exception as error:
             _log_defect(error, action)
-            return {}, failed(f"{_sentence(error)} Nothing was done, because the state before could not be read.")
+            return {}, quoted(failed(f"{_sentence(error)} Nothing was done, because the state before could not be read."))
         finding = action.precheck(facts)
         if isinstance(finding, Outcome):
-            return facts, finding
+            return facts, quoted(finding)
         if finding.level is Level.STOP:
-            return facts, failed(f"{finding.says} Nothing was done.")
+            return facts, quoted(failed(f"{finding.says} Nothing was done."))
         return facts, None
 
     async def gather(self, hold: Hold, world: World) -> tuple[tuple[Finding, ...], bool]:
@@ -169,7 +170,8 @@ class Conduct:
     async def _ask_for_proof(self, action: Action, facts: Facts) -> Proof:
         try:
             async with asyncio.timeout(GRACE_SECONDS):
-                return await action.applied(self.world, facts)
+                proof = await action.applied(self.world, facts)
+                return replace(proof, says=inert(proof.says))
         except Exception as error:
             _log_defect(error, action)
             return Proof(verdict=Verdict.UNKNOWN, says=f"Reading back gave no answer: {_sentence(error)}")
@@ -178,12 +180,12 @@ class Conduct:
         try:
             return Applied(facts=facts, receipt=await action.apply(self.world, facts))
         except Refused as error:
-            return Applied(outcome=failed(f"{error} Nothing changed."))
+            return Applied(outcome=quoted(failed(f"{error} Nothing changed.")))
         except Uncertain as error:
-            lost = str(error)
+            lost = inert(str(error))
         except Exception as error:  # nobody knows, so it is read back like a lost answer
             _log_defect(error, action)
-            lost = _sentence(error)
+            lost = inert(_sentence(error))
         proof = await self.read_back(action, facts)
         if proof.verdict is Verdict.DONE:
             says = f"{lost} Reading back shows that it happened: {proof.says}"
@@ -196,13 +198,18 @@ class Conduct:
         try:
             async with asyncio.timeout(self._patience(step)):
                 outcome: Outcome = await looking
-                return outcome
+                return quoted(outcome)
         except Exception as error:
             _log_defect(error, step)
-            return failed(f"{step.title}: {_sentence(error)}")
+            return quoted(failed(f"{step.title}: {_sentence(error)}"))
 
     def _patience(self, step: Step) -> float:
         return self.world.local(step.timeout) + GRACE_SECONDS
+
+
+def quoted(outcome: Outcome) -> Outcome:
+    """An outcome whose words came from elsewhere: no mention in them is one."""
+    return Outcome(result=outcome.result, says=inert(outcome.says))
 
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:

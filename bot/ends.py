@@ -9,6 +9,7 @@ import structlog
 
 from actions.base import Result, UnknownStep
 from bot.approved import Approved, name_steps
+from bot.health import Health
 from bot.store import Store
 from bot.story import Run
 
@@ -18,9 +19,10 @@ log = structlog.get_logger(__name__)
 class Ends:
     """The ends of runs; each returns the end's name."""
 
-    def __init__(self, store: Store, approved: Approved) -> None:
+    def __init__(self, store: Store, approved: Approved, health: Health) -> None:
         self.store = store
         self.approved = approved
+        self.health = health
 
     async def end(self, run_id: str, state: str, says: str, mark: str) -> str:
         """End a run, or its main part if it has begun and a clean-up follows."""
@@ -48,6 +50,7 @@ class Ends:
 
     async def _close(self, run_id: str, state: str, says: str, text: str, mark: str) -> None:
         now = time.time()
+        await self.health.last_look()  # so that the end says when the service answered again
         await self.store.set_run(run_id, "end", mark, text, release=True, state=state, says=says, ended=now, question=None)
         log.info("run_ended", run=run_id, state=state)
 

@@ -15,10 +15,12 @@ from bot.choices import Question
 from bot.conduct import LATE_SECONDS, Conduct
 from bot.ends import Ends
 from bot.layout import LONGEST_REPLY, split
+from bot.mrkdwn import inert
 from bot.plan_card import LEVELS
 from bot.progress import Progress
 from bot.questions import Answer
 from bot.running import Running
+from bot.story import NOTE
 
 YES = ("hold_yes", "hold_destroy")
 AGAIN = "again"  # instead of an end: the evidence is gathered and the question asked anew
@@ -58,7 +60,9 @@ class Holds:
         offered = {"hold_yes": possible and not destroys, "hold_destroy": possible and destroys}
         offered |= {"retry": not gathered or (bool(stops) and hold.looks_again), "hold_no": True}
         choices = tuple(choice for choice, is_offered in offered.items() if is_offered)
-        question = Question(run_id=run_id, name=name, nonce=secrets.token_urlsafe(12), choices=choices, steps=(step_id,))
+        best = _recommended(choices, evidence)
+        nonce = secrets.token_urlsafe(12)
+        question = Question(run_id=run_id, name=name, nonce=nonce, choices=choices, steps=(step_id,), recommended=best)
         says = _asks(step_id, hold, evidence, question)
         return await self.store.ask(run_id, question, says, list(replies(step_id, evidence)))
 
@@ -71,7 +75,7 @@ class Holds:
         if choice in YES and not late:
             await self.store.end_step(run_id, step_id, attempt, done(f"<@{person}> answered Yes."))
         says = late or ("Going on." if choice in YES else f"Gathering the evidence of step {step_id} again.")
-        mark = "warn" if late else "begin"
+        mark = "warn" if late else NOTE
         await self.store.set_run(run_id, f"{name}:on", mark, says, state="running", says="", question=None)
         return AGAIN if late or choice == "retry" else ""
 
@@ -95,6 +99,13 @@ class Holds:
         return f"The Yes was given at {clock(at)}, and I was away since: too long to go on with it. I look again and ask again."
 
 
+def _recommended(choices: Sequence[str], evidence: Sequence[Finding]) -> str:
+    """Yes if all speaks for it, No if something speaks against it; what is to be weighed is for people alone."""
+    levels = {finding.level for finding in evidence}
+    best = "hold_no" if Level.STOP in levels else "hold_yes" if levels == {Level.OK} else ""
+    return best if best in choices else ""
+
+
 def replies(step_id: str, evidence: Sequence[Finding]) -> Iterator[str]:
     """The evidence as it stands in the thread: whole, and in as few messages as it fits into."""
     text = f"*Evidence for step {step_id}*"
@@ -109,7 +120,7 @@ def replies(step_id: str, evidence: Sequence[Finding]) -> Iterator[str]:
 
 def _lines(finding: Finding) -> Iterator[str]:
     """A finding in lines of which each fits into a reply."""
-    says, *more = list(split(scrub(finding.says))) or [""]
+    says, *more = list(split(inert(scrub(finding.says)))) or [""]
     yield f"{LEVELS[finding.level]} {says}"
     yield from (part for part in more if part.strip())
     # As code, because what servers say has underscores and asterisks that are no markup. Code takes signs of its own, so half.
@@ -121,7 +132,7 @@ def _asks(step_id: str, hold: Hold, evidence: Sequence[Finding], question: Quest
     counts = {level: sum(finding.level is level for finding in evidence) for level in WEIGHED}
     weighed = ", ".join(f"{number} {WEIGHED[level]}" for level, number in counts.items() if number)
     against = [finding.says for finding in evidence if finding.level is Level.STOP]
-    forbids = f" Yes is not offered, because: {against[0]}" if against and not {*YES} & {*question.choices} else ""
+    forbids = f" Yes is not offered, because: {inert(against[0])}" if against and not {*YES} & {*question.choices} else ""
     found = (
         f"The evidence is in the thread: {count(len(evidence), 'finding')} ({weighed})." if evidence else "There is no evidence."
     )

@@ -5,15 +5,18 @@ A message takes 10,000 characters of blocks and 3,000 in a section. The longest 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from actions.scrub import scrub
 from bot.blocks import LONGEST_SECTION, Block, code, length, sections, size
+from bot.mrkdwn import inert
 
 IN_THREAD = "… (whole in the thread)"
 BEGINNING = 60  # characters of a piece that the message shows if the whole is in the thread
 LONGEST_REPLY = 2700  # of the text; its heading and signs come to it
+PACKED = 8000  # characters of a reply that holds several parts, each of which is a section of its own
+PART = "\n\u200b\u200b\n"  # stands between the parts of a packed reply; nobody sees it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +37,17 @@ class Piece:
         return f"{code(start) if self.is_code else start} {end}"
 
     def replies(self) -> Iterator[str]:
-        """All of it, as one message in the thread or several."""
-        parts = list(split(self.text))
+        """All of it under its name, in parts that each fit into a section."""
+        parts = list(self.parts())
         for number, part in enumerate(parts, 1):
             which = f" ({number} of {len(parts)})" if len(parts) > 1 else ""
-            yield f"*{self.name}*{which}\n{code(part) if self.is_code else part}"
+            yield f"*{self.name}*{which}\n{part}"
+
+    def parts(self) -> Iterator[str]:
+        """All of it as markup, in parts that each fit into a section."""
+        text = inert(scrub(self.text))
+        for part in split(text, LONGEST_REPLY // 2 if self.is_code and "`" in text else LONGEST_REPLY):
+            yield code(part) if self.is_code else part
 
 
 @dataclass(kw_only=True)
@@ -48,8 +57,9 @@ class Draft:
     away: frozenset[str] = frozenset()
     pieces: list[Piece] = field(default_factory=list)
 
-    def say(self, name: str, text: str, *, is_code: bool = False, end: str = IN_THREAD) -> str:
-        """The piece as the message shows it: whole, or its beginning and where the rest is."""
+    def say(self, name: str, text: str, *, is_code: bool = False, end: str = IN_THREAD, ours: bool = False) -> str:
+        """The piece as the message shows it: whole, or its beginning and where the rest is. Mentions count if it's `ours`."""
+        text = text if ours else inert(text)
         piece = Piece(name=name, text=scrub(text), is_code=is_code)  # a secret that is cut in two is not known as one any more
         self.pieces.append(piece)
         return piece.beginning(end) if name in self.away else piece.whole()
@@ -84,6 +94,36 @@ def lay_out(build: Build, budget: int, *, away: frozenset[str] = frozenset()) ->
             replies = (reply for piece in draft.pieces if piece.name in away for reply in piece.replies())
             return Laid(blocks=blocks, away=away, replies=tuple(replies))
         away = away | {longest}
+
+
+def lay_out_blocks(build: Callable[[Draft], list[Block]], budget: int, *, away: frozenset[str] = frozenset()) -> list[Block]:
+    """The same for any blocks, of which the longest pieces are shortened until they fit."""
+    while True:
+        draft = Draft(away=away)
+        blocks = build(draft)
+        texts = [block["text"]["text"] for block in blocks if block["type"] == "section" and "text" in block]
+        fits = size(blocks) <= budget and all(length(text) <= LONGEST_SECTION for text in texts)
+        longest = None if fits else draft.longest()
+        if longest is None:
+            return blocks
+        away = away | {longest}
+
+
+def pack(parts: Iterable[str], between: str = "\n\n") -> tuple[str, ...]:
+    """Parts as few replies: as many in a section, and as many sections in a reply, as fit. None of them is cut."""
+    sections: list[str] = []
+    for part in parts:
+        if sections and length(sections[-1]) + length(part) + len(between) <= LONGEST_SECTION - 50:
+            sections[-1] += between + part
+        else:
+            sections.append(part)
+    replies: list[str] = []
+    for section in sections:
+        if replies and length(replies[-1]) + length(section) <= PACKED:
+            replies[-1] += PART + section
+        else:
+            replies.append(section)
+    return tuple(replies)
 
 
 def _fits(groups: Groups, blocks: list[Block], budget: int) -> bool:

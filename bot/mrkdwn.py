@@ -12,7 +12,9 @@ from actions.scrub import scrub
 
 CUT = " … (cut short)"
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_OURS = re.compile(r"(<(?:@[UW][A-Z0-9]+|#[CG][A-Z0-9]+|!date\^\d+\^(?:\{date_short_pretty\}, )?\{time_secs\}\|[^<>|]+)>)")
+MENTION = r"<(?:@[UW][A-Z0-9]+|#[CG][A-Z0-9]+|!subteam\^S[A-Z0-9]+|!date\^\d+\^[{}\w:, ]+\|[^<>|]+)>"
+_OURS = re.compile(f"({MENTION})")
+_CALLS = re.compile(r"<(?=[@#!])")
 _SPECIAL = re.compile(r"&(?!(?:amp|lt|gt);)|[<>]")
 _TORN = re.compile(r"(?:&[a-z]*|<[^<>]*)$")
 
@@ -25,10 +27,20 @@ def escape(text: str) -> str:
     )
 
 
+def inert(text: str) -> str:
+    """Text from elsewhere (logs, servers, what people type), with no mention in it being one: it reads the same, wakes nobody."""
+    return _CALLS.sub("<\u200b", text)
+
+
 def shown(text: str, most: int) -> str:
     """The text as mrkdwn of at most `most` characters, never cut within an entity or a mention."""
     marked = escape(text)
     return marked if len(marked) <= most else _TORN.sub("", marked[: most - len(CUT)]).rstrip() + CUT
+
+
+def foreign(text: str, most: int) -> str:
+    """Text from elsewhere as mrkdwn of at most `most` characters, in which no mention is one."""
+    return shown(inert(text), most)
 
 
 def cut(text: str, most: int) -> str:

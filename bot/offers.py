@@ -14,9 +14,11 @@ from sqlalchemy import Connection, select, update
 
 from bot.actors import mention, upper
 from bot.approvals import clock
+from bot.plan_card import evidence
 from bot.store import Store
-from bot.story import WHOLE, Offer
+from bot.story import EVIDENCE, WHOLE, Offer
 from bot.tables import outbox, plans
+from commands.plan import Plan
 
 
 def offer(connection: Connection, store: Store, row: dict[str, Any], replies: Sequence[str]) -> str:
@@ -33,12 +35,15 @@ def offer(connection: Connection, store: Store, row: dict[str, Any], replies: Se
 
 
 def show(connection: Connection, store: Store, row: dict[str, Any], replies: Sequence[str]) -> None:
-    """Store a plan, once, and order its card and the replies that hold what the card cannot."""
+    """Store a plan, once, and order its card, the replies that hold what the card cannot, and the evidence."""
     store.offer(connection, row)
+    of_plan = {"run_id": row["id"], "channel": row["channel"]}
     for number, text in enumerate(replies, 1):
         key = f"{row['id']}/whole/{number}"
-        of_plan = {"run_id": row["id"], "channel": row["channel"]}
         store.insert_once(connection, outbox, key=key, kind="reply", mark=WHOLE, text=text, **of_plan)
+    for number, text in enumerate(evidence(Plan.from_json(row["plan"])), 1):
+        key = f"{row['id']}/evidence/{number}"
+        store.insert_once(connection, outbox, key=key, kind="reply", mark=EVIDENCE, text=text, **of_plan)
 
 
 def already_on_offer(first: Offer, person: str) -> str:

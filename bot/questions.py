@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from actions.base import Json
 from bot.approvals import STOPPED
@@ -13,8 +14,10 @@ from bot.conduct import skipped
 from bot.ends import Ends, what_stands
 from bot.planner import Planner, plan_id
 from bot.running import Running
+from bot.story import NOTE
 from commands.scenario import BadCommand
 
+HOPELESS = r"crash|exit code|incompatible|image .* does not exist|AccessDenied"  # said by what fails the same way again
 MOST = 320  # characters of what failed in a run's last word; the thread has all of it
 Answer = Callable[[str, str, str, str, str], Awaitable[None]]  # hands run, question, choice, person and reason to the run
 
@@ -47,7 +50,10 @@ class Questions:
             "abort": is_main,  # a clean-up isn't given up in silence: skipping it takes a reason
         }
         choices = tuple(choice for choice, is_offered in offered.items() if is_offered)
-        question = Question(run_id=run_id, name=name, nonce=secrets.token_urlsafe(12), choices=choices, steps=tuple(failed))
+        said = [state.says for state in (await self.approved.story(run_id)).steps if state.step in failed]
+        best = recommend(choices, doubtful=bool(doubtful), again=not name.endswith("-1"), said=said)
+        nonce = secrets.token_urlsafe(12)
+        question = Question(run_id=run_id, name=name, nonce=nonce, choices=choices, steps=tuple(failed), recommended=best)
         says = f"{_what_failed(failed, doubtful)} Waiting for your decision. {question.explain(fallback)}"
         stopped_by = await self.store.ask(run_id, question, says)
         if stopped_by:  # a stop that came before the question answers it
@@ -73,7 +79,7 @@ class Questions:
         run = (await self.approved.story(run_id)).run
         main_end = run.main_end if run else None
         state, last_word = ("cleaning up", main_end["says"]) if main_end else ("running", "")
-        await self.store.set_run(run_id, f"{name}:on", "begin", says, state=state, says=last_word, question=None)
+        await self.store.set_run(run_id, f"{name}:on", NOTE, says, state=state, says=last_word, question=None)
         return ""
 
     async def remind(self, run_id: str, name: str, times: int) -> None:
@@ -100,6 +106,19 @@ class Questions:
         as_plan = f"The fallback `/dr {plan.fallback}` needs its own approval: Plan {standing}."
         says = f"Ended at {name_steps(failed)}. {as_plan}"
         return await self.ends.end(run_id, "failed", says, "bad")
+
+
+def recommend(choices: Sequence[str], *, doubtful: bool, again: bool, said: Sequence[str]) -> str:
+    """The choice that the facts speak for; "" if they speak for none.
+
+    A retry looks again first, so it's right for what is in doubt. What failed twice, or because what was started crashes, a
+    retry does not cure: then the fallback does, if there is one.
+    """
+    if doubtful:
+        return "retry"
+    hopeless = again or any(re.search(HOPELESS, says, re.IGNORECASE) for says in said)
+    wanted = ("fallback", "abort") if hopeless else ("retry",)
+    return next((choice for choice in wanted if choice in choices), "")
 
 
 def _what_failed(failed: list[str], doubtful: list[str]) -> str:

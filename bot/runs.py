@@ -23,6 +23,7 @@ from bot.approved import Approved
 from bot.attachments import Attachments
 from bot.conduct import LATE_SECONDS, Applied, Conduct, outcome_from, outcome_json
 from bot.ends import Ends
+from bot.health import Health
 from bot.holds import AGAIN, Holds
 from bot.items import StoredItems, items_of
 from bot.planner import Planner, plan_id
@@ -30,6 +31,7 @@ from bot.progress import Progress
 from bot.questions import Questions
 from bot.running import Running
 from bot.store import Store
+from bot.story import NOTE
 from bot.tables import plans
 from commands.plan import changes
 
@@ -52,7 +54,8 @@ class Runs(DBOSConfiguredInstance):
         self.progress = Progress(store, planner.world)
         self.running = Running()
         self.approved = Approved(store)
-        self.ends = Ends(store, self.approved)
+        self.health = Health(planner.world, store)
+        self.ends = Ends(store, self.approved, self.health)
         self.holds = Holds(self.approved, self.ends, self.conduct, self.progress, self.running, self.answer)
         self.questions = Questions(self.approved, self.ends, planner, self.running, self.answer)
 
@@ -240,7 +243,7 @@ class Runs(DBOSConfiguredInstance):
         why = changed or _outlived(story.offer.expires)
         if not why:
             says = "Nothing has changed since the plan was made. Starting."
-            await self.store.set_run(run_id, "started", "begin", says, state="running")
+            await self.store.set_run(run_id, "started", NOTE, says, state="running")
             return True
         again = await self.planner.offer(plan_id(f"{run_id}/again"), new, story.offer.requested_by, why)
         lead = "things have changed since the plan was made" if changed else "the approval is too old"

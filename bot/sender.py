@@ -6,6 +6,7 @@ channel itself is asked whether the message is there. A card is drawn when it is
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import structlog
@@ -13,19 +14,24 @@ from aiohttp import ClientError
 from slack_sdk.errors import SlackApiError, SlackClientError
 from sqlalchemy import Connection, select, update
 
+from actions.scrub import plain
 from bot import cards
 from bot.alerts import alert_text
-from bot.authority import approvals_needed
+from bot.end_card import end_blocks
+from bot.look import Look, look_at, read_usual
 from bot.mrkdwn import escape
 from bot.pace import Pace, lane_of
+from bot.question_card import question_message
 from bot.settings import Settings
 from bot.store import Store
-from bot.story import ENDS, WHOLE
-from bot.tables import outbox, runs
+from bot.story import ENDS, WHOLE, Story
+from bot.tables import decisions, notes, outbox, runs
 
 log = structlog.get_logger(__name__)
 LOST = (ClientError, OSError, TimeoutError, SlackClientError)  # SlackApiError is caught before these: it is an answer
 EVENT = "dr_timeline"
+SIMPLE = "simple cards"  # the note that this workspace refused task cards
+DRAWN = ("card", "question")  # kinds of messages that are drawn when they are sent
 UNSURE = ("fatal_error", "internal_error", "request_timeout", "service_unavailable")  # "part of it may have succeeded"
 PAGES, PAGE = 10, 200  # of a thread or a channel, in which a message in flight is looked for
 LONGEST_PAUSE = 300  # seconds: no Retry-After silences the bot for longer
@@ -86,6 +92,8 @@ class Sender:
         except SlackApiError as error:
             if not is_unsure(error):
                 await self.mark(row, in_flight=False)
+            if await self._simplify(row, error):
+                return
             raise
         await self.mark(row, ts=answer["ts"], sent_rev=row["rev"], in_flight=False)
 
@@ -93,8 +101,21 @@ class Sender:
         """Edit a card, unless there is news since it was found to be due: a line about it may have to go first."""
         content = await self._content(row)
         if await self._store.do(_rev, row["seq"]) == row["rev"]:
-            await self._slack.chat_update(channel=row["channel"], ts=row["ts"], **content)
+            try:
+                await self._slack.chat_update(channel=row["channel"], ts=row["ts"], **content)
+            except SlackApiError as error:
+                if not await self._simplify(row, error):
+                    raise
+                return  # it is drawn anew at the next step
             await self.mark(row, sent_rev=row["rev"])
+
+    async def _simplify(self, row: Any, error: SlackApiError) -> bool:
+        """Whether Slack refused blocks that a simpler card does without: the workspace is remembered as one of those."""
+        if code(error) != "invalid_blocks" or row["kind"] not in DRAWN or await self._store.do(is_simple):
+            return False
+        log.warning("cards_simplified", key=row["key"], says=plain(error))
+        await self._store.do(_note_simple, self._store)
+        return True
 
     async def _settle(self, row: Any) -> None:
         """Ask the channel if a message whose answer we never saw is there; adopt it, or free it to be sent."""
@@ -106,7 +127,7 @@ class Sender:
             log.warning("channel_unreadable", key=row["key"])  # `dr check` names the scope; told twice is better than never
             found = None
         log.info("message_settled", key=row["key"], found=bool(found))
-        sent_rev = row["rev"] if found and row["kind"] != "card" else 0  # a card may have changed since
+        sent_rev = row["rev"] if found and row["kind"] not in DRAWN else 0  # a card may have changed since
         await self.mark(row, ts=found or "", sent_rev=sent_rev, in_flight=False)
 
     async def _find(self, row: Any) -> str | None:
@@ -158,14 +179,35 @@ class Sender:
     async def _content(self, row: Any) -> dict[str, Any]:
         metadata = {"event_type": EVENT, "event_payload": {"key": row["key"], "rev": row["rev"]}}
         if row["kind"] == "reply":
-            return {"text": cards.reply(row["mark"], row["text"]), "metadata": metadata}
+            return await self._reply(row) | {"metadata": metadata}
         if row["kind"] == "alert":
             return {"text": alert_text(row["text"], self._settings.backups.alert), "metadata": metadata}
-        story = await self._store.story(row["run_id"])
-        assert story is not None, row["run_id"]
-        needed = approvals_needed(self._settings.authority, story.offer.plan)
-        text, blocks = cards.render(story, self._settings.targets.rto_minutes, needed)
+        text, blocks = await self._drawn(row)
         return {"text": text, "blocks": blocks, "metadata": metadata}
+
+    async def _drawn(self, row: Any) -> tuple[str, list[Any]]:
+        """A card, or a question's message, as it stands."""
+        story, look = await self._look(row["run_id"])
+        if row["kind"] != "question" or story.run is None:
+            return cards.render(story, look)
+        name = row["key"].removeprefix(f"{row['run_id']}/").removesuffix(":message")
+        decision = await self._store.do(decision_on, f"{row['run_id']}/{name}")
+        return question_message(story, story.run, name, decision, look)
+
+    async def _look(self, run_id: str) -> tuple[Story, Look]:
+        story = await self._store.story(run_id)
+        assert story is not None, run_id
+        usual = await self._store.do(read_usual, story.offer.plan)
+        return story, look_at(self._settings, story, usual, simple=await self._store.do(is_simple))
+
+    async def _reply(self, row: Any) -> dict[str, Any]:
+        """A line of the thread; the last one stands in the channel, too, with what the run came to."""
+        text, blocks = cards.reply(row["mark"], row["text"]), cards.reply_blocks(row["text"])
+        if row["key"] == f"{row['run_id']}/end":
+            story, look = await self._look(row["run_id"])
+            if story.run is not None:
+                return {"text": text, "blocks": end_blocks(story, story.run, text, look), "reply_broadcast": True}
+        return {"text": text, "blocks": blocks} if blocks else {"text": text}
 
 
 # What Slack's errors mean -------------------------------------------------------------------------------------------------
@@ -211,6 +253,20 @@ def close_ephemerals(connection: Connection, rows: list[Any]) -> None:
 def _ephemeral_text(row: Any) -> str:
     text = escape(row["text"])
     return text if row["tries"] == 1 else f"{text} (You tried {row['tries']} times; the answer is the same each time.)"
+
+
+def is_simple(connection: Connection) -> bool:
+    """Whether this workspace refused the blocks of a full card before."""
+    return connection.execute(select(notes.c.name).where(notes.c.name == SIMPLE)).first() is not None
+
+
+def decision_on(connection: Connection, question: str) -> Any:
+    """The row of the answer to a question, by its id; None if it has none."""
+    return connection.execute(select(decisions).where(decisions.c.question == question)).mappings().first()
+
+
+def _note_simple(connection: Connection, store: Store) -> None:
+    store.insert_once(connection, notes, name=SIMPLE, value=True, at=time.time())
 
 
 def _rev(connection: Connection, seq: int) -> int:

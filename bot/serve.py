@@ -132,6 +132,7 @@ class Bot:
         desk = await self._start_desk()
         self._tasks.append(asyncio.create_task(self._catch_up(desk)))
         self._tasks.append(asyncio.create_task(self._watch()))
+        self._tasks.append(asyncio.create_task(desk.runs.health.run()))
         self._tasks += [asyncio.create_task(part) for part in self._keeping()]
         log.info("serving", epoch=lead.epoch, seconds=round(time.monotonic() - self._began, 3))
 

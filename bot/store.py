@@ -20,7 +20,7 @@ from actions.base import Facts, Json, Outcome, Result
 from actions.scrub import scrub, scrub_all
 from bot.away import Ending, Patience, is_away
 from bot.choices import Question
-from bot.story import ENDS, WHOLE, Story, read_story
+from bot.story import ASKED, ENDS, NOTE, QUIET, WHOLE, Story, read_story
 from bot.tables import inbox, insert_once, intents, locks, outbox, plans, runs, steps, timeline
 
 T = TypeVar("T")
@@ -37,6 +37,11 @@ class Item:
     channel: str
     payload: Json
     at: float = field(default_factory=time.time)
+
+
+def question_key(run_id: str, name: str) -> str:
+    """The key of the message that asks a question of a run."""
+    return f"{run_id}/{name}:message"
 
 
 class Refusal(Exception):
@@ -159,7 +164,7 @@ class Store:
                     connection,
                     run_id,
                     f"{step}#{attempt}:begin",
-                    "begin",
+                    NOTE,
                     f"Step {step}: {title}" + ("" if title.endswith("?") else "."),
                 )
             return True
@@ -181,7 +186,10 @@ class Store:
                 connection.execute(update(runs).where(of_run).values(state="waiting", says=says, question=question.to_json()))
                 for number, text in enumerate(evidence, 1):
                     self.tell(connection, run_id, f"{question.name}:evidence{number}", WHOLE, text)
-                self.tell(connection, run_id, f"{question.name}:ask", "ask", says)
+                self.tell(connection, run_id, f"{question.name}:ask", ASKED, says)
+                channel = connection.execute(select(plans.c.channel).where(plans.c.id == run_id)).scalar_one()
+                message = {"kind": "question", "run_id": run_id, "channel": channel}
+                self.insert_once(connection, outbox, key=question_key(run_id, question.name), **message)
             return "" if run["main_end"] else str(run["stop_by"])
 
         return await self.do(work)
@@ -237,14 +245,14 @@ class Store:
         return await self.do(lambda c: c.execute(query).scalar())
 
     def tell(self, connection: Connection, run_id: str, key: str, mark: str, text: str) -> None:
-        """Add a line to the timeline, once; order its reply in the thread and a new revision of the card."""
+        """Add a line to the timeline, once; order its reply in the thread, unless it is quiet, and a new revision of the card."""
         text = scrub(text)
         if not self.insert_once(connection, timeline, run_id=run_id, key=f"{run_id}/{key}", mark=mark, text=text, at=time.time()):
             return
         channel = connection.execute(select(plans.c.channel).where(plans.c.id == run_id)).scalar_one()
-        self.insert_once(
-            connection, outbox, key=f"{run_id}/{key}", kind="reply", run_id=run_id, channel=channel, mark=mark, text=text
-        )
+        if mark not in QUIET:
+            reply = {"kind": "reply", "run_id": run_id, "channel": channel, "mark": mark, "text": text}
+            self.insert_once(connection, outbox, key=f"{run_id}/{key}", **reply)
         self.redraw(connection, run_id)
 
     def redraw(self, connection: Connection, run_id: str) -> None:
@@ -255,6 +263,10 @@ class Store:
         """Change a run's state and say so, in one transaction; with `release` its target is free again."""
 
         def work(connection: Connection) -> None:
+            if "question" in values:  # the message of the question that was open shows what became of it
+                asked = connection.execute(select(runs.c.question).where(runs.c.id == run_id)).scalar()
+                key = question_key(run_id, asked["name"]) if asked else ""
+                connection.execute(update(outbox).where(outbox.c.key == key).values(rev=outbox.c.rev + 1))
             connection.execute(update(runs).where(runs.c.id == run_id).values(**scrub_all(values)))
             if release:
                 connection.execute(locks.delete().where(locks.c.run_id == run_id))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, or_, select
 
 from actions.base import Json
 from bot.choices import Question
-from bot.tables import approvals, outbox, plans, runs, steps, timeline
+from bot.tables import approvals, outages, outbox, plans, runs, steps, timeline
 from commands.plan import Plan
 
 WHOLE = "whole"  # the mark of a reply that holds what people must be able to read before they may approve, or answer Yes
+EVIDENCE = "evidence"  # the mark of a reply that holds what a plan rests on; nobody must have read it
+NOTE, ASKED = "note", "question"  # marks of lines that the card, or a question's own message, tells: none is in the thread
+QUIET = (NOTE, ASKED)
 ENDS = ("done", "failed", "aborted", "stopped", "not started")
 
 
@@ -39,7 +42,7 @@ class Offer:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of a timeline. `mark` is begin, ok, warn, bad, ask, end or whole (evidence)."""
+    """One line of a timeline. `mark` is begin, ok, warn, bad, ask, end, whole (evidence), note or question (see `QUIET`)."""
 
     at: float
     mark: str
@@ -80,13 +83,23 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Outage:
+    """From when to when a service's health address failed, as the bot saw it; `ended` is None while it fails."""
+
+    service: str
+    began: float
+    ended: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Story:
-    """A plan with all that happened to it: what a card and `dr show` are made from."""
+    """A plan with all that happened to it: what a card and `dr show` are made from. `outage` is the first that it met."""
 
     offer: Offer
     run: Run | None
     steps: tuple[StepState, ...]
     timeline: tuple[Line, ...]
+    outage: Outage | None = None
 
 
 def read_story(connection: Connection, run_id: str) -> Story | None:
@@ -108,7 +121,16 @@ def read_story(connection: Connection, run_id: str) -> Story | None:
         run=_run(run) if run else None,
         steps=tuple(StepState(**{k: v for k, v in s.items() if k != "run_id"}) for s in states),
         timeline=tuple(Line(at=line["at"], mark=line["mark"], text=line["text"]) for line in lines),
+        outage=_outage(connection, row["requested_at"], run["ended"] if run else None),
     )
+
+
+def _outage(connection: Connection, asked: float, ended: float | None) -> Outage | None:
+    """The first outage that was under way when the plan was asked for, or came until its run ended."""
+    met = or_(outages.c.ended.is_(None), outages.c.ended >= asked)
+    until = [outages.c.began <= ended] if ended else []
+    row = connection.execute(select(outages).where(met, *until).order_by(outages.c.began).limit(1)).mappings().first()
+    return Outage(service=row["service"], began=row["began"], ended=row["ended"]) if row else None
 
 
 def _run(row: RowMapping) -> Run:

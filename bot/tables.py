@@ -141,9 +141,9 @@ timeline = Table(
     Column("at", Float, nullable=False),
 )
 
-# What Slack still has to be told. kind: card (rendered from the tables when it is sent, latest wins), reply, alert: a message of
-# its own that mentions whoever [backups] alert names, or ephemeral: a sentence that only `person` sees; its run_id is the plan
-# or run that the click named.
+# What Slack still has to be told. kind: card or question (rendered from the tables when it is sent, latest wins), reply, alert:
+# a message of its own that mentions whoever [backups] alert names, or ephemeral: a sentence that only `person` sees; its run_id
+# is the plan or run that the click named.
 outbox = Table(
     "dr_outbox",
     metadata,
@@ -201,6 +201,26 @@ kept = Table(
     metadata,
     Column("name", String(80), primary_key=True),
     Column("facts", JSON, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+# When the health address of a service failed, as the bot saw it: the outage clock. `ended` is empty while it fails.
+outages = Table(
+    "dr_outages",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("service", String(80), nullable=False),
+    Column("began", Float, nullable=False),
+    Column("ended", Float),
+    Column("says", Text, nullable=False, default=""),
+)
+
+# What the bot learned about its workspace, or was last told: `simple` cards, the latest check.
+notes = Table(
+    "dr_notes",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    Column("value", JSON, nullable=False),
     Column("at", Float, nullable=False),
 )
 

@@ -125,6 +125,7 @@ def plan_for(seen: Seen, arguments: dict[str, str]) -> Plan:
         basis={"tables": list(seen.tables), "owner": seen.rights.value.owner if seen.rights.value else ""},
         identity={"DbiResourceId": seen.source.value.resource_id if seen.source.value else ""},
         findings=findings,
+        loss_seconds=0.0,
         cost=(
             "A temporary instance for as long as the run takes, often 10 to 60 min in AWS, and a snapshot, which is kept.",
             f"Both databases read {tables} twice. Whoever writes to it waits while the rows are put back, for about a second.",

@@ -127,6 +127,7 @@ def plan_for(world: World, seen: Seen, idle_for: int, asked: str = "") -> Plan:
         identity=_identity(seen),
         findings=(*findings, *_findings(seen)),
         cost=COSTS[rule],
+        loss_seconds=0.0,
         fallback=spelled("database restore", given(time="latest", database=asked)) if rule == "failover" else "",
     )
 

@@ -31,6 +31,7 @@ class Plan:
 
     `title` says in a few words what the plan does, `asked` which scenario a person asked for, and `substitute` that it does
     something else than the scenario's name says. `interrupts` names what works now and is interrupted: "a working database".
+    `loss_seconds` is what of acknowledged data the plan gives up, as a length of time; None if that isn't known.
     `confirm` is what an approver must type before their approval counts: the name of what can't be brought back by itself.
     `approve` is what the button says if it must tell the price: "Promote and lose up to 3 s (about 120 rows)".
     """
@@ -54,6 +55,7 @@ class Plan:
     confirm: str = ""
     locks: tuple[str, ...] = ()
     approve: str = ""
+    loss_seconds: float | None = None
     made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     expires: datetime = field(default_factory=lambda: datetime.now(UTC) + timedelta(minutes=15))
 
@@ -152,6 +154,7 @@ class Plan:
             "confirm": self.confirm,
             "locks": list(self.locks),
             "approve": self.approve,
+            "loss_seconds": self.loss_seconds,
         }
 
     @classmethod
@@ -177,6 +180,7 @@ class Plan:
             confirm=stored.get("confirm", ""),
             locks=tuple(stored.get("locks", ())),
             approve=stored.get("approve", ""),
+            loss_seconds=stored.get("loss_seconds"),
             made_at=datetime.fromisoformat(stored["made_at"]),
             expires=datetime.fromisoformat(stored["expires"]),
         )

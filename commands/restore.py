@@ -125,6 +125,7 @@ def plan_for(world: World, seen: Seen, arguments: dict[str, str]) -> Plan:
         identity={"DbiResourceId": seen.source.value.resource_id if seen.source.value else ""},
         findings=findings,
         cost=_cost(seen),
+        loss_seconds=max((seen.now - seen.at).total_seconds(), 0.0),
         interrupts=f"every write to {seen.database.instance}",
         confirm=seen.database.instance,
     )

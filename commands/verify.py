@@ -104,6 +104,7 @@ def plan_for(world: World, seen: Seen, arguments: dict[str, str]) -> Plan:
         identity={"DbiResourceId": seen.source.value.resource_id if seen.source.value else ""},
         findings=findings,
         cost=_cost(seen),
+        loss_seconds=0.0,
         withholds=f"The green mark is withheld: it is not proven that {snapshot} can be restored.",
     )
 

@@ -11,7 +11,7 @@ import html
 import json
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ ENDS = ("Done", "Failed", "Aborted", "Stopped", "Not started")  # the first word
 CLEANING_UP = "Now the clean-up"  # the thread says so before the steps that follow every end
 FORM_SECONDS = 5.0
 QUIET_SECONDS = 0.35
+QUIET = ("note", "question")  # marks of what the card, or a question's own message, says
 
 
 class NotAcknowledged(Exception):
@@ -165,9 +166,9 @@ class People:
         return str(elements[0].get("value", "")) if elements else ""
 
     def replies(self, run: str) -> list[Json]:
-        """The messages in the thread of a card."""
-        ts = self.card(run)["ts"]
-        return [message for message in self.slack.messages(CHANNEL, ts) if message["ts"] != ts]
+        """The messages in the thread of a card, without the evidence of its plan."""
+        ts, evidence = self.card(run)["ts"], f"{run}/evidence/"
+        return [m for m in self.slack.messages(CHANNEL, ts) if m["ts"] != ts and not _key(m).startswith(evidence)]
 
     def thread(self, run: str) -> list[str]:
         """The lines in the thread of a card, without the symbols they begin with."""
@@ -204,8 +205,17 @@ class People:
 
 def run_of(message: Json) -> str | None:
     """The id of the plan or run whose card this message is; None for any other message. The bot puts it into the metadata."""
-    key = str(message.get("metadata", {}).get("event_payload", {}).get("key", ""))
+    key = _key(message)
     return key if key and "/" not in key else None
+
+
+def told(timeline: Iterable[Json]) -> list[str]:
+    """The lines of a run's timeline, as `dr show` has it, that its thread has too. The others stand on cards."""
+    return [line["text"] for line in timeline if line["mark"] not in QUIET]
+
+
+def _key(message: Json) -> str:
+    return str(message.get("metadata", {}).get("event_payload", {}).get("key", ""))
 
 
 def _require_ack(answer: Json, what: str) -> None:

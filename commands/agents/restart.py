@@ -64,6 +64,7 @@ def restart_plan(site: Agents, seen: Seen, due: Sequence[Host], *, healthy_too: 
         basis={"inventory": fingerprint(seen.chosen), "agents": len(seen.chosen)},
         findings=tuple(findings(site, seen, due)),
         interrupts="working agents" if healthy_too and healthy else "",
+        loss_seconds=0.0,
         cost=(
             "An agent that is restarted misses its heartbeats for some seconds, and drops what it is doing.",
             f"It stops at any failure in the first {rollout.STRICT_BATCHES} batches, if more than "

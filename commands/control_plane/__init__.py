@@ -58,6 +58,7 @@ def restart_plan(world: World, seen: Seen, anyway: bool, service: str) -> Plan:
         basis=_basis(seen, "restart"),
         findings=(*database_findings(seen, anyway), *findings(seen)),
         interrupts=WORKING if seen.healthy else "",
+        loss_seconds=0.0,
         cost=(
             "ECS starts fresh tasks beside the old ones if capacity allows; requests in flight on a replaced task are cut.",
             "A deployment typically takes AWS 2 to 5 minutes; we follow it for at most 10.",
@@ -84,6 +85,7 @@ def rollback_plan(world: World, seen: Seen, why: str) -> Plan:
         basis=_basis(seen, "rollback"),
         findings=(*revision_findings(seen), *database_findings(seen, True), *findings(seen)),
         interrupts=WORKING if seen.healthy and deploy else "",
+        loss_seconds=0.0,
         cost=(
             f"What {revision(seen)} brought is gone until it is deployed again; its database migrations are not undone.",
             "A deployment typically takes AWS 2 to 5 minutes; we follow it for at most 10.",

@@ -172,7 +172,7 @@ class DrillRun:
             self.report.witness = self.world.witness.report()
         code, out, _ = await self.world.dr("show", run, "--json")
         self.report.run = {} if code else json.loads(out)
-        self.report.timeline = [{"at": _iso(m["ts"]), "text": html.unescape(m["text"])} for m in self.people.replies(run)]
+        self.report.timeline = [{"at": line["at"], "text": line["text"]} for line in self.report.run.get("timeline", [])]
         left = {"data": kept, "table": kept, "nothing": temporary}.get(self.drill.shows)
         self.report.cleanup = [*(left(self.world) if left else []), *_cleaned_up(self.report.run)]
         self.report.effects = [*self.world.journal.effects(source="bot"), *self._database_effects(), *await restarts(self.world)]

@@ -71,13 +71,18 @@ def _changed_message(workspace: Workspace, channel: Channel, message: Json) -> J
 
 
 def post_message(workspace: Workspace, arguments: Json) -> Json:
-    """chat.postMessage: a new message, in a thread if `thread_ts` names one."""
+    """chat.postMessage: a new message, in a thread if `thread_ts` names one; with `reply_broadcast` in the channel, too."""
     channel = _channel(workspace, arguments)
     text, blocks = _contents(workspace, arguments)
     thread_ts = str(arguments.get("thread_ts") or "") or None
     if thread_ts and not any(m["ts"] == thread_ts for m in channel.messages):
         raise RefusedError("cannot_reply_to_message")
-    message = workspace.store.bot_message(channel, text, blocks, metadata=_metadata(arguments), thread_ts=thread_ts)
+    broadcast = truth(arguments.get("reply_broadcast"))
+    if broadcast and not thread_ts:
+        raise RefusedError("cannot_reply_to_message")
+    subtype = "thread_broadcast" if broadcast else None
+    more = {"metadata": _metadata(arguments), "thread_ts": thread_ts, "subtype": subtype}
+    message = workspace.store.bot_message(channel, text, blocks, **more)
     workspace.events.message(channel, message)
     return _changed_message(workspace, channel, message)
 

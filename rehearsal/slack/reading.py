@@ -9,7 +9,7 @@ from typing import Any
 from rehearsal.slack.chat import truth
 from rehearsal.slack.errors import RefusedError
 from rehearsal.slack.members import BOT_USER, GROUPS, TEAM
-from rehearsal.slack.store import Channel, api_message
+from rehearsal.slack.store import Channel, api_message, is_outside
 from rehearsal.slack.workspace import Workspace
 
 Json = dict[str, Any]
@@ -75,9 +75,9 @@ def _readable(workspace: Workspace, arguments: Json) -> Channel:
 
 
 def history(workspace: Workspace, arguments: Json) -> Json:
-    """conversations.history: newest first, without the replies in threads."""
+    """conversations.history: newest first, without the replies in threads that are not broadcast."""
     channel = _readable(workspace, arguments)
-    outside = [m for m in reversed(channel.messages) if m.get("thread_ts") in (None, m["ts"])]
+    outside = [m for m in reversed(channel.messages) if is_outside(m)]
     answer = _listing(channel, outside, arguments, 100)
     return answer | {"pin_count": len(list(workspace.store.pins(channel)))}
 

@@ -164,6 +164,11 @@ class Store:
         return (message for message in channel.messages if message["pinned"])
 
 
+def is_outside(message: Json) -> bool:
+    """Whether a message stands in its channel: it begins a thread, or is a reply that was broadcast."""
+    return message.get("thread_ts") in (None, message["ts"]) or message.get("subtype") == "thread_broadcast"
+
+
 def api_message(message: Json, channel: Channel, *, metadata: bool = True) -> Json:
     """The message as the Web API returns it: without our own marks, with reply counts on a thread's parent."""
     public = {name: value for name, value in message.items() if name not in OURS_ONLY}

@@ -17,7 +17,7 @@ from rehearsal.slack.modals import Modals
 from rehearsal.slack.responses import Responses
 from rehearsal.slack.selections import Selections
 from rehearsal.slack.sockets import Ack, Sockets
-from rehearsal.slack.store import Channel, Store
+from rehearsal.slack.store import Channel, Store, is_outside
 
 Json = dict[str, Any]
 
@@ -227,7 +227,7 @@ class Workspace:
         where = self.channel(channel)
         if thread_ts is not None:
             return where.thread(thread_ts)
-        return [m for m in where.messages if m.get("thread_ts") in (None, m["ts"])]
+        return [m for m in where.messages if is_outside(m)]
 
     def ephemerals(self, person: str) -> list[Json]:
         """What only this person sees, oldest first."""

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from rehearsal import settings
 from rehearsal.drills.catalogue import DRILLS, Drill
-from rehearsal.people import NotAcknowledged
+from rehearsal.people import NotAcknowledged, told
 from rehearsal.slack.errors import SlackError
 from rehearsal.slack.server import SlackServer
 from rehearsal.waiting import NotSeen, until
@@ -210,9 +210,9 @@ def judge(incident: Incident, people: Persistent, run: str, log: str, story: dic
     had = incident.effects()
     if had != [EFFECT[people.drill.name]]:
         wrong.append(f"the effects were {had}")
-    told, recorded = incident.thread(run), [line["text"] for line in story["timeline"]]
-    if told != recorded:
-        wrong.append(f"the thread is {told}, and the timeline {recorded}")
+    thread, recorded = incident.thread(run), told(story["timeline"])
+    if thread != recorded:
+        wrong.append(f"the thread is {thread}, and the timeline {recorded}")
     if incident.ids().count(run) != 1:
         wrong.append(f"the run has {incident.ids().count(run)} cards")
     outcomes = {step["outcome"] for step in story["steps"]}

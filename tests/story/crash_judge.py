@@ -9,6 +9,7 @@ from typing import Any
 from rehearsal.drills.catalogue import ENDED_SESSIONS
 from rehearsal.drills.restored import wrong_after_restore
 from rehearsal.drills.verified import wrong_after_verification
+from rehearsal.people import told
 from rehearsal.waiting import NotSeen
 from tests.story.conftest import logged_errors
 from tests.story.crash_world import Recovery, ended_sessions
@@ -52,6 +53,7 @@ class Judge:
         """Everything that's wrong; also with the thread, if one is expected from a trial without a kill."""
         shown = await self.world.show(self.run)
         lines = self.recovery.trial.thread = [canonical(message["text"], self.run) for message in self.people.replies(self.run)]
+        self.recovery.trial.recorded = [line["text"] for line in shown["timeline"]]
         wrong = [*self._effects(), *self._ended_sessions(), *self._cards(), *self._timeline(shown)]
         if expected is not None:
             wrong += differences(in_order(expected), in_order(lines))
@@ -86,8 +88,8 @@ class Judge:
     def _cards(self) -> Iterator[str]:
         if (count := self.people.ids().count(self.run)) != 1:
             yield f"the run has {count} cards"
-        if len(self.people.messages()) != self.course.cards and "typed again" not in self.recovery.trial.repeats:
-            yield f"there are {len(self.people.messages())} messages in the channel"
+        if len(self.people.ids()) != self.course.cards and "typed again" not in self.recovery.trial.repeats:
+            yield f"there are {len(self.people.ids())} cards in the channel"
         if not self.people.card(self.run).get("pinned"):
             yield "the card is not pinned"
 
@@ -96,7 +98,7 @@ class Judge:
         unproven = [outcome for outcome in outcomes if outcome not in ("done", "already done")]
         if shown["state"] != self.drill.end.lower() or (self.course.proven and unproven):
             yield f"`dr show` says {shown['state']}, {outcomes}"
-        recorded = [line["text"] for line in shown["timeline"]]
+        recorded = told(shown["timeline"])
         posted = self.people.thread(self.run)
         if recorded != posted:
             yield f"`dr show` prints {recorded}, and the thread has {posted}"

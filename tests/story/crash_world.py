@@ -48,6 +48,7 @@ class Trial:
     seconds: float = 0.0
     repeats: list[str] = field(default_factory=list)
     thread: list[str] = field(default_factory=list)
+    recorded: list[str] = field(default_factory=list)
     points: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.drills.catalogue import DRILLS, Drill
-from rehearsal.people import ENDS, NotAcknowledged
+from rehearsal.people import ENDS, NotAcknowledged, told
 from rehearsal.slack.errors import SlackError
 from rehearsal.world import Rehearsal
 from tests.story.conftest import Incident, calm_options, logged_errors
@@ -175,9 +175,9 @@ async def wrong_with(incident: Incident, people: OnCall, effects_before: int, lo
     wrong, begun, done = [], 0, 0
     for run in people.runs():
         story = await incident.story(run)
-        told, recorded = incident.thread(run), [line["text"] for line in story["timeline"]]
-        if told != recorded:
-            wrong.append(f"the thread of {run} is {told}, and its timeline {recorded}")
+        thread, recorded = incident.thread(run), told(story["timeline"])
+        if thread != recorded:
+            wrong.append(f"the thread of {run} is {thread}, and its timeline {recorded}")
         if incident.ids().count(run) != 1:
             wrong.append(f"{run} has {incident.ids().count(run)} cards")
         outcomes = [step["outcome"] for step in story["steps"]]

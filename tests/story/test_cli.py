@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from rehearsal.people import told
 from tests.story.conftest import RESTART, Incident
 
 PLAN_KEYS = {"scenario", "arguments", "why", "digest", "expires", "basis", "findings", "stages", "fallback"}
@@ -78,7 +79,7 @@ async def test_runs_and_show_tell_the_same_story_as_slack(incident: Incident) ->
     _, text, _ = await incident.dr("runs")
     assert f"{run}  " in text
     story = await incident.story(run)
-    assert [line["text"] for line in story["timeline"]] == incident.thread(run)
+    assert told(story["timeline"]) == incident.thread(run)
     assert [step["outcome"] for step in story["steps"]] == ["done"] * len(story["steps"])
     _, text, _ = await incident.dr("show", run)
     assert incident.thread(run)[-1] in text

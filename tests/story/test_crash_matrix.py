@@ -114,8 +114,8 @@ async def test_a_drill_passes_points_of_every_kind(matrix: Matrix, drill: str) -
     assert not trial.wrong, str(trial)
     assert sum(" effect: " in point for point in trial.points) == 2 * COURSES[drill].applied
     assert sum("operation_outputs" in point for point in trial.points) >= 14
-    together = [line for line in trial.thread if SAID_WITH_ANOTHER.search(line)]
-    assert sum("dr_timeline" in point for point in trial.points) == 2 * (len(trial.thread) - len(together))
+    together = [line for line in trial.recorded if SAID_WITH_ANOTHER.search(line)]
+    assert sum("dr_timeline" in point for point in trial.points) == 2 * (len(trial.recorded) - len(together))
 
 
 async def test_a_bot_killed_in_a_drill_repeats_and_forgets_nothing(

@@ -106,7 +106,7 @@ async def test_the_fallback_is_a_plan_of_its_own_that_another_person_must_approv
     fallback = await incident.new_plan(known)
     assert await incident.ended(run) == "Failed"
     assert "control-plane rollback" in incident.says(run)
-    assert "Plan: Roll service control-plane back to control-plane:6" in incident.says(fallback)
+    assert "Approval needed: Roll service control-plane back to control-plane:6" in incident.says(fallback)
     assert "You asked for this plan yourself" in await incident.refused("bob", fallback, "dr_approve")
     assert incident.effects() == []
     await incident.click("alice", fallback, "dr_approve")

@@ -31,8 +31,7 @@ def evidence_of(incident: HeldIncident, run: str) -> str:
     """All the evidence in the thread, as people read it."""
     lines = incident.thread(run)
     first = next(number for number, line in enumerate(lines) if line.startswith("*Evidence for step 2.1*"))
-    last = next(number for number, line in enumerate(lines) if line.startswith("Step 2.1 asks:"))
-    return "\n".join(lines[first:last])
+    return "\n".join(lines[first:])
 
 
 async def test_a_hold_shows_its_evidence_whole_and_asks(incident: HeldIncident) -> None:
@@ -46,7 +45,7 @@ async def test_a_hold_shows_its_evidence_whole_and_asks(incident: HeldIncident) 
     said = evidence_of(incident, run)
     assert "The file is there." in said
     assert ROWS in re.sub(r"`\n *`", "", said)
-    asks = incident.thread(run)[-1]
+    asks = (await incident.story(run))["timeline"][-1]["text"]
     assert asks.startswith("Step 2.1 asks: Is the file good enough? The evidence is in the thread: 2 findings")
     assert "(1 to be weighed, 1 for it)" in asks
     assert incident.effects() == []
@@ -58,7 +57,6 @@ async def test_after_a_yes_the_run_goes_on(incident: HeldIncident) -> None:
     await incident.click("bob", run, "dr_hold_yes")  # who approved the plan may answer
     assert await incident.ended(run, 60) == "Done"
     lines = incident.thread(run)
-    assert "<@U0BOB> decided: yes." in lines
     assert "Step 2.1 done: <@U0BOB> answered Yes." in lines
     assert incident.effects() == ONCE
 

@@ -75,12 +75,12 @@ async def test_what_the_bot_rolled_back_to_is_restarted_and_not_rolled_back_agai
 
     with bad_gateway(incident.world):
         again = await incident.plan("alice")
-        assert header(incident, again) == "Plan: Restart service control-plane"
+        assert header(incident, again) == "🔴 Approval needed: Restart service control-plane"
         assert "answered 502 in 3 of 3 tries" in incident.says(again)
         await incident.click("carol", again, "dr_reject")
         incident.world.aws_faults.put("access_denied", operation="ListServiceDeployments", times=None)
         from_memory = await incident.plan("alice")  # the bot knows what it did, also if ECS does not tell
-        assert header(incident, from_memory) == "Plan: Restart service control-plane"
+        assert header(incident, from_memory) == "🔴 Approval needed: Restart service control-plane"
     assert incident.effects() == ONCE
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rehearsal.people import told
 from rehearsal.slack.chat import MOST_PINS, delete, pins_add, pins_remove
 from rehearsal.slack.errors import UnknownError
 from rehearsal.world import Options, Rehearsal
@@ -18,7 +19,7 @@ ONCE = [("UpdateService", 1)]
 
 async def told_whole_and_once(incident: Incident, run: str) -> list[str]:
     """The thread holds the timeline as it was recorded: every line, in order, once. Returns it."""
-    recorded = [line["text"] for line in (await incident.story(run))["timeline"]]
+    recorded = told((await incident.story(run))["timeline"])
     await until(lambda: len(incident.thread(run)) >= len(recorded), 30, lambda: f"the whole story: {incident.thread(run)}")
     await incident.quiet()
     thread = incident.thread(run)
@@ -135,7 +136,7 @@ async def test_a_message_in_flight_is_found_on_the_second_page_of_a_long_thread(
     incident.slack.faults.lose_answer("chat.postMessage")
     await incident.click("bob", run, "dr_approve")
     assert await incident.ended(run) == "Done"
-    recorded = [line["text"] for line in (await incident.story(run))["timeline"]]
+    recorded = told((await incident.story(run))["timeline"])
     assert incident.thread(run)[200:] == recorded
 
 

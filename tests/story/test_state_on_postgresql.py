@@ -9,6 +9,7 @@ import pytest
 
 from rehearsal import settings
 from rehearsal.machines.processes import Processes
+from rehearsal.people import told
 from rehearsal.postgres.pair import ServerPair
 from rehearsal.world import Rehearsal
 from tests.story.conftest import Incident, calm_options, until
@@ -49,7 +50,7 @@ async def test_a_run_on_postgresql_is_done_once(incident: Incident) -> None:
     run = await incident.approved()
     assert await incident.ended(run) == "Done"
     assert incident.effects() == ONCE
-    assert [line["text"] for line in (await incident.story(run))["timeline"]] == incident.thread(run)
+    assert told((await incident.story(run))["timeline"]) == incident.thread(run)
     assert not list(incident.world.work_dir.glob("state.sqlite*"))
 
 

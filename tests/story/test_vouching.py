@@ -29,8 +29,9 @@ async def vouch(incident: Incident, run: str, person: str = "carol") -> None:
 async def test_it_happened_is_offered_only_for_a_change_that_nobody_can_tell_of(incident: Incident) -> None:
     run = await doubtful(incident)
     assert incident.buttons(run) == ["dr_retry", "dr_skip", "dr_happened", "dr_fallback", "dr_abort"]
-    assert "We can't tell whether step 1.1 happened. Waiting for your decision." in incident.thread(run)[-1]
-    assert "It happened means that you vouch for the change" in incident.thread(run)[-1]
+    says = (await incident.story(run))["timeline"][-1]["text"]
+    assert "We can't tell whether step 1.1 happened. Waiting for your decision." in says
+    assert "It happened means that you vouch for the change" in says
 
 
 async def test_what_a_person_vouches_for_is_not_done_again_but_proven(incident: Incident) -> None:
@@ -40,7 +41,6 @@ async def test_what_a_person_vouches_for_is_not_done_again_but_proven(incident: 
     assert await incident.ended(run) == "Done"
     lines = incident.thread(run)
     assert "<@U0CAROL> decided: it happened, because: The console shows the deployment." in lines
-    assert "<@U0CAROL> vouches for step 1.1. Going on to prove what it should lead to." in lines
     assert any(
         line.startswith("Step 1.1 done: <@U0CAROL> says that it happened: The console shows the deployment.") for line in lines
     )

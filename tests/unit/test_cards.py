@@ -19,21 +19,26 @@ from actions.health import HealthAnswers
 from bot import cards
 from bot.blocks import code
 from bot.choices import CHOICES, Choice, Question
-from bot.mrkdwn import escape
-from bot.plan_card import lay_out_plan
+from bot.end_card import end_blocks
+from bot.layout import Piece
+from bot.look import Look, Usual
+from bot.mrkdwn import escape, inert
+from bot.plan_card import evidence, lay_out_plan
+from bot.question_card import question_message
 from bot.run_card import STATES
-from bot.story import ENDS, WHOLE, Line, Offer, Run, StepState, Story
+from bot.story import ENDS, WHOLE, Line, Offer, Outage, Run, StepState, Story
 from commands.plan import Plan
 from rehearsal.slack import blocks as slack
 
 MOST_CHARACTERS = 10_000
 short = st.text(min_size=1, max_size=20)
-foreign = st.just("<!channel> read <https://evil.example|this> & <class 'ValueError'>")
+foreign = st.just("<!channel> <@U0EVIL> <!subteam^S0EVIL> *read* ``` <https://evil.example|this> & <class 'ValueError'>")
 long = (
     foreign
     | st.text(max_size=60)
     | st.builds(lambda text, times: text * times, st.text(min_size=1, max_size=9), st.integers(1, 700))
 )
+recorded = long.map(inert)  # what comes from elsewhere is recorded without its mentions
 people = st.sampled_from(["U0ALICE", "U0BOB", "U0CAROL"])
 moments = st.floats(min_value=1_736_937_000, max_value=1_900_000_000)
 restarts = st.builds(ForceNewDeployment, cluster=long, service=long, region=short)
@@ -60,8 +65,9 @@ plans = st.builds(
 
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
-    """A plan and what became of it, with texts of any length."""
+    """A plan and what became of it, with texts of any length and up to 500 steps."""
     plan = draw(plans)
+    plan = replace(plan, stages=plan.stages * draw(st.sampled_from([1, 1, 1, 1, 1, 1, 1, 8, 8, 60])))
     status = draw(st.sampled_from(["offered", "approved", "rejected", "superseded", "expired"]))
     offer = Offer(
         id="abcdefgh",
@@ -80,20 +86,36 @@ def stories(draw: st.DrawFn) -> Story:
     )
     run = draw(runs()) if status == "approved" else None
     states = tuple(draw(step_states(step)) for step, _ in plan.steps() if run and draw(st.booleans()))
-    lines = tuple(draw(st.lists(st.builds(Line, at=moments, mark=st.sampled_from(sorted(cards.MARKS)), text=long), max_size=4)))
-    return Story(offer=offer, run=run, steps=states, timeline=lines)
+    lines = tuple(
+        draw(st.lists(st.builds(Line, at=moments, mark=st.sampled_from(sorted(cards.MARKS)), text=recorded), max_size=4))
+    )
+    outage = draw(st.none() | st.builds(Outage, service=long, began=moments, ended=st.none() | moments))
+    return Story(offer=offer, run=run, steps=states, timeline=lines, outage=outage)
+
+
+@st.composite
+def looks(draw: st.DrawFn) -> Look:
+    usual = Usual(runs=3, whole=84.0, fallback=draw(st.none() | st.just(60.0)), steps={"health.answers": 4.0})
+    approvers = draw(st.lists(st.sampled_from(["U0ALICE", "U0BOB", "S0DBA"]), unique=True).map(tuple))
+    return Look(
+        needed=draw(st.integers(1, 5)),
+        usual=draw(st.just(Usual()) | st.just(usual)),
+        approvers=approvers,
+        simple=draw(st.booleans()),
+    )
 
 
 @st.composite
 def runs(draw: st.DrawFn) -> Run:
     state = draw(st.sampled_from([*ENDS, "approved", "running", "waiting", "cleaning up"]))
     choices = draw(st.lists(st.sampled_from(sorted(CHOICES)), min_size=1, max_size=5, unique=True).map(tuple))
-    question = Question(run_id="abcdefgh", name="stage1-1", nonce="n" * 16, choices=choices, steps=("1.1",))
+    best = draw(st.sampled_from(["", *choices]))
+    question = Question(run_id="abcdefgh", name="stage1-1", nonce="n" * 16, choices=choices, steps=("1.1",), recommended=best)
     return Run(
         id="abcdefgh",
         target=draw(long),
         state=state,
-        says=draw(long),
+        says=draw(recorded),
         began=draw(moments),
         ended=draw(moments) if state in ENDS else None,
         stop_by=draw(st.sampled_from(["", "U0BOB"])),
@@ -106,7 +128,13 @@ def runs(draw: st.DrawFn) -> Run:
 def step_states(draw: st.DrawFn, step: str) -> StepState:
     state = draw(st.sampled_from([s for s in STATES if s]))
     return StepState(
-        step=step, attempt=1, state=state, says=draw(long), began=draw(moments), ended=draw(moments), progress=draw(long)[:300]
+        step=step,
+        attempt=1,
+        state=state,
+        says=draw(recorded),
+        began=draw(moments),
+        ended=draw(moments),
+        progress=draw(long)[:300],
     )
 
 
@@ -117,23 +145,53 @@ def accepted(blocks: list[dict[str, Any]]) -> None:
     assert not slack.too_long(blocks)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)
-@given(stories(), st.integers(1, 5))
-def test_the_card_of_any_story_is_within_slacks_limits_and_keeps_its_id(story: Story, needed: int) -> None:
-    text, blocks = cards.render(story, 30, needed)
-    assert 0 < len(text) <= 3000
-    accepted(blocks)
-    assert "`abcdefgh`" in json.dumps(blocks)
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=25, deadline=None)
+@given(stories(), looks())
+def test_the_card_of_any_story_is_within_slacks_limits_and_keeps_its_id(story: Story, look: Look) -> None:
+    for text, blocks in surfaces(story, look):
+        assert 0 < len(text) <= 3000
+        accepted(blocks)
+        assert "`abcdefgh`" in json.dumps(blocks)
+        assert "(cut short)" not in "".join(blocks_of_steps(blocks))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)
-@given(stories())
-def test_what_comes_from_elsewhere_calls_no_channel_and_hides_no_link(story: Story) -> None:
-    text, blocks = cards.render(story, 30, 1)
-    replies = [cards.reply(line.mark, line.text) for line in story.timeline]
-    for said in (text, cards.story_text(story), cards.runs_text([story]), *replies, *marked_up(blocks)):
+def surfaces(story: Story, look: Look) -> list[tuple[str, list[dict[str, Any]]]]:
+    """All messages that a story is told with."""
+    made = [cards.render(story, look)]
+    if story.run:
+        answer = {"person": "U0BOB", "choice": "skip", "reason": "Because <!here>.", "at": 1_736_937_000.0}
+        made += [question_message(story, story.run, name, answer, look) for name in ("stage1-1", "stage2-1")]
+        made.append((f"`{story.run.id}`", end_blocks(story, story.run, "It ended.", look)))
+    return made
+
+
+def blocks_of_steps(blocks: list[dict[str, Any]]) -> list[str]:
+    """The sections of a card that hold steps and their commands."""
+    return [b["text"]["text"] for b in blocks if b["type"] == "section" and "text" in b and "`aws " in b["text"]["text"]]
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=25, deadline=None)
+@given(stories(), looks())
+def test_what_comes_from_elsewhere_calls_nobody_and_hides_no_link(story: Story, look: Look) -> None:
+    replies = [*lay_out_plan(story.offer.plan, story.offer.changes).replies, *evidence(story.offer.plan)]
+    shown = [cards.story_text(story), cards.runs_text([story]), *(cards.reply(WHOLE, reply) for reply in replies)]
+    for text, blocks in [*surfaces(story, look), *(("", cards.reply_blocks(reply)) for reply in replies)]:
+        shown += [text, *marked_up(blocks)]
+        assert "U0EVIL" not in mentioned(blocks)
+    for said in shown:
         for markup in re.findall(r"<[^<>]*>", said):
-            assert re.match(r"<(@U0[A-Z]+|!date\^\d+\^.*)>$", markup)
+            assert re.match(r"<(@U0(ALICE|BOB|CAROL)|!subteam\^S0DBA|!date\^\d+\^.*)>$", markup)
+
+
+def mentioned(part: Any) -> list[str]:
+    """The people and groups whom rich text mentions."""
+    if isinstance(part, list):
+        return [one for each in part for one in mentioned(each)]
+    if not isinstance(part, dict):
+        return []
+    return [str(part[key]) for key in ("user_id", "usergroup_id") if key in part] + [
+        one for each in part.values() for one in mentioned(each)
+    ]
 
 
 def marked_up(part: Any) -> list[str]:
@@ -146,10 +204,10 @@ def marked_up(part: Any) -> list[str]:
     return own + [text for each in part.values() for text in marked_up(each)]
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=25, deadline=None)
 @given(stories())
 def test_buttons_are_there_exactly_while_they_can_be_pressed(story: Story) -> None:
-    _, blocks = cards.render(story, 30, 1)
+    _, blocks = cards.render(story, Look())
     buttons = {e["action_id"] for block in blocks if block["type"] == "actions" for e in block["elements"]}
     if story.run is None:
         open_ = story.offer.status == "offered" and not story.offer.plan.forbidden
@@ -181,23 +239,30 @@ def test_the_form_for_a_reason_is_one_that_slack_takes(value: str, choice: Choic
     assert slack.view_problems(cards.reason_form(choice, value, "C0INCIDENT")) == []
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=25, deadline=None)
 @given(stories())
 def test_every_text_of_a_plan_is_whole_in_its_message_or_in_its_thread(story: Story) -> None:
     plan, offer = story.offer.plan, replace(story.offer, status="offered")
-    message = read(cards.render(replace(story, offer=offer, run=None), 30, 1)[1])
-    thread = "".join(part.partition("\n")[2] for part in map(slack_reads, lay_out_plan(plan, offer.changes).replies))
-    steps = [text for _, step in plan.steps() for text in (step.title, step.command())]
-    texts = [plan.why, *(f.says for f in plan.findings), *plan.cost, *offer.changes, *steps, plan.heading]
-    for text in [*texts, *(" ".join(f.evidence.split()) for f in plan.findings)]:
-        meant = visible(html.unescape(escape(text)))
-        assert meant in visible(message) or meant in visible(thread)
+    message = read(cards.render(replace(story, offer=offer, run=None), Look())[1])
+    thread = "".join(map(slack_reads, [*lay_out_plan(plan, offer.changes).replies, *evidence(plan)]))
+    steps = [(text, code) for _, step in plan.steps() for text, code in ((step.title, False), (step.command(), True))]
+    texts = [plan.why, *(f.says for f in plan.findings), *plan.cost, *offer.changes, plan.heading]
+    seen, below = visible(message), visible(thread)
+    for text, is_code in [
+        *((text, False) for text in texts),
+        *steps,
+        *((" ".join(f.evidence.split()), True) for f in plan.findings),
+    ]:
+        parts = [visible(html.unescape(escape(part))) for part in Piece(name="", text=text, is_code=is_code).parts()]
+        assert "".join(parts) in seen or all(part in below for part in parts)
 
 
 def slack_reads(text: str) -> str:
     """A reply of the thread as people see it."""
-    sent = cards.reply(WHOLE, text)
-    assert len(sent) <= 3000
+    blocks = cards.reply_blocks(text)
+    accepted(blocks)
+    sent = "".join(marked_up(blocks)) if blocks else cards.reply(WHOLE, text)
+    assert len(blocks) or len(sent) <= 3000
     assert "(cut short)" not in sent.removesuffix(text)
     return html.unescape(sent)
 
@@ -230,27 +295,28 @@ def offered(plan: Plan, **other: Any) -> Story:
 
 def test_a_command_of_two_thousand_characters_is_whole_in_the_message() -> None:
     plan = plan_with("x" * 2000)
-    assert "x" * 2000 in read(cards.render(offered(plan), 30, 1)[1])
+    assert "x" * 2000 in read(cards.render(offered(plan), Look())[1])
     assert lay_out_plan(plan).replies == ()
 
 
 def test_a_command_that_is_too_long_for_the_message_is_whole_in_the_thread() -> None:
     plan = plan_with("x" * 9000)
-    message, replies = read(cards.render(offered(plan), 30, 1)[1]), lay_out_plan(plan).replies
+    message, replies = read(cards.render(offered(plan), Look())[1]), lay_out_plan(plan).replies
     assert "(whole in the thread)" in message
     assert "x" * 100 not in message
     assert replies[0].startswith("*Command of step 1.1* (1 of 4)\n")
-    assert sum(reply.count("x") for reply in replies) == 9000 + sum("x" in reply.partition("\n")[0] for reply in replies)
+    assert sum(reply.count("x") for reply in replies) == 9000
+    assert len(replies) == 2
 
 
 def test_a_plan_that_is_not_all_in_its_thread_has_no_approve_button() -> None:
-    said = json.dumps(cards.render(offered(plan_with("x" * 9000), unread=True), 30, 1)[1])
+    said = json.dumps(cards.render(offered(plan_with("x" * 9000), unread=True), Look())[1])
     assert "dr_approve" not in said
     assert "The Approve button appears when it's there." in said
 
 
 def approve_button(plan: Plan) -> dict[str, Any]:
-    row = next(b for b in cards.render(offered(plan), 30, 1)[1] if b["type"] == "actions")
+    row = next(b for b in cards.render(offered(plan), Look())[1] if b["type"] == "actions")
     return next(e for e in row["elements"] if e["action_id"] == "dr_approve")
 
 
@@ -260,7 +326,7 @@ def test_a_plan_that_interrupts_what_works_says_so_in_its_button() -> None:
     assert button["style"] == button["confirm"]["style"] == "danger"
     assert button["confirm"]["title"]["text"] == "Interrupt a working database?"
     usual = approve_button(plan_with())
-    assert (usual["text"]["text"], usual["style"]) == ("Approve", "primary")
+    assert (usual["text"]["text"], usual["style"]) == ("Approve: restart service control-plane", "primary")
 
 
 def test_the_question_behind_the_button_counts_in_words_and_cuts_no_sentence() -> None:
@@ -276,8 +342,8 @@ def test_titles_say_what_is_done_and_instead_of_what() -> None:
     run = Run(id="abcdefgh", target="x", state="done", says="", began=0, ended=1, stop_by="", question=None)
     heading = "End up to 50 idle sessions (instead of the requested database failover)"
     for state, text in (
-        (story, cards.render(story, 30, 1)),
-        (replace(story, run=run), cards.render(replace(story, run=run), 30, 1)),
+        (story, cards.render(story, Look())),
+        (replace(story, run=run), cards.render(replace(story, run=run), Look())),
     ):
         assert heading in text[0]
         assert heading in text[1][0]["text"]["text"]
@@ -305,6 +371,58 @@ def test_the_newest_lines_of_a_long_timeline_are_shown() -> None:
 
 def test_a_card_names_commands_findings_and_who_asked() -> None:
     plan = plan_with(findings=(Finding(level=Level.WARN, says="A task has crashed.", evidence="exit code 1"),))
-    said = json.dumps(cards.render(offered(plan), 30, 1)[1])
-    for words in ("aws ecs update-service", "A task has crashed.", "exit code 1", "<@U0ALICE>", plan.digest[:12]):
+    said = json.dumps(cards.render(offered(plan), Look())[1])
+    for words in ("aws ecs update-service", "A task has crashed.", "<@U0ALICE>", plan.digest[:12]):
         assert words in said
+    assert "exit code 1" in "".join(evidence(plan))
+
+
+def test_a_plan_says_first_who_can_approve_it_and_calls_them_by_name() -> None:
+    look = Look(approvers=("U0ALICE", "U0BOB", "S0DBA"))
+    _, blocks = cards.render(offered(plan_with()), look)
+    assert blocks[0]["text"]["text"] == "🔴 Approval needed: Restart service control-plane"
+    assert blocks[1]["text"]["text"].startswith(
+        ":raised_hand: *<@U0BOB> or <!subteam^S0DBA> (not <@U0ALICE>, who asked) must approve* by "
+    )
+
+
+def test_a_plan_that_cannot_be_approved_says_why_first() -> None:
+    plan = plan_with(findings=(Finding(level=Level.STOP, says="No standby is there."),), fallback="database restore time=latest")
+    _, blocks = cards.render(offered(plan), Look(approvers=("U0BOB",)))
+    assert blocks[0]["text"]["text"].startswith("⛔ Can't be approved: ")
+    assert blocks[1]["text"]["text"] == "*No standby is there.*"
+    assert "`/dr database restore time=latest` may help instead" in json.dumps(blocks)
+    assert "<@U0BOB>" not in json.dumps(blocks)
+
+
+def test_only_five_warnings_stand_in_the_message_and_the_others_must_be_read_too() -> None:
+    plan = plan_with(findings=tuple(Finding(level=Level.WARN, says=f"Warning number {n}.") for n in range(7)))
+    said, replies = json.dumps(cards.render(offered(plan), Look())[1]), lay_out_plan(plan).replies
+    assert [f"Warning number {n}." in said for n in range(7)] == [True] * 5 + [False] * 2
+    assert "2 more warnings are in the thread" in said
+    assert "Warning number 5." in replies[0]
+    assert "Warning number 6." in replies[0]
+
+
+def test_a_run_says_how_long_the_service_has_been_down_against_the_target() -> None:
+    now = time.time()
+    run = Run(id="abcdefgh", target="x", state="running", says="", began=now, ended=None, stop_by="", question=None)
+    down = replace(offered(plan_with(loss_seconds=400.0)), run=run, outage=Outage(service="web", began=now - 1900, ended=None))
+    said = json.dumps(cards.render(down, Look())[1])
+    assert "STILL DOWN, 31:40 of 30 min (RTO), since the first failed health check at " in said
+    assert said.count("over the target") == 2
+    assert "Up to 6 min 40 s of 5 min (RPO)" in said
+    well = replace(down, outage=Outage(service="web", began=now - 100, ended=now - 16))
+    assert "1:24 of 30 min (RTO)" in json.dumps(cards.render(well, Look())[1])
+
+
+def test_a_run_says_until_when_the_other_way_would_still_meet_the_target() -> None:
+    now = time.time()
+    run = Run(id="abcdefgh", target="x", state="running", says="", began=now, ended=None, stop_by="", question=None)
+    down = replace(offered(plan_with(fallback="control-plane rollback")), run=run)
+    down = replace(down, outage=Outage(service="web", began=now - 60, ended=None))
+    assert "Safe to switch to `/dr control-plane rollback` until" in json.dumps(
+        cards.render(down, Look(usual=Usual(fallback=90)))[1]
+    )
+    late = json.dumps(cards.render(down, Look(usual=Usual(fallback=1800)))[1])
+    assert "usually takes 30 min: too long for the RTO now" in late

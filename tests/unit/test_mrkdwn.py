@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.mrkdwn import escape, shown
+from bot.mrkdwn import escape, inert, shown
 
 MARKUP = re.compile(r"<[^<>]*>")
 pieces = st.lists(
@@ -22,7 +22,9 @@ pieces = st.lists(
     [
         ("ValueError: <class 'int'> & more", "ValueError: &lt;class 'int'&gt; &amp; more"),
         ("<!channel> wake up", "&lt;!channel&gt; wake up"),
-        ("<!here|here> <!subteam^S123>", "&lt;!here|here&gt; &lt;!subteam^S123&gt;"),
+        ("<!here|here> <!subteam^S123|x>", "&lt;!here|here&gt; &lt;!subteam^S123|x&gt;"),
+        ("<!subteam^S123> may", "<!subteam^S123> may"),
+        (inert("<@U0BOB> <!subteam^S123>"), "&lt;\u200b@U0BOB&gt; &lt;\u200b!subteam^S123&gt;"),
         ("read <https://evil.example|the runbook>", "read &lt;https://evil.example|the runbook&gt;"),
         ("<@U0BOB> approved it in <#C0INCIDENT>", "<@U0BOB> approved it in <#C0INCIDENT>"),
         ("at <!date^1736937000^{time_secs}|10:30:00 UTC>", "at <!date^1736937000^{time_secs}|10:30:00 UTC>"),

@@ -10,6 +10,7 @@ import pytest
 from bot import cards
 from bot.app import Malformed, read_form
 from bot.approvals import Click
+from bot.look import Look
 from bot.story import Offer
 from commands.plan import Plan, changes
 from rehearsal.slack import blocks as slack
@@ -29,7 +30,7 @@ def form(text: object, metadata: str = f"C0INCIDENT|{VALUE}|approve") -> dict[st
 
 
 def test_the_card_says_what_to_type_and_its_button_asks_nothing_by_itself() -> None:
-    _, made = cards.render(offered(typed_plan()), 30, 1)
+    _, made = cards.render(offered(typed_plan()), Look())
     assert "must approve*, and type `shielda-prod`, by" in json.dumps(made)
     (button,) = [e for b in made if b["type"] == "actions" for e in b["elements"] if e["action_id"] == "dr_approve"]
     assert (button["text"]["text"], "confirm" in button) == ("Approve: interrupt every write to shielda-prod", False)

@@ -20,6 +20,7 @@ from actions.health import HealthAnswers
 from actions.site import DatabaseRef
 from bot import actors, cards
 from bot.cron import how_often, is_cron, last_due, next_due
+from bot.look import Look
 from bot.offers import already_on_offer
 from bot.watch import Verified, missing
 from commands.plan import Plan
@@ -116,7 +117,7 @@ def test_one_by_hand_counts_and_one_that_hangs_is_missing() -> None:
 def test_a_plan_that_no_person_asked_for_may_be_approved_by_any_approver() -> None:
     story = offered(plan(restored()))
     asked = replace(story, offer=replace(story.offer, requested_by="schedule:weekly"))
-    said = json.dumps(cards.render(asked, 30, 1)[1])
+    said = json.dumps(cards.render(asked, Look())[1])
     assert "*A person must approve*" in said
     assert "asked for by the weekly schedule" in said
     assert already_on_offer(asked.offer, "U0BOB").startswith("The weekly schedule asked for the same plan")

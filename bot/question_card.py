@@ -1,0 +1,72 @@
+"""The message that asks a question of a run: it calls those who are concerned, says how bad it is, and recommends a choice.
+
+When it's answered, it is edited to say by whom: an edit calls nobody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from bot import blocks
+from bot.actors import mention
+from bot.blocks import Block, clock
+from bot.choices import CHOICES, Question
+from bot.look import Look
+from bot.mrkdwn import foreign, inert, shown
+from bot.run_card import question_buttons
+from bot.story import Outage, Run, Story
+from bot.words import concerned, running
+
+MOST_SAID = 700  # characters of what each step said; the thread has all of it
+MOST_STEPS = 3  # of which the message says what they said
+
+
+def question_message(story: Story, run: Run, name: str, decision: Any, look: Look) -> tuple[str, list[Block]]:
+    """The text and the blocks of a question as it stands; `decision` is the row of its answer, or None."""
+    asked = run.question
+    if asked is None or asked.name != name:
+        closed = shown(_closed(run, decision), 2900)
+        return closed, [blocks.section(closed)]
+    lines = [_headline(story, asked), *_said(story, asked)]
+    lines += [shown(run.says, 1500), *_recommends(asked)]
+    text = f"{lines[0]} {run.says}"
+    made = [*blocks.sections(lines), *question_buttons(run, story.offer.unread)]
+    return shown(text, 2900), [*made, blocks.context(f"Run `{run.id}`: {foreign(story.offer.plan.heading, 300)}")]
+
+
+def _headline(story: Story, asked: Question) -> str:
+    people = concerned(story.offer.requested_by, story.offer.approved_by)
+    holds = "hold_no" in asked.choices
+    mark, what = ("✋", "I need your answer") if holds else ("❌", "I need your decision")
+    return f"{mark} {people + ': ' if people else ''}*{what}*{_service(story.outage)}"
+
+
+def _service(outage: Outage | None) -> str:
+    """Whether the service is still down, as the end of a sentence."""
+    if outage is None:
+        return "."
+    if outage.ended is None:
+        down = running(time.time() - outage.began)
+        return f", and *{foreign(outage.service, 80)} is STILL DOWN* ({down} since the first failed check)."
+    return f". {foreign(outage.service, 80)} has answered again since {clock(outage.ended)}."
+
+
+def _said(story: Story, asked: Question) -> Iterator[str]:
+    for state in [state for state in story.steps if state.step in asked.steps and state.says][:MOST_STEPS]:
+        yield f"Step {state.step} {state.state}: {shown(state.says, MOST_SAID)}"
+
+
+def _recommends(asked: Question) -> Iterator[str]:
+    if asked.recommended:
+        choice = CHOICES[asked.recommended]
+        yield f"*I recommend {choice.title}.*"
+
+
+def _closed(run: Run, decision: Any) -> str:
+    if decision is None:
+        return f"⚪ This question of run `{run.id}` is closed. The run is {run.state}."
+    by = mention(decision["person"]) if decision["person"] else "Nobody"
+    because = f", because: {inert(decision['reason'])}" if decision["reason"] else ""
+    return f"⚪ {by} decided at {clock(decision['at'])}: *{CHOICES[decision['choice']].title.lower()}*{because}. Run `{run.id}`."
