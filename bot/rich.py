@@ -25,7 +25,7 @@ SAID = ("skipped", "declined", "unknown", "already done")  # states that Slack h
 def task(task_id: str, title: str, state: str, command: str, says: str) -> Block:
     """A step as a card: its title, its command as code, and what it said."""
     named = f"{title} ({state})" if state in SAID else title
-    card: Block = {"task_id": task_id, "title": _clean(named), "status": STATUS[state]}
+    card: Block = {"type": "task_card", "task_id": task_id, "title": _clean(named), "status": STATUS[state]}
     card |= {"details": _rich([{"type": "text", "text": _clean(command), "style": {"code": True}}])} if command else {}
     return card | ({"output": _rich(elements(says))} if says else {})
 
