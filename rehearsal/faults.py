@@ -17,7 +17,9 @@ from rehearsal.fleet.fleet import Fleet
 from rehearsal.injuries import InjuryFaults
 from rehearsal.migrations.project import Project
 from rehearsal.postgres.pair import ServerPair
+from rehearsal.region_faults import region_rows
 from rehearsal.slack.workspace import Workspace
+from rehearsal.two_regions import TwoRegions
 
 LOST_ANSWER = "The call takes effect, but its answer gets lost."
 
@@ -33,6 +35,7 @@ class Parts(Protocol):
     workspace: Workspace
     migrations: Project
     fleet: Fleet | None
+    regions: TwoRegions | None
 
     async def start_bot(self) -> None:
         """Start the bot."""
@@ -59,7 +62,8 @@ class FaultPanel:
         self._parts = parts
         self.data = DataFaults(database=parts.database, rds=parts.rds, migrations=parts.migrations)
         self.injuries = InjuryFaults(parts.database, parts.random)
-        faults = (*self._outages(), *_named([*self.data.rows(), *self.injuries.rows()]), *self._fleet(), *self._disturbances())
+        rows = [*self.data.rows(), *self.injuries.rows(), *region_rows(parts.regions, parts.rds)]
+        faults = (*self._outages(), *_named(rows), *self._fleet(), *self._disturbances())
         self.known = {fault.name: fault for fault in faults}
 
     async def put(self, name: str) -> None:
@@ -138,6 +142,8 @@ class FaultPanel:
     async def _heal(self) -> None:
         self._parts.aws_faults.clear()
         self._parts.workspace.faults.recover()
+        if self._parts.regions is not None:
+            await self._parts.regions.heal()
         self._parts.rds.heal()
         self.data.heal()
         await self._parts.database.heal()

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from rehearsal.accepting import Accepting
 from rehearsal.aws.journal import Journal
 from rehearsal.faults import FaultPanel, Parts
 from rehearsal.witness import Witness
@@ -21,6 +22,7 @@ class Controls(Parts, Protocol):
     faults: FaultPanel
     journal: Journal
     witness: Witness
+    writers: Accepting | None
 
 
 class Routes:
@@ -64,7 +66,8 @@ class Routes:
         witness: Witness | None = getattr(self._controls, "witness", None)
         if witness is None:
             return web.json_response({"state": "not watching yet"})
-        return web.json_response(await witness.verify() if request.query.get("verify") else witness.report())
+        report = await witness.verify() if request.query.get("verify") else witness.report()
+        return web.json_response(report | (self._controls.writers.report() if self._controls.writers else {}))
 
     async def _journal(self, _request: web.Request) -> web.Response:
         journal = self._controls.journal

@@ -39,19 +39,45 @@ service = "control-plane"
 log_group = "/ecs/shielda-control-plane"
 database_secret = "shielda/database-url"
 health_url = "{public}/api/health"
-
+{service_more}
 [databases.primary]
 instance = "shielda-prod"
 alarm = "shielda-rds-cpu-high"
 restore_prefix = "shielda-prod-restored"
 verify_prefix = "shielda-verify"
 dsn_env = "DATABASE_URL"
-
+{database_more}
 [authority]
 requesters = ["U0ALICE", "U0BOB", "U0CAROL"]
 approvers = ["U0ALICE", "U0BOB", "U0CAROL", "U0GINA"]   # Gina is a guest, listed by mistake; the bot refuses her
 unattended = ["backup verify"]
 expiry_minutes = {expiry_minutes}
+"""
+
+SERVICE_IN_TWO_REGIONS = """\
+region_health_url = "{first}/api/health"
+dr_health_url = "{second}/api/health"
+terraform_dir = "{stack}"
+terraform_workspace = "dr"
+"""
+DATABASE_IN_TWO_REGIONS = """\
+replica = "replica"
+heartbeat_table = "dr_heartbeat"
+"""
+REGIONS_TOML = """
+[databases.replica]
+instance = "{replica}"
+region = "us-east-1"
+dsn_env = "DR_DATABASE_URL"
+
+[dns]
+zone = "shielda.dev"
+name = "{name}"
+type = "CNAME"
+primary = "{primary}"
+dr = "{dr}"
+resolvers = ["{resolver}"]
+nameservers = [{servers}]
 """
 
 AGENTS_TOML = """
@@ -79,6 +105,8 @@ def toml(
     public: str,
     expiry_minutes: float,
     slack_speed: float = SLACK_SPEED,
+    service_more: str = "",
+    database_more: str = "",
 ) -> str:
     """The text of the rehearsal's dr.toml."""
     return TOML.format(
@@ -90,6 +118,8 @@ def toml(
         endpoints="\n".join(f'{region} = "{url}"' for region, url in endpoints.items()),
         public=public,
         expiry_minutes=expiry_minutes,
+        service_more=service_more,
+        database_more=database_more,
     )
 
 
@@ -98,9 +128,10 @@ def agents_toml(folder: Path, public: str) -> str:
     return AGENTS_TOML.format(folder=folder, public=public, heartbeats=HEARTBEATS)
 
 
-def environment(database_url: str) -> dict[str, str]:
+def environment(database_url: str, replica_url: str = "") -> dict[str, str]:
     """The environment variables that a rehearsal's bot needs."""
-    return {
+    replica = {"DR_DATABASE_URL": replica_url} if replica_url else {}
+    return replica | {
         "SLACK_BOT_TOKEN": BOT_TOKEN,
         "SLACK_APP_TOKEN": APP_TOKEN,
         "SLACK_SIGNING_SECRET": "rehearsal",

@@ -18,7 +18,9 @@ import yaml
 from psycopg import conninfo
 
 from rehearsal import settings
+from rehearsal.accepting import Accepting
 from rehearsal.aws.cloud import DATABASE_SECRET, PRIMARY, Cloud
+from rehearsal.aws.secretsmanager import SecretsManager
 from rehearsal.faults import FaultPanel
 from rehearsal.fleet.fleet import Fleet
 from rehearsal.machines.launch import launch
@@ -30,6 +32,7 @@ from rehearsal.routes import Routes
 from rehearsal.slack.members import PEOPLE
 from rehearsal.slack.server import serve
 from rehearsal.slack.workspace import Workspace
+from rehearsal.two_regions import TwoRegions
 from rehearsal.waiting import NotSeen, until
 from rehearsal.witness import EVERY_SECONDS, Witness
 
@@ -50,7 +53,8 @@ class Options:
 
     `slack_speed` is how many times Slack's own rate limits its Slack allows, and its bot uses. `hosts` is how many agents'
     hosts there are; with 0 there is no fleet, and the bot's settings have no [agents]. `witness_every` is how many seconds the
-    witness waits between two requests of a kind: each costs the control plane a connection to its database.
+    witness waits between two requests of a kind: each costs the control plane a connection to its database. In `two_regions`
+    there are a replica, DNS and terraform besides, and faults of them.
     """
 
     work_dir: Path
@@ -64,6 +68,7 @@ class Options:
     slack_speed: float = settings.SLACK_SPEED
     hosts: int = 0
     witness_every: float = EVERY_SECONDS
+    two_regions: bool = False
 
 
 class Rehearsal:
@@ -81,8 +86,11 @@ class Rehearsal:
         folder, cache = self.work_dir / "postgres", options.cache.absolute()
         self.database = ServerPair(self.processes, folder, cache=cache, ship_every=ship_every)
         self.migrations = Project(self.work_dir / "control-plane")
-        self.aws = Cloud(speed=options.speed, spawn=self._spawn, environment=self._task_environment)
+        two = self._second_environment if options.two_regions else None
+        self.aws = Cloud(speed=options.speed, spawn=self._spawn, environment=self._task_environment, second_environment=two)
         self.rds = self.aws.add_database(self.database, seed=options.seed)
+        self.regions = TwoRegions(self.aws, self.rds, self.database, self.work_dir) if two else None
+        self.writers = Accepting(self.regions.databases) if self.regions else None
         manifest = yaml.safe_load(MANIFEST.read_text())
         self.workspace = Workspace(
             manifest=manifest, people=PEOPLE, channels=["incident", "general"], limits_speed=options.slack_speed
@@ -120,20 +128,22 @@ class Rehearsal:
         await asyncio.gather(enter(self.database), enter(self.aws))
         self.rds.open()
         self._keep_secret()
+        if self.regions is not None:
+            await enter(self.regions)
         self._write_settings()
         if self.options.with_bot:
             await self.start_bot()
         await asyncio.gather(self.ecs.start(), self._start_fleet())
-        self.witness = await enter(
-            Witness(self.balancer.url, lambda: self.live_dsn("postgres"), interval=self.options.witness_every)
-        )
+        self.witness = await enter(Witness(self.public, lambda: self.live_dsn("postgres"), interval=self.options.witness_every))
+        if self.writers is not None:
+            await enter(self.writers)
         if self.options.with_bot:
             await self._bot_connects()
         self._describe()
 
     async def _start_fleet(self) -> None:
         if self.fleet is not None:
-            self.fleet.heartbeats = f"{self.balancer.url}{settings.HEARTBEATS}"
+            self.fleet.heartbeats = f"{self.public}{settings.HEARTBEATS}"
             await self._stack.enter_async_context(self.fleet)
 
     def _lock_work_dir(self) -> None:
@@ -162,13 +172,26 @@ class Rehearsal:
         self.aws.secrets.create(DATABASE_SECRET, self.database.url(OWNER), "DATABASE_URL of the control plane")
 
     def _task_environment(self) -> Mapping[str, str]:
-        database_url = self.aws.secrets.current(DATABASE_SECRET)
+        return self._environment_of(self.aws.secrets)
+
+    def _second_environment(self) -> Mapping[str, str]:
+        assert self.aws.second is not None
+        return self._environment_of(self.aws.second.secrets)
+
+    def _environment_of(self, secrets: SecretsManager) -> Mapping[str, str]:
+        database_url = secrets.current(DATABASE_SECRET)
         return settings.inherited() | {"DATABASE_URL": database_url, "AGENT_TOKEN": settings.AGENT_TOKEN}
 
     def live_dsn(self, role: str) -> str:
-        """A connection string to the database that the secret points to now, which a restore may have changed."""
-        host, port = self.aws.secrets.address(DATABASE_SECRET)
+        """A connection string to the database of the region that serves, by its secret: a restore may have changed that."""
+        secrets = self.regions.secrets_of(self.regions.serving) if self.regions else self.aws.secrets
+        host, port = secrets.address(DATABASE_SECRET)
         return conninfo.make_conninfo(host=host, port=port, user=role, password=self.database.password(role), dbname=DATABASE)
+
+    @property
+    def public(self) -> str:
+        """The public address of the control plane."""
+        return self.regions.public.url if self.regions else self.balancer.url
 
     @property
     def endpoints(self) -> dict[str, str]:
@@ -184,11 +207,14 @@ class Rehearsal:
         await self.faults.put("heal")
         await self.database.redundant()
         moved = self.aws.secrets.current(DATABASE_SECRET) != self.database.url(OWNER)
+        elsewhere = self.regions is not None and self.regions.serving != PRIMARY
         if moved:
             self._keep_secret()
         await self.rds.reset()  # Before the tasks: production may be fenced, and then none of them gets healthy.
+        if self.regions is not None:
+            await self.regions.restore()
         await self.ecs.restore(restart=moved)
-        if moved:
+        if moved or elsewhere:
             self.witness.forget_rows()
         await self.faults.data.bring_back()
         await self.witness.healthy()
@@ -204,7 +230,11 @@ class Rehearsal:
     @property
     def bot_environment(self) -> dict[str, str]:
         """All environment variables of the bot."""
-        return settings.inherited() | settings.environment(self.database.url("dr_bot"))
+        return settings.inherited() | self._bot_settings()
+
+    def _bot_settings(self) -> dict[str, str]:
+        replica = self.regions.replica_url("dr_bot") if self.regions else ""
+        return settings.environment(self.database.url("dr_bot"), replica)
 
     @property
     def bot_log(self) -> Path:
@@ -248,12 +278,14 @@ class Rehearsal:
             state_url=self.options.state_url or f"sqlite:///{self.work_dir / 'state.sqlite'}",
             speed=self.options.speed,
             endpoints=self.endpoints,
-            public=self.balancer.url,
+            public=self.public,
             expiry_minutes=self.options.expiry_minutes,
             slack_speed=self.options.slack_speed,
+            **(self.regions.service_and_database() if self.regions else {}),
         )
+        text += self.regions.section() if self.regions else ""
         if self.fleet is not None:
-            text += settings.agents_toml(self.fleet.folder, self.balancer.url)
+            text += settings.agents_toml(self.fleet.folder, self.public)
         self.config.write_text(text)
 
     # What scripts need to join in -------------------------------------------------------------------------------------
@@ -269,10 +301,11 @@ class Rehearsal:
             "databases": {role: self.database.url(role) for role in ("dr_bot", "shielda", "postgres")},
             "secret": self.aws.secrets.arn(DATABASE_SECRET),
             "migrations": str(self.migrations.folder),
-            "control_plane": {"public": self.balancer.url, "health": f"{self.balancer.url}/api/health"},
+            "control_plane": {"public": self.public, "health": f"{self.public}/api/health"},
+            "dns": self.regions.description() if self.regions else {},
             "ssh": self.fleet.description() if self.fleet else {},
             "config": str(self.config),
-            "environment": settings.environment(self.database.url("dr_bot")),
+            "environment": self._bot_settings(),
             "speed": self.options.speed,
             "seed": self.options.seed,
             "processes": {"rehearsal": os.getpid(), **self.processes.pids()},

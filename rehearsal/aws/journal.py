@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 SECRET = frozenset({"SecretString", "SecretBinary", "MasterUserPassword"})
+SOURCES = {"drbot": "bot", "terraform": "terraform"}  # a word of the user agent -> who that is
 READING = ("Describe", "List", "Get", "Filter", "Simulate", "Test")
 
 
@@ -52,7 +53,7 @@ class Journal:
         result: str,
         fault: str | None,
     ) -> None:
-        """Add a call; its source is "bot" if the user agent says drbot, or else "other"."""
+        """Add a call; its source is "bot" or "terraform" if the user agent says so, or else "other"."""
         self.entries.append(
             Call(
                 at=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -61,7 +62,7 @@ class Journal:
                 operation=operation,
                 parameters=_plain(parameters),
                 request_id=request_id,
-                source="bot" if "drbot" in user_agent else "other",
+                source=next((name for word, name in SOURCES.items() if word in user_agent), "other"),
                 changing=not operation.startswith(READING),
                 result=result,
                 fault=fault,

@@ -22,6 +22,7 @@ class Backups:
             shutil.rmtree(room / kind, ignore_errors=True)  # What a killed rehearsal left.
         self.archive = Archive(room / "archive", template.binaries.account)
         self.copies: list[Copy] = []
+        self.replicas: list[Replica] = []
         self._processes = processes
         self._room = room
         self._template = template
@@ -59,7 +60,14 @@ class Backups:
 
     def replica(self, source: Callable[[], int]) -> Replica:
         """A read replica of the server at this port, which is asked at each connection; it isn't started yet."""
-        return Replica(self._server("replica", self._room / "copies"), self._template, source)
+        replica = Replica(self._server("replica", self._room / "copies"), self._template, source)
+        self.replicas.append(replica)
+        return replica
+
+    async def drop_replica(self, replica: Replica) -> None:
+        """The replica is gone, with its endpoint, promoted or not."""
+        self.replicas.remove(replica)
+        await replica.close()
 
     async def drop(self, copy: Copy) -> None:
         """The copy is gone, with its endpoint."""
@@ -69,6 +77,7 @@ class Backups:
     async def close(self) -> None:
         """Nothing of all this is left."""
         await asyncio.gather(*(self.drop(copy) for copy in list(self.copies)))
+        await asyncio.gather(*(self.drop_replica(replica) for replica in list(self.replicas)))
         for kind in ("archive", "bases", "copies"):
             await asyncio.to_thread(shutil.rmtree, self._room / kind, ignore_errors=True)
 

@@ -206,4 +206,4 @@ class Following:
 
     async def close(self) -> None:
         """The server is gone, with its data."""
-        await self.replica.close()
+        await self._backups.drop_replica(self.replica)

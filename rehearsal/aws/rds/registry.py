@@ -154,6 +154,8 @@ class Registry:
                 await one.behind.close()
         for copy in list(self.backups.copies):  # of restores that didn't come to their end
             await self.backups.drop(copy)
+        for replica in list(self.backups.replicas):
+            await self.backups.drop_replica(replica)
         for snapshot in self.snapshots.values():
             if snapshot.base is not None:
                 await self.backups.discard(snapshot.base)
