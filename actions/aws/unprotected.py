@@ -22,6 +22,7 @@ class Unprotected(Check, kind="rds.unprotected"):
     old: str
     old_region: str
     retention: int
+    fenced: bool
 
     timeout: ClassVar[float] = 60.0
     plane: ClassVar[str] = "control"
@@ -66,9 +67,12 @@ class Unprotected(Check, kind="rds.unprotected"):
         if seen.retention < self.retention:
             command = rds("ModifyDBInstance", region, **change, BackupRetentionPeriod=self.retention).command()
             found.append(f"Backups are kept for {seen.retention} of {self.retention} days: `{command}`.")
-        found.append(
-            f"{self.old} in {self.old_region} may come back and take writes: nothing but its fence keeps it from that. Before "
-            "anything there is started again, `/dr region failback` fences it."
-        )
+        if self.fenced:
+            found.append(f"{self.old} in {self.old_region} is kept. It costs, and only its fence keeps it from taking writes.")
+        else:
+            found.append(
+                f"{self.old} in {self.old_region} is not fenced and may come back and take writes. Before anything there is "
+                "started again, `/dr region failback` fences it."
+            )
         found.append(f"Alarms and scheduled jobs of {self.old_region} are not in {region} unless your stack made them.")
         return found

@@ -119,15 +119,16 @@ def _stages(world: World, home: Home) -> tuple[Stage, ...]:
     assert there
     move = Move(source=serving, takes_over=new, value=seen.meant.dns.primary if seen.meant.dns else "", was=_was(seen))
     return whole(
+        tuple(_counts(home, new.region, stop_all=True)),  # what came back with the region would write to the old database
         (Fence(database=seen.meant.primary),) if seen.primary_answers else (),
         (_create(home, new, serving, there, home.settings),),
         (KeepsUp(database=new, original=serving),),
+        tuple(_versions(home)),  # nobody reads it yet; after its promotion RDS is busy with the first backup for a while
         (SwitchNow(database=new, original=serving),),
         tuple(_counts(home, serving.region, stop_all=True)),
         (Fence(database=serving),),
         (CaughtUp(database=new, original=serving),),
         *stages.promoted(world, new),
-        tuple(_versions(home)),
         tuple(_moves(home)),
         tuple(_counts(home, new.region, stop_all=False)),
         tuple[Step, ...](HealthAnswers(url=user.site.region_health_url) for user in seen.users if user.site.region_health_url),
@@ -158,7 +159,7 @@ def _protected(world: World, home: Home) -> Iterator[Stage]:
     yield (_create(home, replica, new, replace(there, arn=arn), there.settings),)
     yield (KeepsUp(database=replica, original=new),)
     retention = min(world.site.targets.retention_days, 35)
-    yield (Unprotected(database=new, old=serving.instance, old_region=serving.region, retention=retention),)
+    yield (Unprotected(database=new, old=serving.instance, old_region=serving.region, retention=retention, fenced=True),)
 
 
 def _create(home: Home, new: DatabaseRef, original: DatabaseRef, seen: ReplicaSeen, settings: Settings) -> CreateReplica:

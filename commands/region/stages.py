@@ -59,7 +59,7 @@ def graceful(world: World, seen: Seen) -> tuple[Stage, ...]:
         (CaughtUp(database=replica, original=primary),),
         *promoted(world, replica),
         *in_dr(world, seen, agreed=True),
-        *proven(world, seen, move_to_dr(seen)),
+        *proven(world, seen, move_to_dr(seen), fenced=True),
     )
 
 
@@ -114,7 +114,7 @@ def in_dr(world: World, seen: Seen, *, agreed: bool) -> Iterator[Stage]:
             yield (SetDesiredCount(cluster=site.cluster, service=site.service, region=region, count=tasks),)
 
 
-def proven(world: World, seen: Seen, move: Move) -> tuple[Stage, ...]:
+def proven(world: World, seen: Seen, move: Move, *, fenced: bool = False) -> tuple[Stage, ...]:
     """Health by the region's own address, the data, and only then the public name; and the list of what is unprotected."""
     there = move.takes_over
     section = world.site.databases[seen.meant.primary.name]
@@ -125,14 +125,14 @@ def proven(world: World, seen: Seen, move: Move) -> tuple[Stage, ...]:
         (counts, IntegrityHolds(database=there, minutes=INTEGRITY_MINUTES)),
         *named(seen.name.value if seen.name else None, seen, move),
         tuple(HealthAnswers(url=user.site.health_url) for user in seen.users),
-        (unprotected(world, move),),
+        (unprotected(world, move, fenced=fenced),),
     )
 
 
-def unprotected(world: World, move: Move) -> Unprotected:
+def unprotected(world: World, move: Move, *, fenced: bool) -> Unprotected:
     """The list that the recovery ends with."""
     old, retention = move.source, min(world.site.targets.retention_days, 35)
-    return Unprotected(database=move.takes_over, old=old.instance, old_region=old.region, retention=retention)
+    return Unprotected(database=move.takes_over, old=old.instance, old_region=old.region, retention=retention, fenced=fenced)
 
 
 def named(name: Name | None, seen: Seen, move: Move) -> Iterator[Stage]:

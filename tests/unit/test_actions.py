@@ -61,6 +61,7 @@ EXAMPLES: dict[str, Any] = {
     "workspace": "dr",
     "old": "shielda-prod",
     "old_region": "us-west-2",
+    "fenced": True,
     "original": PROD,
     "percent": 20,
     "rpo_minutes": 5,
