@@ -20,6 +20,7 @@ from actions.aws.snapshots import CreateSnapshot, Snapshot, snapshots_of
 from actions.base import Finding, Json, Step, count, ok, stop, warn
 from actions.db.integrity import IntegrityHolds
 from actions.db.restored import NobodyConnected, Recovered, TakesWrites
+from actions.db.run_migrations import RunMigrations
 from actions.db.take_over import TakeOver
 from actions.health import HealthAnswers
 from actions.site import DatabaseRef, ServiceSection
@@ -28,6 +29,7 @@ from commands.copies import LONGEST_NAME, TAG, free_name, numbered, source_findi
 from commands.facts import Fact, read
 from commands.moments import EXPECTED, ago, clock, iso, moment, stamp
 from commands.plan import Plan, Stage
+from commands.restore_migrations import Migrated, migration_findings
 from commands.scenario import BadCommand, scenario
 from commands.shared import chosen_database, given
 
@@ -60,6 +62,7 @@ class Seen:
     snapshots: Fact[list[Snapshot]]
     window: Fact[RestoreWindow]
     users: tuple[User, ...]
+    migrations: Migrated
     name: str
 
     @property
@@ -105,6 +108,7 @@ async def look(world: World, database: DatabaseRef, at: datetime, now: datetime)
         snapshots=snapshots.result(),
         window=window.result(),
         users=tuple(user.result() for user in users),
+        migrations=Migrated.of(world.site.migrations),
         name=await free_name(world, region, names(world, database, at)) if source.result().value else "",
     )
 
@@ -127,7 +131,7 @@ def plan_for(world: World, seen: Seen, arguments: dict[str, str]) -> Plan:
         cost=_cost(seen),
         loss_seconds=max((seen.now - seen.at).total_seconds(), 0.0),
         interrupts=f"every write to {seen.database.instance}",
-        confirm=seen.database.instance,
+        confirm=f"{seen.database.instance} {seen.migrations.run}" if seen.migrations.risky else seen.database.instance,
     )
 
 
@@ -157,8 +161,9 @@ def _stages(seen: Seen) -> tuple[Stage, ...]:
         (SameSettings(source=instance, instance=seen.name, region=region),),  # first: in the wrong network nobody sees the rest
         (Recovered(database=seen.copy),),
         (IntegrityHolds(database=seen.copy, minutes=20),),  # the service is down meanwhile, and the target is 30 min in all
-        (TakeOver(database=seen.copy, replaces=seen.database, at=iso(seen.at)),),
+        (_question(seen),),
         tuple(_versions(seen)),
+        tuple(_migrated(seen)),  # before any service is led to the copy: a migration may go wrong
         tuple(_moves(seen)),
         tuple(_started(seen)),
         (TakesWrites(database=seen.copy), *healthy, NobodyConnected(database=seen.database)),
@@ -193,6 +198,24 @@ def _moves(seen: Seen) -> Iterator[Step]:
     for secret, leads in _secrets(seen).items():
         yield MoveStage(
             secret_id=secret, region=seen.database.region, version=_version(seen, secret, leads), current=leads.version
+        )
+
+
+def _question(seen: Seen) -> TakeOver:
+    folder, run = (seen.migrations.folder, seen.migrations.run) if seen.migrations.known else ("", "")
+    return TakeOver(database=seen.copy, replaces=seen.database, at=iso(seen.at), migrations=folder, run=run)
+
+
+def _migrated(seen: Seen) -> Iterator[Step]:
+    found = seen.migrations
+    for secret, leads in [*_secrets(seen).items()][:1] if found.known else []:  # any of them has the copy's address
+        yield RunMigrations(
+            database=seen.copy,
+            folder=found.folder,
+            run=found.run,
+            known=found.known,
+            secret_id=secret,
+            version=_version(seen, secret, leads),
         )
 
 
@@ -248,11 +271,7 @@ def _findings(world: World, seen: Seen) -> Iterator[Finding]:
             f"No service of dr.toml uses {seen.database.name}, so I can't stop its writers. Look at [services.NAME] database."
         )
     yield from (fact.missing() for fact in (seen.snapshots, seen.window) if not fact.known)
-    if world.site.migrations.dir:
-        yield warn(
-            "Migrations that were run after that moment are missing in the copy, and I don't run them. Before you answer Yes, "
-            f"run `{world.site.migrations.command}` against the copy by hand, in {world.site.migrations.dir}."
-        )
+    yield from migration_findings(seen.migrations)
     variable, key = seen.database.dsn_env, f"[databases.{seen.database.name}] instance"
     says = f"When the copy has taken over, my own {variable} and {key} in dr.toml still mean {seen.database.instance}"
     yield warn(f"{says}. Change both by hand then, and restart me.")

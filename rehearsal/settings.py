@@ -47,6 +47,10 @@ restore_prefix = "shielda-prod-restored"
 verify_prefix = "shielda-verify"
 dsn_env = "DATABASE_URL"
 {database_more}
+
+[migrations]
+dir = "{migrations}"
+
 [authority]
 requesters = ["U0ALICE", "U0BOB", "U0CAROL"]
 approvers = ["U0ALICE", "U0BOB", "U0CAROL", "U0GINA"]   # Gina is a guest, listed by mistake; the bot refuses her
@@ -104,6 +108,7 @@ def toml(
     endpoints: Mapping[str, str],
     public: str,
     expiry_minutes: float,
+    migrations: Path | str = "",
     slack_speed: float = SLACK_SPEED,
     service_more: str = "",
     database_more: str = "",
@@ -120,6 +125,7 @@ def toml(
         expiry_minutes=expiry_minutes,
         service_more=service_more,
         database_more=database_more,
+        migrations=migrations,
     )
 
 

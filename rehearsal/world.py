@@ -280,6 +280,7 @@ class Rehearsal:
             endpoints=self.endpoints,
             public=self.public,
             expiry_minutes=self.options.expiry_minutes,
+            migrations=self.migrations.folder,
             slack_speed=self.options.slack_speed,
             **(self.regions.service_and_database() if self.regions else {}),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from urllib.parse import quote
 
 from actions.base import ActionError, Json
 
@@ -30,6 +31,20 @@ def address_of(text: str) -> tuple[str, int]:
     (address,) = found
     assert address
     return address
+
+
+def dsn_of(text: str) -> str:
+    """The DSN that the secret holds, or that its JSON object spells out, as RDS itself writes it. Raises `UnknownForm`."""
+    parts = _parts(text)
+    for part in parts:
+        if _is_dsn(part):
+            return str(part)
+    try:
+        value = next(part for part in parts if isinstance(part, dict))
+        who = f"{quote(value['username'], safe='')}:{quote(value['password'], safe='')}"
+        return f"postgresql://{who}@{value['host']}:{value.get('port', PORT)}/{quote(value['dbname'], safe='')}"
+    except (StopIteration, KeyError, TypeError) as error:
+        raise UnknownForm("The secret has neither a DSN nor username, password, host and dbname.") from error
 
 
 def pointed_to(text: str, host: str, port: int) -> str:

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from actions.aws.call import AwsUnreachable, Call
 from actions.aws.follow import follow
 from actions.aws.instances import find_instance
-from actions.aws.secret_value import UnknownForm, address_of, pointed_back, pointed_to
+from actions.aws.secret_value import UnknownForm, address_of, dsn_of, pointed_back, pointed_to
 from actions.base import (
     Action,
     Facts,
@@ -63,6 +63,19 @@ async def leads_to(world: World, secret: str, region: str) -> Leads:
     answer = await world.aws.read(_call("GetSecretValue", region, SecretId=secret, VersionStage=CURRENT))
     host, port = address_of(answer.get("SecretString", ""))
     return Leads(version=answer["VersionId"], host=host, port=port)
+
+
+async def dsn_in_version(world: World, secret: str, version: str, region: str) -> str:
+    """The DSN in a version; keep it in memory only. Raises `AwsUnreachable`, or `UnknownForm`."""
+    return dsn_of(await _text(world, secret, version, region))
+
+
+async def _text(world: World, secret: str, version: str, region: str) -> str:
+    """The text of a version. It is kept in memory only."""
+    answer = await world.aws.read(_call("GetSecretValue", region, SecretId=secret, VersionId=version))
+    if not isinstance(answer.get("SecretString"), str):
+        raise AwsUnreachable(f"Version {version} of {secret} has no text.", final=True)
+    return str(answer["SecretString"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,11 +201,7 @@ class PutVersion(_Secret, kind="secrets.put_version"):
         return done(f"{says}.")
 
     async def _read(self, world: World, version: str) -> str:
-        """The text of a version. It is kept in memory only."""
-        answer = await world.aws.read(_call("GetSecretValue", self.region, SecretId=self.secret_id, VersionId=version))
-        if not isinstance(answer.get("SecretString"), str):
-            raise AwsUnreachable(f"Version {version} of {self.secret_id} has no text.", final=True)
-        return str(answer["SecretString"])
+        return await _text(world, self.secret_id, version, self.region)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from actions.base import Finding, Hold, Unreachable, count, ok, warn
 from actions.db.beside import Beside, beside, count_all, tables_of
+from actions.db.migrations import about_migrations
 from actions.db.restored import OnInstance
 from actions.reach import reach
 from actions.site import DatabaseRef
@@ -21,10 +22,15 @@ NEWEST = "SELECT pg_last_xact_replay_timestamp() AS at"
 
 @dataclass(frozen=True, kw_only=True)
 class TakeOver(OnInstance, Hold, kind="postgresql.take_over"):
-    """Show what a restored database holds beside the one that it replaces, and ask whether it shall take over."""
+    """Show what a restored database holds beside the one that it replaces, and ask whether it shall take over.
+
+    `migrations` is the folder of the migrations that a Yes runs on the copy, by the command `run`; "" for none.
+    """
 
     replaces: DatabaseRef
     at: str
+    migrations: str = ""
+    run: str = ""
 
     timeout: ClassVar[float] = 180.0
 
@@ -34,6 +40,7 @@ class TakeOver(OnInstance, Hold, kind="postgresql.take_over"):
 
     async def evidence(self, world: World) -> tuple[Finding, ...]:
         copy = await reach(world, self.database)
+        pending = await about_migrations(copy, self.migrations, self.run) if self.migrations else ()
         tables, newest = await tables_of(copy), (await copy.ask(NEWEST))[0]["at"]
         says = newest_commit(datetime.fromisoformat(self.at), newest)
         try:
@@ -41,9 +48,9 @@ class TakeOver(OnInstance, Hold, kind="postgresql.take_over"):
             now = await tables_of(present)
         except Unreachable as error:
             unread = f"{self.replaces.instance} can't be read, so what would be given up could not be counted."
-            return (warn(unread, str(error)), says, _alone(await count_all(copy, tables)))
+            return (warn(unread, str(error)), *pending, says, _alone(await count_all(copy, tables)))
         found = await beside(copy, present, tables, now, world.progress)
-        return (loss(found), says, *told(found), *_left_out(len(tables.keys() | now.keys()) - len(found)))
+        return (loss(found), *pending, says, *told(found), *_left_out(len(tables.keys() | now.keys()) - len(found)))
 
 
 def newest_commit(wanted: datetime, newest: datetime | None) -> Finding:

@@ -78,6 +78,8 @@ EXAMPLES: dict[str, Any] = {
     "settings": {"MultiAZ": True, "VpcSecurityGroupIds": ["sg-1", "sg-2"], "DBParameterGroupName": "ours"},
     "tags": {"Service": "shielda"},
     "tag": "dr-run=20260115-1030",
+    "run": "npx drizzle-kit migrate",
+    "known": "c0ffee",
     "secret_id": "shielda/database-url",
     "version": "8a1b2c3d-1111-4222-8333-444455556666",
     "current": "9b1b2c3d-1111-4222-8333-444455556666",

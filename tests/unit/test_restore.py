@@ -16,6 +16,7 @@ from actions.aws.secrets import Leads, PutVersion
 from actions.aws.snapshots import CreateSnapshot, Snapshot
 from actions.base import Hold, Level, Step
 from actions.db.restored import NobodyConnected, Recovered, TakesWrites
+from actions.db.run_migrations import RunMigrations
 from actions.db.take_over import TakeOver
 from actions.health import HealthAnswers
 from actions.site import Aws, DatabaseSection, Migrations, ServiceSection, Site
@@ -25,7 +26,9 @@ from commands.facts import Fact
 from commands.moments import EXPECTED, stamp
 from commands.plan import Plan
 from commands.restore import Seen, User
+from commands.restore_migrations import Migrated
 from commands.scenario import BadCommand
+from rehearsal.migrations.project import FILES
 
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 AT = NOW - timedelta(minutes=12)
@@ -78,6 +81,7 @@ def user(site: ServiceSection = WEB, *, tasks: int = 2, **other: Any) -> User:
 
 def seen(**other: Any) -> Seen:
     facts = {"database": SITE.database(), "at": AT, "now": NOW, "source": fact(instance()), "snapshots": fact([])}
+    facts["migrations"] = Migrated()
     facts["window"] = fact(RestoreWindow(earliest=NOW - timedelta(days=9), latest=NOW))
     return Seen(**(facts | {"users": (user(),), "name": NAME} | other))
 
@@ -291,10 +295,28 @@ def test_what_is_lost_is_said_first_and_in_whole_seconds() -> None:
     assert not [text for text in said if ".123" in text or "T10:18" in text]
 
 
-def test_migrations_are_said_to_be_left_to_a_person_only_if_there_are_any() -> None:
-    assert "Migrations" not in str(plan().findings)
-    site = SITE.model_copy(update={"migrations": Migrations(dir="/srv/app")})
-    assert "run `npx drizzle-kit migrate` against the copy by hand, in /srv/app" in str(plan(World(site)).findings)
+def test_migrations_that_cannot_be_listed_are_left_to_a_person() -> None:
+    assert "igrations" not in str(plan().findings)
+    found = plan(migrations=Migrated.of(Migrations(dir="/srv/app")))
+    assert "run `npx drizzle-kit migrate` against the copy by hand, in /srv/app" in str(found.findings)
+    assert not steps(found, RunMigrations)
+
+
+def test_migrations_run_after_the_question_and_before_anybody_is_led_there() -> None:
+    found = plan(migrations=Migrated.of(Migrations(dir=str(FILES))))
+    kinds = [stage[0].kind for stage in found.stages]
+    wanted = ["postgresql.take_over", "secrets.put_version", "migrations.run", "secrets.move_stage"]
+    assert kinds[kinds.index(wanted[0]) :][:4] == wanted
+    (run,), (question,) = steps(found, RunMigrations), steps(found, TakeOver)
+    assert (run.version, run.database.instance) == (steps(found, PutVersion)[0].version, NAME)
+    assert (question.migrations, question.run) == (str(FILES), "npx drizzle-kit migrate")
+    assert found.confirm == "prod"
+
+
+def test_a_command_that_decides_by_itself_is_warned_of_and_typed() -> None:
+    found = plan(migrations=Migrated.of(Migrations(dir=str(FILES), command="npx drizzle-kit push --force")))
+    assert found.confirm == "prod npx drizzle-kit push --force"
+    assert [f.level for f in found.findings if "may truncate tables" in f.says] == [Level.WARN]
 
 
 def test_a_long_name_is_cut_to_what_rds_takes() -> None:

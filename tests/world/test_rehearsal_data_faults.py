@@ -1,12 +1,8 @@
 """Faults of the data in a whole rehearsal, and the way back by hand: restore, new secret, restart."""
 
 import asyncio
-import contextlib
-import hashlib
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,9 +12,9 @@ import boto3
 import httpx
 import pytest
 
-from rehearsal.migrations.project import FILES
 from rehearsal.waiting import until
 from rehearsal.world import Options, Rehearsal
+from tests.world.drizzle import drizzle_modules
 from tests.world.sql import query
 
 KEYS = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "example"}
@@ -153,24 +149,7 @@ async def test_the_database_has_every_migration_of_the_project_applied(world: Re
 
 @pytest.fixture(scope="module")
 def drizzle() -> Path:
-    """The real drizzle-kit, which npm installs once and for all sessions: that takes longer than these tests."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("node and npm are not installed: the real drizzle-kit can't run")
-    wanted = FILES / "package.json"
-    version = hashlib.sha256(wanted.read_bytes()).hexdigest()[:12]
-    home = Path.home() / ".cache" / "dr-tests" / f"drizzle-{version}"
-    if not home.exists():
-        fresh = home.with_name(f"{home.name}-{os.getpid()}")  # Renamed when it's complete; an install may be killed.
-        fresh.mkdir(parents=True)
-        shutil.copy(wanted, fresh)
-        argv = ["npm", "install", "--no-audit", "--no-fund", "--prefer-offline"]
-        done = subprocess.run(argv, cwd=fresh, capture_output=True, text=True, timeout=150, check=False)
-        if done.returncode:
-            shutil.rmtree(fresh)
-            pytest.skip(f"npm can't install drizzle-kit here: {done.stderr.strip()[-200:]}")
-        with contextlib.suppress(OSError):  # Another session was faster; its install is as good.
-            fresh.rename(home)
-    return home / "node_modules"
+    return drizzle_modules()
 
 
 async def run_drizzle(world: Rehearsal, modules: Path, *words: str) -> tuple[int, str, str]:
