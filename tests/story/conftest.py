@@ -143,7 +143,7 @@ class Incident(People):
 
     async def connected(self) -> None:
         """Wait until the bot is connected to Slack."""
-        await until(lambda: self.slack.state()["connected"], 20, "a connected bot")
+        await until(lambda: self.slack.sockets.open, 20, "a connected bot")
 
     @asynccontextmanager
     async def settings(self, old: str, new: str) -> AsyncIterator[None]:

@@ -74,7 +74,7 @@ async def test_a_standby_waits_while_slack_is_away_and_ends_when_it_turns_out_to
         incident.slack.faults.recover()
         await until(lambda: world.processes.pid("standby") is None, 20)
         assert "Slack refuses SLACK_BOT_TOKEN (invalid_auth)" in log.read_text().splitlines()[-1]
-    await until(lambda: incident.slack.state()["connected"], 20)
+    await until(lambda: incident.slack.sockets.open, 20)
 
 
 async def test_a_run_that_waits_while_the_bot_is_upgraded_goes_on(incident: Incident, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ async def test_a_run_that_waits_while_the_bot_is_upgraded_goes_on(incident: Inci
     newer(tmp_path)
     argv = settings.bot_command(world.config, "serve")
     await world.processes.start("bot", argv, env=world.bot_environment, stdout=world.work_dir / "bot.log", cwd=tmp_path)
-    await until(lambda: incident.slack.state()["connected"], 20)
+    await until(lambda: incident.slack.sockets.open, 20)
     await incident.click("carol", run, "dr_retry")
     assert await incident.ended(run) == "Done"
     assert incident.effects() == [("UpdateService", 1)]

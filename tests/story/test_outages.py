@@ -69,7 +69,7 @@ async def a_minute_without_slack(options: Options) -> None:
 async def test_after_an_outage_people_can_ask_and_approve_again(incident: Incident) -> None:
     incident.slack.faults.outage(5)
     assert (await incident.slack.command("alice", "incident", "runs"))["error"] == "slack_away"
-    await until(lambda: incident.slack.state()["connected"], 20)
+    await until(lambda: incident.slack.sockets.open, 20)
     run = await incident.approved()
     assert await incident.ended(run) == "Done"
     await told_whole_and_once(incident, run)
@@ -93,7 +93,7 @@ async def test_where_slack_goes_away_before_it_said_who_clicked_nothing_is_done_
         incident.slack.faults.outage(2)
     assert "Slack did not say who user U0BOB is" in sentences[0]
     assert incident.effects() == []
-    await until(lambda: incident.slack.state()["connected"], 20)  # the bot may speak again before it listens again
+    await until(lambda: incident.slack.sockets.open, 20)  # the bot may speak again before it listens again
     await incident.click("bob", run, "dr_approve")
     assert await incident.ended(run) == "Done"
 
@@ -185,7 +185,7 @@ async def test_where_slack_limits_the_rate_the_bot_waits_as_long_as_it_is_told_a
 async def test_when_its_sockets_are_reset_the_bot_is_back_for_the_next_click(incident: Incident) -> None:
     run = await incident.plan("alice")
     incident.slack.faults.reset_sockets()
-    await until(lambda: incident.slack.state()["connected"] >= 1, 20)
+    await until(lambda: incident.slack.sockets.open, 20)
     await asyncio.sleep(0.2)
     await incident.click("bob", run, "dr_approve")
     assert await incident.ended(run) == "Done"

@@ -171,7 +171,7 @@ async def restart_bot(incident: Incident, **environment: str) -> None:
     argv = settings.bot_command(world.config, "serve")
     env = world.bot_environment | environment
     await world.processes.start("bot", argv, env=env, stdout=world.work_dir / "bot.log", cwd=world.work_dir)
-    await until(lambda: incident.slack.state()["connected"], 20)
+    await until(lambda: incident.slack.sockets.open, 20)
 
 
 def plant_in_aws(incident: Incident, planted: Planted, environment: dict[str, str]) -> None:
