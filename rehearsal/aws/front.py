@@ -32,7 +32,6 @@ __all__ = ["AwsError", "Front", "Handler"]
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]] | dict[str, Any]]
 SCOPE = re.compile(r"Credential=[^/]+/\d{8}/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request")
-JSON_STYLE = frozenset({"ecs", "logs", "ecr", "secretsmanager", "ssm"})
 log = logging.getLogger(__name__)
 
 
@@ -96,15 +95,18 @@ class Front:
             "x-amzn-RequestId": exchange.request_id,
             "Content-Type": answer.content_type,
             "Date": format_datetime(datetime.now(UTC), usegmt=True),
+            **answer.headers,
         }
         return web.Response(status=answer.status, body=answer.body, headers=headers)
 
-    async def call(self, region: str, service: str, operation: str, params: dict[str, Any]) -> dict[str, Any]:
+    async def call(
+        self, region: str, service: str, operation: str, params: dict[str, Any], *, is_json: bool = False
+    ) -> dict[str, Any]:
         """The handler's answer, checked against the output shape."""
         handler = self._handlers.get((service, operation))
         if handler is None:
             raise AwsError(
-                "UnknownOperationException" if service in JSON_STYLE else "InvalidAction",
+                "UnknownOperationException" if is_json else "InvalidAction",
                 f"The rehearsal's {service} does not offer the operation {operation}.",
             )
         try:
@@ -179,6 +181,7 @@ class Exchange:
             self._record(result)
 
     async def _output(self) -> dict[str, Any] | None:
+        self.operation = wire.named_operation(self.request.headers, await self.request.read())
         self._authenticate()
         raw = await self._read()
         fault = self.front.faults.take(self.region, self.service, self.operation, kinds=BEFORE)
@@ -189,7 +192,7 @@ class Exchange:
             if self.is_rest
             else wire.shape_parameters(self.service, self.operation, raw, self.is_json)
         )
-        return await self.front.call(self.region, self.service, self.operation, self.params)
+        return await self.front.call(self.region, self.service, self.operation, self.params, is_json=self.is_json)
 
     async def _read(self) -> dict[str, Any]:
         """The request's parameters as they came; sets the operation."""
@@ -215,7 +218,9 @@ class Exchange:
             models.model_of(self.service)
         except UnknownServiceError:
             self.service = ""
-            raise AwsError("UnknownOperationException", f"AWS has no service {scope[2]}.", 404) from None
+            code = "UnknownOperationException" if self.is_json else "InvalidAction"
+            asked = f", so no operation {self.operation}" if self.operation else ""
+            raise AwsError(code, f"The rehearsal's AWS has no service {scope[2]}{asked}.", 404) from None
         if region != self.region and self.service not in {"iam", "sts", "route53"}:
             raise AwsError("SignatureDoesNotMatch", f"Credential should be scoped to region {self.region}, not {region}.", 403)
 

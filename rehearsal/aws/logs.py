@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from rehearsal.aws.clock import Clock
 from rehearsal.aws.front import AwsError, Handler
+from rehearsal.aws.patterns import pattern
 from rehearsal.aws.sts import ACCOUNT
 
 KEPT = 20_000  # events per group; the oldest are dropped, as a retention setting would
@@ -70,13 +70,18 @@ class Logs:
         return sorted(self._groups[region, group], key=lambda event: (event.timestamp, event.number))
 
     def _filter(self, region: str, params: dict[str, Any]) -> dict[str, Any]:
-        matches = _pattern(params.get("filterPattern", ""))
+        matches = pattern(params.get("filterPattern", ""))
         start, end = params.get("startTime", 0), params.get("endTime", 2**63)
         after = _number(params.get("nextToken"))
         names, prefix = params.get("logStreamNames"), params.get("logStreamNamePrefix", "")
+        if names and prefix:
+            raise AwsError("InvalidParameterException", "logStreamNames and logStreamNamePrefix cannot be used together.")
+        events = self._events(region, params)
+        if set(names or ()) - {event.stream for event in events}:
+            raise AwsError("ResourceNotFoundException", "The specified log stream does not exist.")
         found = [
             event
-            for event in self._events(region, params)
+            for event in events
             if start <= event.timestamp <= end
             and (event.timestamp, event.number) > after
             and (not names or event.stream in names)
@@ -92,55 +97,37 @@ class Logs:
 
     def _streams(self, region: str, params: dict[str, Any]) -> dict[str, Any]:
         events = self._events(region, params)
+        by_time = params.get("orderBy") == "LastEventTime"
+        if by_time and params.get("logStreamNamePrefix"):
+            raise AwsError("InvalidParameterException", "Cannot order by LastEventTime with a logStreamNamePrefix.")
         group = params.get("logGroupName", "")
         by_stream: dict[str, list[Event]] = {}
         for event in events:
             by_stream.setdefault(event.stream, []).append(event)
-        key = (lambda item: item[1][-1].timestamp) if params.get("orderBy") == "LastEventTime" else lambda item: item[0]
+        key = (lambda item: item[1][-1].timestamp) if by_time else lambda item: item[0]
         chosen = [item for item in by_stream.items() if item[0].startswith(params.get("logStreamNamePrefix", ""))]
         ordered = sorted(chosen, key=key, reverse=params.get("descending", False))
         streams = [_stream_view(region, group, name, events) for name, events in ordered]
-        return {"logStreams": streams[: params.get("limit", 50)]}
+        return _page("logStreams", streams, params)
 
     def _get(self, region: str, params: dict[str, Any]) -> dict[str, Any]:
         start, end = params.get("startTime", 0), params.get("endTime", 2**63)
         after = _number(params.get("nextToken"))
-        found = [
-            event
-            for event in self._events(region, params)
-            if event.stream == params["logStreamName"]
-            and start <= event.timestamp < end
-            and (event.timestamp, event.number) > after
-        ]
+        events = [event for event in self._events(region, params) if event.stream == params["logStreamName"]]
+        if not events:
+            raise AwsError("ResourceNotFoundException", "The specified log stream does not exist.")
+        found = [event for event in events if start <= event.timestamp < end and (event.timestamp, event.number) > after]
         limit = params.get("limit", 10_000)
         page = found[:limit] if params.get("startFromHead") or after > (0, 0) else found[-limit:]
         last = (page[-1].timestamp, page[-1].number) if page else after
         token = f"f/{last[0]}/{last[1]}"
-        events = [{"timestamp": e.timestamp, "message": e.message, "ingestionTime": e.timestamp} for e in page]
-        return {"events": events, "nextForwardToken": token, "nextBackwardToken": f"b/{last[0]}/{last[1]}"}
+        shown = [{"timestamp": e.timestamp, "message": e.message, "ingestionTime": e.timestamp} for e in page]
+        return {"events": shown, "nextForwardToken": token, "nextBackwardToken": f"b/{last[0]}/{last[1]}"}
 
     def _describe_groups(self, region: str, params: dict[str, Any]) -> dict[str, Any]:
         prefix = params.get("logGroupNamePrefix", "")
         names = sorted(group for where, group in self._groups if where == region and group.startswith(prefix))
-        return {"logGroups": [{"logGroupName": name, "arn": _group_arn(region, name)} for name in names]}
-
-
-def _pattern(text: str) -> Any:
-    """A test for one message: all plain terms, none of the `-` terms, and one of the `?` terms if there are any."""
-    if text.strip().startswith(("{", "[", "%")):
-        raise AwsError("InvalidParameterException", "The rehearsal knows plain terms, ?terms and -terms only.")
-    try:
-        terms = shlex.split(text)
-    except ValueError as error:
-        raise AwsError("InvalidParameterException", f"Invalid filter pattern: {error}.") from error
-    any_of = [term[1:] for term in terms if term.startswith("?")]
-    none_of = [term[1:] for term in terms if term.startswith("-")]
-    all_of = [term for term in terms if not term.startswith(("?", "-"))]
-    return lambda message: (
-        all(term in message for term in all_of)
-        and not any(term in message for term in none_of)
-        and (not any_of or any(term in message for term in any_of))
-    )
+        return _page("logGroups", [{"logGroupName": name, "arn": _group_arn(region, name)} for name in names], params)
 
 
 def _number(token: str | None) -> tuple[int, int]:
@@ -151,6 +138,16 @@ def _number(token: str | None) -> tuple[int, int]:
         return int(timestamp), int(number)
     except ValueError:
         raise AwsError("InvalidParameterException", "The specified nextToken is invalid.") from None
+
+
+def _page(key: str, things: list[dict[str, Any]], params: dict[str, Any]) -> dict[str, Any]:
+    """One page of at most 50 descriptions, with the token of the next if there is one."""
+    limit, token = params.get("limit", 50), params.get("nextToken", "0")
+    if not token.isdigit() or int(token) > len(things):
+        raise AwsError("InvalidParameterException", "The specified nextToken is invalid.")
+    first = int(token)
+    answer: dict[str, Any] = {key: things[first : first + limit]}
+    return answer | ({"nextToken": str(first + limit)} if first + limit < len(things) else {})
 
 
 def _filtered_event(event: Event) -> dict[str, Any]:

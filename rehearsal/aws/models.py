@@ -47,11 +47,29 @@ def operation_model(service: str, operation: str) -> Any | None:
 
 
 def misfits(value: Any, shape: Any) -> str:
-    """What in a value doesn't fit a shape of botocore's: missing, unknown or wrongly typed members, unknown words."""
+    """What in a value doesn't fit a shape of botocore's: missing, unknown or wrongly typed members, unknown words, too much."""
     problems = ParamValidator().validate(value, shape)
     if problems.has_errors():
         return " ".join(problems.generate_report().split())
-    return " ".join(_unknown_words(value, shape, "input"))
+    return " ".join([*_unknown_words(value, shape, "input"), *_too_much(value, shape, "input")])
+
+
+def _too_much(value: Any, shape: Any, name: str) -> Iterator[str]:
+    """botocore's own validator knows only the lower bounds."""
+    most = shape.metadata.get("max")
+    if shape.type_name == "structure":
+        for key, inner in value.items():
+            yield from _too_much(inner, shape.members[key], f"{name}.{key}")
+        return
+    if shape.type_name == "list":
+        for inner in value:
+            yield from _too_much(inner, shape.member, name)
+    if most is None:
+        return
+    if shape.type_name in ("integer", "long") and value > most:
+        yield f"Value {value} at {name} failed to satisfy constraint: Member must have value less than or equal to {most}."
+    elif shape.type_name in ("string", "list") and len(value) > most:
+        yield f"Value at {name} failed to satisfy constraint: Member must have length less than or equal to {most}."
 
 
 def _unknown_words(value: Any, shape: Any, name: str) -> Iterator[str]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import calendar
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -20,6 +21,8 @@ from xml.sax.saxutils import escape
 from botocore.utils import parse_timestamp
 
 from rehearsal.aws.models import declared_errors, misfits, model_of, operation_model
+
+MOST_FIELDS = 10_000
 
 
 class AwsError(Exception):
@@ -42,13 +45,17 @@ class Answer:
     status: int
     body: bytes
     content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_request(service: str, headers: Mapping[str, str], body: bytes) -> tuple[str, dict[str, Any], bool]:
     """(operation, raw parameters, whether it is json) of a request; parameters are not yet shaped by the model."""
     target = headers.get("X-Amz-Target", "")
     if not target:
-        flat = dict(parse_qsl(body.decode(), keep_blank_values=True))
+        try:
+            flat = dict(parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS))
+        except ValueError as error:
+            raise AwsError("MalformedQueryString", f"The query string contains a syntax error: {error}.", 404) from error
         return flat.get("Action", ""), flat, False
     prefix, _, operation = target.rpartition(".")
     if prefix != model_of(service).metadata.get("targetPrefix"):
@@ -57,7 +64,17 @@ def read_request(service: str, headers: Mapping[str, str], body: bytes) -> tuple
         raw = json.loads(body or b"{}")
     except ValueError as error:
         raise AwsError("SerializationException", f"The body is not JSON: {error}.") from error
+    if not isinstance(raw, dict):
+        raise AwsError("SerializationException", "The body is not a JSON object.")
     return operation, raw, True
+
+
+def named_operation(headers: Mapping[str, str], body: bytes) -> str:
+    """The operation that a request names, of whatever service; "" if it names none that can be read."""
+    if target := headers.get("X-Amz-Target", ""):
+        return target.rpartition(".")[2]
+    found = re.search(rb"(?:^|&)Action=([A-Za-z0-9]+)", body)
+    return found[1].decode() if found else ""
 
 
 def shape_parameters(service: str, operation: str, raw: dict[str, Any], is_json: bool) -> dict[str, Any]:
@@ -73,9 +90,14 @@ def shape_parameters(service: str, operation: str, raw: dict[str, Any], is_json:
 
 
 def _validation_code(service: str, is_json: bool) -> str:
-    if not is_json:
+    if not is_json or _is_query_compatible(service):
         return "ValidationError"
     return "InvalidParameterException" if service in {"ecs", "logs", "ecr"} else "ValidationException"
+
+
+def _is_query_compatible(service: str) -> bool:
+    """Whether the service keeps the error codes of its query protocol in json, as CloudWatch does."""
+    return "awsQueryCompatible" in model_of(service).metadata
 
 
 # --- requests ---------------------------------------------------------------------------------------------------
@@ -95,9 +117,12 @@ def from_json(value: Any, shape: Any) -> Any:
         return [from_json(inner, shape.member) for inner in value]
     if shape.type_name == "map" and isinstance(value, dict):
         return {key: from_json(inner, shape.value) for key, inner in value.items()}
-    if shape.type_name == "timestamp":
-        return parse_timestamp(value)
-    return base64.b64decode(value) if shape.type_name == "blob" else value
+    try:
+        if shape.type_name == "timestamp":
+            return parse_timestamp(value)
+        return base64.b64decode(value) if shape.type_name == "blob" else value
+    except (ValueError, TypeError, RuntimeError):
+        return value  # the validator refuses it, with the parameter's name
 
 
 def from_query(flat: Mapping[str, str], shape: Any, prefix: str = "") -> Any:
@@ -188,7 +213,9 @@ def write_error(service: str, operation: str, error: AwsError, request_id: str, 
     status = error.status or declared_errors(service, operation).get(error.code, 400)
     if is_json:
         body = json.dumps({"__type": error.code, "message": error.message}).encode()
-        return Answer(status=status, body=body, content_type=_json_type(service))
+        side = "Receiver" if status >= 500 else "Sender"
+        headers = {"x-amzn-query-error": f"{error.code};{side}"} if _is_query_compatible(service) else {}
+        return Answer(status=status, body=body, content_type=_json_type(service), headers=headers)
     side = "Receiver" if status >= 500 else "Sender"
     xml = (
         f"<ErrorResponse><Error><Type>{side}</Type><Code>{escape(error.code)}</Code>"

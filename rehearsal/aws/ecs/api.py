@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from rehearsal.aws.ecs.asked import between, page
 from rehearsal.aws.ecs.scheduler import IN_PROGRESS, ServiceDeployment
 from rehearsal.aws.ecs.service import Ecs
 from rehearsal.aws.ecs.tasks import Revision
@@ -47,7 +48,7 @@ class Operations:
             "UpdateService": self._update_service,
             "ListServiceDeployments": self._list_service_deployments,
             "DescribeServiceDeployments": self._describe_service_deployments,
-            "DescribeServiceRevisions": lambda params: self.views.service_revisions(params["serviceRevisionArns"]),
+            "DescribeServiceRevisions": lambda params: self.views.service_revisions(between(params, "serviceRevisionArns", 20)),
             "StopServiceDeployment": self._stop_service_deployment,
             "ListTasks": self._list_tasks,
             "DescribeTasks": self._describe_tasks,
@@ -57,7 +58,7 @@ class Operations:
 
     def _describe_clusters(self, params: Params) -> dict[str, Any]:
         found, failures = [], []
-        for name in params.get("clusters", ["default"]):
+        for name in between(params, "clusters", 100, least=0) or ["default"]:
             if name in (self.ecs.cluster, self.views.cluster_arn):
                 found.append(self.views.cluster(exists=self.ecs.exists))
             else:
@@ -66,12 +67,12 @@ class Operations:
 
     def _list_services(self, params: Params) -> dict[str, Any]:
         self._check_cluster(params)
-        return {"serviceArns": [self.views.service_arn] if self.ecs.exists else []}
+        return page("serviceArns", [self.views.service_arn] if self.ecs.exists else [], params, default=10)
 
     def _describe_services(self, params: Params) -> dict[str, Any]:
         self._check_cluster(params)
         found, failures = [], []
-        for name in params["services"]:
+        for name in between(params, "services", 10):
             if self._is_service(name):
                 found.append(self.views.service())
             else:
@@ -132,14 +133,14 @@ class Operations:
             and between.get("after", record.created_at) <= record.created_at
             and record.created_at <= between.get("before", record.created_at)
         ]
-        return {"serviceDeployments": found[: params.get("maxResults", 20)]}
+        return page("serviceDeployments", found, params, default=20)
 
     def _record(self, arn: str) -> ServiceDeployment | None:
         return next((one for one in self.scheduler.records if self.views.record_arn(one) == arn), None)
 
     def _describe_service_deployments(self, params: Params) -> dict[str, Any]:
         found, failures = [], []
-        for arn in params["serviceDeploymentArns"]:
+        for arn in between(params, "serviceDeploymentArns", 20):
             record = self._record(arn)
             if record is None:
                 failures.append({"arn": arn, "reason": "MISSING"})
@@ -170,13 +171,13 @@ class Operations:
             for task in reversed(self.scheduler.tasks)
             if task.desired == wanted and params.get("startedBy") in (None, task.deployment)
         ]
-        return {"taskArns": found[: params.get("maxResults", 100)]}
+        return page("taskArns", found, params)
 
     def _describe_tasks(self, params: Params) -> dict[str, Any]:
         self._check_cluster(params)
         by_id = {task.id: task for task in self.scheduler.tasks}
         found, failures = [], []
-        for name in params["tasks"]:
+        for name in between(params, "tasks", 100):
             task = by_id.get(name.rpartition("/")[2])
             if task is None:
                 failures.append({"arn": name, "reason": "MISSING"})
@@ -189,7 +190,7 @@ class Operations:
         if params.get("familyPrefix", self.ecs.service) != self.ecs.service or params.get("status", "ACTIVE") != "ACTIVE":
             return {"taskDefinitionArns": []}
         arns = [self.views.definition_arn(self.ecs.revisions[number]) for number in numbers]
-        return {"taskDefinitionArns": arns[: params.get("maxResults", 100)]}
+        return page("taskDefinitionArns", arns, params)
 
     def _describe_task_definition(self, params: Params) -> dict[str, Any]:
         revision = self._revision_named(params["taskDefinition"], otherwise="Unable to describe task definition.")

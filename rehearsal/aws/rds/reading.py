@@ -79,7 +79,7 @@ class Reading:
         return page("DBInstanceAutomatedBackups", matching, params, _automated_backup)
 
     def _events(self, region: str, params: Params) -> Params:
-        return {"Events": self._registry.events.listed(region, params)}
+        return page("Events", self._registry.events.listed(region, params), params, dict)
 
     def _tags(self, region: str, params: Params) -> Params:
         return {"TagList": list(self._registry.tagged(region, params["ResourceName"]).tags)}
