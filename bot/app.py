@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 CONNECTIONS = 2  # Slack sends each payload to one of them; one may be gone while the other lives
 PING_SECONDS = 3
 BUTTONS = ("dr_approve", "dr_reject", *(choice.action_id for choice in CHOICES.values()))
+PLAN = "dr_plan"  # a button that asks for the plan, or the report, of the command in its value
 MOST_TYPED, MOST_REASON = 1000, 300  # characters of a command, and of a reason
 MOST_SAID = 3900  # characters of an answer that only one person sees
 _ID = re.compile(r"[\w.-]{1,150}", re.ASCII)
@@ -215,6 +216,8 @@ def read_click(body: Mapping[str, Any]) -> Item:
     if not isinstance(actions, list) or not actions or not isinstance(actions[0], dict):
         raise Malformed("The click names no button.")
     action_id, value = _text(actions[0], "action_id", "actions[0]"), actions[0].get("value")
+    if action_id == PLAN or action_id.startswith(f"{PLAN}_"):
+        return _planned(body, person, channel, actions[0])
     if action_id not in BUTTONS:
         raise Malformed(f"I have no button {action_id[:60]!r}; a button of mine is one of {', '.join(BUTTONS)}.")
     if not isinstance(value, str) or not _VALUE.fullmatch(value):
@@ -223,6 +226,20 @@ def read_click(body: Mapping[str, Any]) -> Item:
     trigger = _maybe(body, "trigger_id")
     payload = {"action_id": action_id, "value": value, "trigger_id": trigger if _ID.fullmatch(trigger) else ""}
     return _item(f"click/{moment}/{person}/{action_id}", "click", person, channel, payload)
+
+
+def _planned(body: Mapping[str, Any], person: str, channel: str, button: Mapping[str, Any]) -> Item:
+    """The command behind a button that asks for a plan: the same as if the person had typed it."""
+    prefix, _, words = str(button.get("value") or "").partition(":")
+    try:
+        request = parse(words)
+    except BadCommand as error:
+        raise Malformed(f"I don't recognise this button: {error}") from error
+    if prefix != "plan" or (request.scenario is None and request.report is None):
+        raise Malformed("I don't recognise this button.")
+    moment, trigger = _id(button, "action_ts", "actions[0]"), _maybe(body, "trigger_id")
+    payload = {"text": words, "trigger_id": trigger if _ID.fullmatch(trigger) else ""}
+    return _item(f"click/{moment}/{person}/{PLAN}", "command", person, channel, payload)
 
 
 def read_form(body: Mapping[str, Any]) -> Item:

@@ -107,7 +107,7 @@ def answer(connection: Connection, store: Store, click: Click, person: str, choi
     if not _decided(connection, store, asked, choice, person, reason):
         raise Refusal(f"Somebody answered this question of run {click.run_id} a moment ago. Nothing was done twice.")
     because = f", because: {reason}" if reason else ""
-    mark = NOTE if choice == "hold_yes" else "ask"  # of a Yes, the end of its step says the same
+    mark = NOTE if choice in ("hold_yes", "hold_destroy") else "ask"  # of a Yes, the end of its step says the same
     store.tell(connection, click.run_id, f"{click.question}:answer", mark, f"<@{person}> decided: {_word(choice)}{because}.")
 
 

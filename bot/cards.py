@@ -40,7 +40,7 @@ def render(story: Story, look: Look) -> tuple[str, list[Block]]:
 
 def reply(mark: str, text: str) -> str:
     """A line of the timeline as it stands in the thread."""
-    return shown(f"{MARKS.get(mark, '')} {text.partition(PART)[0]}".strip(), 3000)
+    return shown(f"{MARKS.get(mark, '')} {text.partition(PART)[0]}".strip(), 3000) or "…"  # Slack refuses an empty one
 
 
 def reply_blocks(text: str) -> list[Block]:

@@ -1,4 +1,4 @@
-"""The `dr` program: serve, plan, run, targets, report, runs, show, check."""
+"""The `dr` program: serve, plan, run, targets, triage, report, runs, show, check."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dr", description="Disaster recovery from Slack: a plan, an approval, a durable run.")
-    words = parser.add_subparsers(required=True, metavar="serve | plan | run | targets | report | runs | show | check")
+    words = parser.add_subparsers(required=True, metavar="serve | plan | run | targets | triage | report | runs | show | check")
     _word(words, "serve", _serve, "connect to Slack and serve")
     plan = _word(words, "plan", _plan, "make a plan and print it; touches nothing", as_json=True)
     plan.add_argument("scenario", help='the words after /dr, such as "database failover"')
@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     targets = _word(words, "targets", _report, "the recovery targets: met, missed or unknown", as_json=True)
     targets.add_argument("arguments", nargs="*", help="name=value")
     targets.set_defaults(report="targets")
+    triage = _word(words, "triage", _report, "which scenario fits what is broken; touches nothing", as_json=True)
+    triage.set_defaults(report="triage", arguments=[])
     report = _word(words, "report", _report, "make a read-only report and print it; exit code 1 if not all is well", as_json=True)
     report.add_argument("report", help='the words after /dr, such as "backup status"')
     report.add_argument("arguments", nargs="*", help="name=value")

@@ -30,7 +30,7 @@ def _next(story: Story, run: Run) -> str:
     """What to look at, or to do, now."""
     plan, outage = story.offer.plan, story.outage
     if outage is not None and outage.ended is None:
-        return f"{foreign(outage.service, 80)} still fails its health check. Look at `/dr targets`, and plan again."
+        return f"{foreign(outage.service, 80)} still fails its health check. Type `/dr triage` to see what fits."
     if run.state == "done":
         return (
             "Look at `/dr targets`: it says what is unprotected now. Take the pin off this card when you've closed the incident."
@@ -38,5 +38,5 @@ def _next(story: Story, run: Run) -> str:
     if run.state == "not started":
         return "A newer plan is in this channel; it needs its own approval."
     if plan.fallback:
-        return f"`/dr {plan.fallback}` is the other way."
-    return "Read the thread, then plan again; `/dr help` lists what you can ask for."
+        return f"`/dr {plan.fallback}` is the other way; `/dr triage` says what fits now."
+    return "`/dr triage` says what fits now."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
-from bot.blocks import clock
+from bot import blocks
+from bot.blocks import Block, clock
 from bot.layout import Draft, Groups, lay_out
 from commands.report import ORDER, Line, Mark, Report
 
@@ -30,6 +32,42 @@ def report_texts(report: Report) -> tuple[str, ...]:
     laid = lay_out(build, BUDGET)
     message = "".join(block["text"]["text"] for block in laid.blocks).strip()
     return (message, *laid.replies)
+
+
+def with_buttons(report: Report) -> tuple[str, ...]:
+    """The same; the first message has buttons for the plans that the report speaks for, as `blocks_of` reads them."""
+    first, *rest = report_texts(report)
+    if buttons := [*_buttons(report)]:
+        made = [*blocks.sections(first.split("\n")), blocks.actions(*buttons)]
+        first = json.dumps({"text": first, "blocks": made})
+    return (first, *rest)
+
+
+def blocks_of(text: str) -> tuple[str, list[Block]]:
+    """A stored message as its text and blocks; one that has no buttons has no blocks."""
+    if not text.startswith('{"text": '):
+        return text, []
+    stored = json.loads(text)
+    return str(stored["text"]), list(stored["blocks"])
+
+
+def _buttons(report: Report) -> Iterator[Block]:
+    """A button for each command that a triage names, the likeliest first."""
+    for found in report.findings:
+        words = found.object.removeprefix("/dr ")
+        if report.name == "triage" and found.level in (Mark.STOP, Mark.WARN) and found.object.startswith("/dr "):
+            is_first = found.level is Mark.STOP
+            yield blocks.button(
+                f"dr_plan{'' if is_first else '_' + words.replace(' ', '_')[:60]}",
+                f"Plan {words}",
+                plan_value(words),
+                style="primary" if is_first else None,
+            )
+
+
+def plan_value(words: str) -> str:
+    """What a button carries that asks for a plan: the words after `/dr`."""
+    return f"plan:{words}"
 
 
 def report_text(report: Report) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from actions.world import World
 from bot.memory import StoreMemory
-from bot.report_card import report_texts
+from bot.report_card import with_buttons
 from bot.store import Item, Store
 from bot.tables import outbox
 from commands.report import ReportKind
@@ -17,7 +17,7 @@ from commands.report import ReportKind
 async def answer(store: Store, world: World, item: Item, kind: ReportKind, arguments: Mapping[str, str]) -> None:
     """Make the report and order its messages. Raises `BadCommand`. If that was done before a crash already, nothing is added."""
     report = await kind.make(world, StoreMemory(store), arguments)
-    await store.do(_order, store, item, report_texts(report))
+    await store.do(_order, store, item, with_buttons(report))
 
 
 def _order(connection: Connection, store: Store, item: Item, texts: tuple[str, ...]) -> None:

@@ -22,6 +22,7 @@ from bot.look import Look, look_at, read_usual
 from bot.mrkdwn import escape
 from bot.pace import Pace, lane_of
 from bot.question_card import question_message
+from bot.report_card import blocks_of
 from bot.settings import Settings
 from bot.store import Store
 from bot.story import ENDS, WHOLE, Story
@@ -81,7 +82,9 @@ class Sender:
         await self._store.do(work)
 
     async def _post_ephemeral(self, row: Any) -> None:
-        await self._slack.chat_postEphemeral(channel=row["channel"], user=row["person"], text=_ephemeral_text(row))
+        text, blocks = blocks_of(row["text"])
+        content = {"text": _ephemeral_text(row | {"text": text})} | ({"blocks": blocks} if blocks else {})
+        await self._slack.chat_postEphemeral(channel=row["channel"], user=row["person"], **content)
         await self._store.do(close_ephemerals, [row])
 
     async def _post(self, row: Any) -> None:

@@ -265,8 +265,8 @@ class Store:
         def work(connection: Connection) -> None:
             if "question" in values:  # the message of the question that was open shows what became of it
                 asked = connection.execute(select(runs.c.question).where(runs.c.id == run_id)).scalar()
-                key = question_key(run_id, asked["name"]) if asked else ""
-                connection.execute(update(outbox).where(outbox.c.key == key).values(rev=outbox.c.rev + 1))
+                message = outbox.c.key == (question_key(run_id, asked["name"]) if asked else "")
+                connection.execute(update(outbox).where(message).values(rev=outbox.c.rev + 1))
             connection.execute(update(runs).where(runs.c.id == run_id).values(**scrub_all(values)))
             if release:
                 connection.execute(locks.delete().where(locks.c.run_id == run_id))

@@ -9,4 +9,5 @@ from commands import database as database
 from commands import region as region
 from commands import restore as restore
 from commands import targets as targets
+from commands import triage as triage
 from commands import verify as verify

@@ -72,7 +72,7 @@ async def test_a_plan_that_cannot_be_approved_is_printed_with_exit_code_1(incide
 
 async def test_runs_and_show_tell_the_same_story_as_slack(incident: Incident) -> None:
     run = await incident.approved("alice", "bob")
-    assert await incident.ended(run) == "Done"
+    assert await incident.ended(run) == "Done", incident.thread(run)
     code, out, _ = await incident.dr("runs", "--json")
     assert code == 0
     assert {"run": run, "state": "done", "requested_by": "U0ALICE", "approved_by": ["U0BOB"]}.items() <= _of(out, run).items()

@@ -40,8 +40,8 @@ def test_a_scenario_with_arguments() -> None:
     assert request.scenario.parse(request.arguments) == {"idle_for": 30}
 
 
-def test_nothing_asks_for_help() -> None:
-    assert parse("").words == parse("help").words == "help"
+def test_help_is_asked_for_by_its_word_and_nothing_asks_for_a_triage() -> None:
+    assert (parse("help").words, parse("").words) == ("help", "triage")
 
 
 @pytest.mark.parametrize(
