@@ -144,6 +144,12 @@ class Witness:
         self._lost = [number for number in ids if number not in found]
         return self.report()
 
+    def forget_lost(self) -> None:
+        """Forget the rows that the last `verify` missed: what is lost from now on counts."""
+        for number in self._lost or ():
+            del self._acknowledged[number]
+        self._lost = None
+
     def forget_rows(self) -> None:
         """Forget the rows so far: the service writes to another database from now on, which never had them."""
         self._acknowledged.clear()

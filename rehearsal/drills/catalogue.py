@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from rehearsal.aws.cloud import PRIMARY
+from rehearsal.aws.cloud import PRIMARY, SECOND
 from rehearsal.aws.journal import Effect
 from rehearsal.people import APPROVE, HOLD_YES, Answer
 
@@ -37,13 +37,33 @@ REPAIR = (  # one temporary instance beside production, made and dropped
 )
 
 
+PROMOTION = Effect(service="rds", operation="PromoteReadReplica", region=SECOND, count=1)
+NAMED = Effect(service="route53", operation="ChangeResourceRecordSets", region=SECOND, count=1)
+SERVED = Effect(service="ecs", operation="CreateService", region=SECOND, count=1)  # by terraform, not by the bot
+STOPPED = Effect(service="ecs", operation="UpdateService", region=PRIMARY, count=1)
+
+
+FAILBACK = (  # the database at home is new; the old ones are kept, fenced
+    Effect(service="rds", operation="CreateDBInstanceReadReplica", region=PRIMARY, count=1),
+    Effect(service="ecs", operation="UpdateService", region=SECOND, count=1),
+    Effect(service="rds", operation="PromoteReadReplica", region=PRIMARY, count=1),
+    Effect(service="secretsmanager", operation="PutSecretValue", region=PRIMARY, count=1),
+    Effect(service="secretsmanager", operation="UpdateSecretVersionStage", region=PRIMARY, count=1),
+    Effect(service="ecs", operation="UpdateService", region=PRIMARY, count=1),
+    NAMED,
+    Effect(service="rds", operation="ModifyDBInstance", region=PRIMARY, count=1),
+    Effect(service="rds", operation="CreateDBInstanceReadReplica", region=SECOND, count=1),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drill:
     """A fault, if any, and what people do about it.
 
     The fault `shows` as an outage, which the witness sees, or only in the data or in a table, wrong from a recorded moment on, or
     not at all: then customers must notice nothing of the drill. With "agents" it shows once no agent of the `hosts` is
-    heard of.
+    heard of. A "region" is lost, or left while all is well: then there are two, `serves` is the one that must serve afterwards,
+    and the drill begins where the one that it comes `after`, if any, has ended.
     `command` is typed `pause` seconds after it shows, and must lead to a plan of `scenario`; `{before}` in it stands for the
     moment before the data went wrong. Then people give their `answers` in order. The run must end as `end`, with exactly these
     `effects`, and the drill as `outcome`: a green mark that must be withheld is no recovery.
@@ -55,12 +75,14 @@ class Drill:
     command: str
     scenario: str
     effects: tuple[Effect, ...]
-    shows: Literal["outage", "data", "table", "agents", "nothing"] = "outage"
+    shows: Literal["outage", "data", "table", "agents", "region", "nothing"] = "outage"
     pause: float = 0.0
     answers: tuple[Answer, ...] = (APPROVAL,)
     end: str = "Done"
     outcome: Literal["recovered", "withheld"] = "recovered"
     hosts: int = 0
+    serves: str = PRIMARY
+    after: tuple[str, ...] = ()
 
 
 DRILLS = {
@@ -158,6 +180,40 @@ DRILLS = {
             command="agents restart",
             scenario="control-plane restart",
             effects=(DEPLOYMENT,),
+        ),
+        Drill(
+            name="region-failure",
+            title="A region is lost. Its replica elsewhere is promoted, the service made there, and the name led to it.",
+            fault="region-down",
+            shows="region",
+            command="region failover",
+            scenario="region failover",
+            effects=(PROMOTION, NAMED, SERVED),
+            pause=3.0,  # a replica that heard its primary a moment ago isn't promoted
+            answers=(APPROVAL, HOLD),
+            serves=SECOND,
+        ),
+        Drill(
+            name="region-switchover",
+            title="A region is left while all is well: fenced, caught up, promoted. Nothing is lost.",
+            fault="",
+            shows="region",
+            command="region failover",
+            scenario="region failover",
+            effects=(STOPPED, PROMOTION, NAMED, SERVED),
+            answers=(APPROVAL, HOLD),
+            serves=SECOND,
+        ),
+        Drill(
+            name="region-failback",
+            title="The way home, after a switchover or (with an even seed) after a lost region that is back.",
+            fault="",
+            shows="region",
+            command="region failback",
+            scenario="region failback",
+            effects=FAILBACK,
+            answers=(APPROVAL, HOLD),
+            after=("region-failure", "region-switchover"),
         ),
     )
 }

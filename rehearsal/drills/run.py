@@ -6,13 +6,15 @@ import asyncio
 import html
 import json
 import re
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from rehearsal.aws.journal import Effect
 from rehearsal.drills.breaking import break_it
-from rehearsal.drills.catalogue import ENDED_SESSIONS, RESTARTED_AGENTS, Drill
+from rehearsal.drills.catalogue import DRILLS, ENDED_SESSIONS, RESTARTED_AGENTS, Drill
+from rehearsal.drills.moved import instances, wrong_after_move
 from rehearsal.drills.repaired import wrong_after_repair
 from rehearsal.drills.report import TARGETS, Report
 from rehearsal.drills.restored import kept, wrong_after_restore
@@ -25,6 +27,7 @@ from rehearsal.world import Options, Rehearsal
 ON_CALL = ("alice", "bob", "carol")
 QUESTION_SECONDS = 240.0  # to a plan or a question; a restore takes AWS ten minutes, which a drill at speed 60 makes ten seconds
 END_SECONDS = 240.0
+BUTTON_SECONDS = 5.0
 
 
 class DrillFailed(Exception):
@@ -35,7 +38,7 @@ async def carry_out(drill: Drill, options: Options) -> Report:
     """Start a rehearsal, break it, recover it through Slack, and report."""
     report = Report(drill=drill, options=options)
     try:
-        async with Rehearsal(replace(options, hosts=drill.hosts)) as world:
+        async with Rehearsal(replace(options, hosts=drill.hosts, two_regions=drill.shows == "region")) as world:
             await DrillRun(world, report).run()
     except DrillFailed as error:
         report.outcome, report.why = "failed", str(error)
@@ -53,23 +56,42 @@ class DrillRun:
         self.people = People(world.workspace)
         self.cast: dict[str, str] = {}  # who has which role
         self.answered = ""  # the question that was answered last
+        self.approved_at = 0.0
+        self._planned_at = 0.0  # when the card of the plan was first there
 
     async def run(self) -> None:
         """Break it, recover it, judge. The report has whatever happened, even if the drill fails."""
         await self.world.witness.healthy()
         await asyncio.sleep(self.random.uniform(0.1, 0.6))
+        if self.drill.after:
+            await self._before()
         command = await self._break()
         try:
-            run = await self._plan(command)
-            await asyncio.sleep(self.random.uniform(0.0, 0.4))
-            await self._answer(run)
-            await until(lambda: self._is_over(run), END_SECONDS, "the end of the run")
-            await self._thread_complete(run)
-            await self._judge(run)
+            await self._judge(await self._recover(command))
         except (NotSeen, NotAcknowledged) as error:
             raise DrillFailed(f"{error} The bot's log ends with: {self._log_tail()}") from error
         finally:
             await self._collect()
+
+    async def _recover(self, command: str) -> str:
+        """From the command to the end of the run, whatever that is; returns its id."""
+        run = await self._plan(command)
+        await asyncio.sleep(self.random.uniform(0.0, 0.4))
+        await self._answer(run)
+        await until(lambda: self._is_over(run), END_SECONDS, "the end of the run")
+        await self._thread_complete(run)
+        return run
+
+    async def _before(self) -> None:
+        """The drill that this one comes after: the seed chooses it. What it lost and did doesn't count any more."""
+        world, drills = self.world, self.drill.after
+        first = DrillRun(world, Report(drill=DRILLS[drills[world.options.seed % len(drills)]], options=world.options))
+        await first._judge(await first._recover(await first._break()))
+        await world.faults.put("heal")
+        await world.witness.healthy()
+        world.witness.forget_lost()
+        world.journal.clear()
+        self.people = People(world.workspace, since=first.people.messages()[-1]["ts"])
 
     async def _break(self) -> str:
         """Cause the fault; returns the command against it."""
@@ -90,6 +112,7 @@ class DrillRun:
     async def _answer(self, run: str) -> None:
         for answer in self.drill.answers:
             await self._asked(answer, run)
+            self.approved_at = self.approved_at or time.time()
             self.answered = self.people.question(run)
             await self.people.give(answer, self.cast[answer.by], run)
 
@@ -105,9 +128,10 @@ class DrillRun:
             raise DrillFailed(f"The run did not end as {self.drill.end}: {text}")
         outage, lost = measured["outage_seconds"], measured["rows_lost"]
         restored = self.drill.shows == "data"
-        if outage > TARGETS["rto_seconds"] or measured["rpo_seconds"] > TARGETS["rpo_seconds"] or (lost and not restored):
+        may_lose = restored or self.drill.fault == "region-down"
+        if outage > TARGETS["rto_seconds"] or measured["rpo_seconds"] > TARGETS["rpo_seconds"] or (lost and not may_lose):
             raise DrillFailed(f"The targets were missed: {outage:.1f} s of outage and {lost} lost rows. The service is back.")
-        found = await self._restored(lost) if restored else "no lost row."
+        found = await self._restored(lost) if restored else f"{lost or 'no'} lost row{'s' if lost > 1 else ''}."
         says = await self._proven(run)
         self.report.outcome, self.report.why = self.drill.outcome, f"{says}The witness saw {outage:.1f} s of outage and {found}"
 
@@ -124,6 +148,8 @@ class DrillRun:
         """What there is to say about the thing that the drill is about, once it is as it must be."""
         if self.drill.hosts:
             return await self._heard()
+        if self.drill.shows == "region":
+            return await self._moved()
         return (
             await self._repaired()
             if self.drill.shows == "table"
@@ -138,6 +164,14 @@ class DrillRun:
         if wrong := await wrong_after_repair(self.world, corruption):
             raise DrillFailed(" ".join(wrong))
         return f"{len(corruption.deleted)} deleted and {len(corruption.changed)} changed rows are as they were. "
+
+    async def _moved(self) -> str:
+        """Says who serves. DrillFailed if names, secret or databases say otherwise, or if two databases took writes."""
+        if wrong := await wrong_after_move(self.world, self.drill, self.approved_at):
+            raise DrillFailed(" ".join(wrong))
+        assert self.world.writers is not None
+        (writer,) = self.world.writers.now
+        return f"{self.drill.serves} serves, with {writer} as the only database that takes writes. "
 
     async def _heard(self) -> str:
         """Says for how long agents were silent. DrillFailed if one still is, or was restarted though it need not have been."""
@@ -173,11 +207,14 @@ class DrillRun:
         code, out, _ = await self.world.dr("show", run, "--json")
         self.report.run = {} if code else json.loads(out)
         self.report.timeline = [{"at": line["at"], "text": line["text"]} for line in self.report.run.get("timeline", [])]
-        left = {"data": kept, "table": kept, "nothing": temporary}.get(self.drill.shows)
+        left = {"data": kept, "table": kept, "region": instances, "nothing": temporary}.get(self.drill.shows)
         self.report.cleanup = [*(left(self.world) if left else []), *_cleaned_up(self.report.run)]
-        self.report.effects = [*self.world.journal.effects(source="bot"), *self._database_effects(), *await restarts(self.world)]
+        calls = [effect for source in ("bot", "terraform") for effect in self.world.journal.effects(source=source)]
+        self.report.effects = [*calls, *self._database_effects(), *await restarts(self.world)]
 
     def _database_effects(self) -> list[Effect]:
+        if self.drill.shows == "region":  # a fence ends sessions, of however many databases
+            return []
         statements = [line for line in self.world.database.statements() if ENDED_SESSIONS["operation"] in line]
         return [Effect({**ENDED_SESSIONS, "count": len(statements)})] if statements else []
 
@@ -187,8 +224,11 @@ class DrillRun:
             run = run_of(message)
             if run in self.people.open_plans():
                 return run
-            if run:
-                raise DrillFailed(f"The plan cannot be approved: {message['text']}")
+            if run:  # its buttons may come a moment later, once long commands are in its thread
+                self._planned_at = self._planned_at or time.monotonic()
+                if time.monotonic() - self._planned_at > BUTTON_SECONDS:
+                    raise DrillFailed(f"The plan cannot be approved: {message['text']}")
+                return None
         refusals = self.world.workspace.ephemerals(self.cast["requester"])[messages_before:]
         if refusals:
             raise DrillFailed(f"The bot refused: {html.unescape(refusals[-1]['text'])}")
