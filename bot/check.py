@@ -15,6 +15,7 @@ from bot.app import slack_client
 from bot.sender import LOST
 from bot.settings import BadSettings, Settings
 from commands.facts import UNREAD
+from commands.region.rehearsed import steady
 from commands.scenario import SCENARIOS
 
 SCOPES = frozenset({"commands", "chat:write", "channels:history", "channels:read", "users:read", "usergroups:read", "pins:write"})
@@ -34,6 +35,7 @@ async def check(settings: Settings) -> list[Finding]:
         "The reports": _reports(world),
         **({"The agents' hosts": _agents(world)} if settings.agents else {}),
         "Verifications of backups": _verifications(world),
+        "A lost region": steady(world),
     }
     try:
         answers = await asyncio.gather(*(_whatever_happens(name, part) for name, part in parts.items()))
@@ -89,7 +91,7 @@ async def _plans(world: World) -> list[Finding]:
     """Make every scenario's plan: that asks all reads, and names the permissions its actions need."""
     findings: list[Finding] = []
     for name, scenario in SCENARIOS.items():
-        if name in OWN or (name.startswith("agents ") and world.site.agents is None):
+        if name in OWN or not _applies(world, name):
             continue
         try:
             plan = await scenario.make(world, NEEDED.get(name, {}))
@@ -102,8 +104,17 @@ async def _plans(world: World) -> list[Finding]:
     return findings
 
 
+def _applies(world: World, scenario: str) -> bool:
+    """Whether dr.toml has what a scenario is about."""
+    if scenario.startswith("agents "):
+        return world.site.agents is not None
+    return not scenario.startswith("region ") or any(database.replica for database in world.site.databases.values())
+
+
 def _of(actions: tuple[Step, ...]) -> list[str]:
-    return sorted({p for action in actions for p in action.permissions if not p.startswith(("postgresql:", "ssh:"))})
+    return sorted(
+        {p for action in actions for p in action.permissions if not p.startswith(("postgresql:", "ssh:", "terraform:"))}
+    )
 
 
 async def _reports(world: World) -> list[Finding]:

@@ -6,20 +6,22 @@ import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
-from actions.aws.desired_count import SetDesiredCount
+from actions.aws.desired_count import SetDesiredCount, StartUnless
 from actions.aws.drops import ChangeSettings, DropInstance
 from actions.aws.ecs import ForceNewDeployment, RollBack
 from actions.aws.instances import find_instance
+from actions.aws.promotion import CreateReplica, PromoteReplica, of_replicas
 from actions.aws.rds import FailOver
 from actions.aws.restores import RestoreSnapshot, RestoreToTime
+from actions.aws.route53 import UpsertRecord
 from actions.aws.secrets import MoveStage, PutVersion
 from actions.aws.settings import copied, left_out, restorable
 from actions.aws.snapshots import CreateSnapshot
 from actions.base import Action
 from actions.site import DatabaseRef
 from rehearsal.aws.cloud import DATABASE_SECRET
-from tests.world.aws_world import WEST
-from tests.world.fast_aws import PROD, TAG, Rig
+from tests.world.aws_world import EAST, WEST
+from tests.world.fast_aws import IN_EAST, IN_WEST, NAME, PROD, TAG, Rig
 
 SERVICE = {"cluster": "shielda", "service": "control-plane", "region": WEST}
 
@@ -93,17 +95,56 @@ async def move_stage(rig: Rig) -> MoveStage:
     return MoveStage(secret_id=DATABASE_SECRET, region=WEST, version=rig.add_version(), current=rig.current)
 
 
+def replica_of(rig: Rig) -> DatabaseRef:
+    """Production's replica in the other region, which is there from now on."""
+    return DatabaseRef(name="replica", instance=rig.add_replica().name, region=EAST, dsn_env="DR_DATABASE_URL")
+
+
+async def start_unless(rig: Rig) -> StartUnless:
+    count = 1 if rig.rehearsal.ecs.scheduler.desired > 1 else 2
+    return StartUnless(**SERVICE, count=count, replica=replica_of(rig))
+
+
+async def promote_replica(rig: Rig) -> PromoteReplica:
+    return PromoteReplica(database=replica_of(rig), retention=35)
+
+
+async def create_replica(rig: Rig) -> CreateReplica:
+    source = await find_instance(rig.world, PROD, WEST)
+    assert source
+    key = "arn:aws:kms:us-east-1:123456789012:key/5e7a1dab-0000-4000-8000-000000000001"
+    return CreateReplica(
+        region=EAST,
+        instance="shielda-replica-again",
+        original=DatabaseRef(name="primary", instance=PROD, region=WEST, dsn_env="DATABASE_URL"),
+        source_arn=rig.rds.production.arn,
+        settings={**of_replicas(source.settings, other_region=False), "KmsKeyId": key, "MultiAZ": False},
+        tags=copied(source.tags),
+        tag=TAG,
+    )
+
+
+async def upsert_record(rig: Rig) -> UpsertRecord:
+    assert rig.rehearsal.route53
+    zone = rig.rehearsal.route53.zone_id
+    return UpsertRecord(zone_id=zone, name=NAME, type="CNAME", value=IN_EAST, was=IN_WEST)
+
+
 Builder = Callable[[Rig], Awaitable[Action]]
 BUILDERS: dict[str, Builder] = {
     "ecs.force_new_deployment": force,
     "ecs.roll_back": roll_back,
     "ecs.set_desired_count": set_count,
+    "ecs.start_unless_promoted": start_unless,
     "rds.change_settings": change_settings,
+    "rds.create_replica": create_replica,
     "rds.create_snapshot": create_snapshot,
     "rds.drop_instance": drop_instance,
     "rds.fail_over": fail_over,
+    "rds.promote_replica": promote_replica,
     "rds.restore_snapshot": restore_snapshot,
     "rds.restore_to_time": restore_to_time,
+    "route53.upsert_record": upsert_record,
     "secrets.move_stage": move_stage,
     "secrets.put_version": put_version,
 }

@@ -24,13 +24,17 @@ from bot.database import open_engine
 from bot.store import Store
 from rehearsal.aws.cloud import DATABASE_SECRET
 from rehearsal.aws.rds.api import Rds
+from rehearsal.aws.rds.behind import Following
 from rehearsal.aws.rds.instances import Instance
 from rehearsal.aws.rds.settings import settings
 from rehearsal.aws.secretsmanager import Secret, Version
+from rehearsal.names.zone import RecordSet
 from rehearsal.postgres.copies import Base
 from tests.world.aws_world import EAST, WEST, LocalAws, until
 
 SPEED = 5000.0
+REPLICA = "shielda-replica-us-east-1"
+NAME, IN_WEST, IN_EAST = "app.shielda.dev", "shielda-us-west-2.elb.amazonaws.com", "shielda-us-east-1.elb.amazonaws.com"
 PROD, TAG = "shielda-prod", "dr-run=test"
 DSN = "postgresql://shielda:not-a-secret@127.0.0.1:5432/shielda"
 
@@ -82,8 +86,29 @@ class PaperCopy:
     def reach(self, reachable: bool) -> None: ...
 
 
+class PaperReplica:
+    """A read replica that costs nothing: an address at which nobody listens."""
+
+    host, port, streaming, promoted = "127.0.0.1", 6433, True, False
+    server = None
+
+    @property
+    def endpoint(self) -> PaperReplica:
+        return self
+
+    async def start(self, *, from_template: bool = False) -> None: ...
+    async def promote(self) -> None: ...
+    async def restart(self) -> None: ...
+    def reach(self, reachable: bool) -> None: ...
+
+
 class PaperBackups:
     """Backups that cost nothing."""
+
+    def replica(self, source: object) -> Any:
+        return PaperReplica()
+
+    async def drop_replica(self, replica: object) -> None: ...
 
     async def take(self, server: object) -> Base:
         return Base(folder=Path("/nowhere"), at=datetime.now(UTC), hot=True)
@@ -144,9 +169,11 @@ class Rig:
         for one in [one for one in registry.instances.values() if one is not self.rds.production]:
             await one.close()
             del registry.instances[one.region, one.name]
-        for key in [key for key, one in registry.snapshots.items() if one.kind == "manual"]:
+        for key in [key for key, one in registry.snapshots.items() if one.kind == "manual" or one.source != PROD]:
             del registry.snapshots[key]
         self.secret = self.rehearsal.secrets.create(DATABASE_SECRET, DSN)
+        if self.rehearsal.route53:
+            self.rehearsal.route53.put(RecordSet(name=f"{NAME}.", type="CNAME", ttl=60, values=(IN_WEST,)))
         if self.rehearsal.ecs.exists:
             await self._steady()
         self.rehearsal.journal.clear()
@@ -176,6 +203,24 @@ class Rig:
             behind=_Behind(behind),
         )
         self.rds.registry.add(instance)
+        return instance
+
+    def add_replica(self, name: str = REPLICA) -> Instance:
+        """A replica of production in the other region, on paper."""
+        behind: Any = Following(PaperReplica(), PaperBackups(), ("us-east-1a", "us-east-1b"))  # type: ignore[arg-type]
+        held = {**settings("18.6"), "BackupRetentionPeriod": 0, "MultiAZ": False}
+        registry = self.rds.registry
+        instance = Instance(
+            name=name,
+            region=EAST,
+            resource_id=registry.resource_id(),
+            settings=held,
+            tags=[],
+            clock=self.rds.clock,
+            behind=behind,
+        )
+        instance.follows = self.rds.production.arn
+        registry.add(instance)
         return instance
 
     def add_version(self, text: str = DSN) -> str:
@@ -229,7 +274,7 @@ async def fast_aws(state: Path, *, servers: Any = None, tasks: bool = True) -> A
     with pytest.MonkeyPatch.context() as patch:
         if servers:
             patch.setenv("DATABASE_URL", servers.url("dr_bot"))
-        rehearsal = LocalAws(SPEED, spawn=ReadyTask.spawn)
+        rehearsal = LocalAws(SPEED, spawn=ReadyTask.spawn, two_regions=True)
         rds = rehearsal.add_database(PaperDatabase(servers))  # type: ignore[arg-type]
         async with rehearsal:
             if tasks:

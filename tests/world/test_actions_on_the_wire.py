@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -56,6 +57,8 @@ async def test_the_shown_line_is_the_request_on_the_wire(rig: Rig, kind: str) ->
     if SECRET in shown_parameters:  # of which people see where it comes from, and the journal nothing
         assert shown_parameters.pop(SECRET).startswith("<the value of version ")
         assert sent_parameters.pop(SECRET) == "***"
+    if region := shown_parameters.pop("SourceRegion", ""):  # a client, the AWS command line as well, signs a URL for it instead
+        assert f"%2F{region}%2Frds%2F" in sent_parameters.pop("PreSignedUrl")
     assert comparable(sent_parameters) == comparable(shown_parameters)
     assert action.permissions[0] == f"{sent['service']}:{sent['operation']}"
 
@@ -128,6 +131,9 @@ class Oracle:
                 rds.delete_db_instance(DBInstanceIdentifier=action.instance, SkipFinalSnapshot=True)
         if kind == "rds.restore_snapshot":
             rds.create_db_snapshot(DBInstanceIdentifier=PROD, DBSnapshotIdentifier=action.snapshot)
+        if kind == "rds.promote_replica":
+            names = {"DBInstanceIdentifier": action.database.instance, "SourceDBInstanceIdentifier": PROD}
+            rds.create_db_instance_read_replica(**names, DBInstanceClass="db.r6g.large")
         if kind.startswith("secrets."):
             secrets = self.client("secretsmanager")
             with contextlib.suppress(secrets.exceptions.ResourceNotFoundException):
@@ -136,6 +142,11 @@ class Oracle:
         if kind == "secrets.move_stage":
             token = {"ClientRequestToken": action.version, "VersionStages": ["dr-staged"]}
             secrets.put_secret_value(SecretId=DATABASE_SECRET, SecretString="second", **token)
+
+    def zone(self) -> str:
+        """The id of a new hosted zone."""
+        made = self.client("route53").create_hosted_zone(Name="shielda.dev", CallerReference=str(uuid.uuid4()))
+        return str(made["HostedZone"]["Id"]).rpartition("/")[2]
 
     def close(self) -> None:
         for client in self._clients.values():
@@ -154,6 +165,8 @@ async def test_moto_accepts_the_request_of_every_action(rig: Rig, oracle: Oracle
     action: Any = await BUILDERS[kind](rig)
     if kind == "rds.restore_snapshot":
         action = replace(action, snapshot="by-hand")  # moto makes no snapshot with the name of an automated one
+    if kind == "route53.upsert_record":
+        action = replace(action, zone_id=await asyncio.to_thread(oracle.zone))
     if kind.startswith("rds.restore"):  # moto has no default option groups
         action = replace(action, settings={k: v for k, v in action.settings.items() if k != "OptionGroupName"})
 
