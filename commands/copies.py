@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from actions.aws.instances import Described, find_instance
@@ -25,13 +26,21 @@ def numbered(name: str) -> Iterator[str]:
         number += 1
 
 
-async def free_name(world: World, region: str, names: Iterable[str]) -> str:
-    """The first of endlessly many names that no instance has. If RDS does not answer, the first: the restore looks again."""
+async def free_name(world: World, region: str, names: Iterable[str], *, also: Sequence[str] = ()) -> str:
+    """The first of endlessly many names that no instance has, nor with these endings (`also`).
+
+    If RDS does not answer, the first: the restore looks again.
+    """
     for name in names:
         found = await read("RDS", find_instance(world, name, region), of=f"RDS in {region}")
-        if found.value is None:
+        if found.value is None and not await _any_there(world, region, [f"{name}{ending}" for ending in also]):
             return name
     raise AssertionError("There is always a next name.")
+
+
+async def _any_there(world: World, region: str, names: Sequence[str]) -> bool:
+    found = await asyncio.gather(*(read("RDS", find_instance(world, name, region), of=f"RDS in {region}") for name in names))
+    return any(one.value for one in found)
 
 
 def source_findings(

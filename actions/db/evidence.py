@@ -138,8 +138,9 @@ def _age(step: HoldsEnough, newest: Newest) -> tuple[str, bool]:
     if newest.at is None:
         return f"How old its newest commit is, is not known: {newest.source}", False
     seconds = (datetime.fromisoformat(step.at) - newest.at).total_seconds()
-    when = f"Its newest commit is of {newest.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({newest.source})"
-    how_old = f"{_span(seconds)} before the snapshot" if seconds >= 0 else f"{_span(-seconds)} after the snapshot was begun"
+    wanted = f"It stands for {datetime.fromisoformat(step.at).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    when = f"{wanted}, and its newest commit is of {newest.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({newest.source})"
+    how_old = f"{_span(seconds)} before that moment" if seconds >= 0 else f"{_span(-seconds)} after that moment"
     if step.heartbeat_table and newest.source == _beats(step.heartbeat_table) and seconds > step.rpo_minutes * 60:
         return f"{when}, {how_old}, and {step.rpo_minutes} min were promised.", True
     return f"{when}, {how_old}.", False

@@ -26,9 +26,10 @@ RESTORE = (  # in this order; the service is stopped, and started again
 )
 
 
-VERIFICATION = (  # one temporary instance, made and dropped
+VERIFICATION = (  # two temporary instances, made and dropped
     Effect(service="rds", operation="RestoreDBInstanceFromDBSnapshot", region=PRIMARY, count=1),
-    Effect(service="rds", operation="DeleteDBInstance", region=PRIMARY, count=1),
+    Effect(service="rds", operation="RestoreDBInstanceToPointInTime", region=PRIMARY, count=1),
+    Effect(service="rds", operation="DeleteDBInstance", region=PRIMARY, count=2),
 )
 REPAIR = (  # one temporary instance beside production, made and dropped
     Effect(service="rds", operation="CreateDBSnapshot", region=PRIMARY, count=1),

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from rehearsal.world import Rehearsal
 
-RESTORE = "RestoreDBInstanceFromDBSnapshot"
+RESTORES = {
+    "RestoreDBInstanceFromDBSnapshot": "DBInstanceIdentifier",
+    "RestoreDBInstanceToPointInTime": "TargetDBInstanceIdentifier",
+}
 
 
 def temporary(world: Rehearsal) -> list[dict[str, str]]:
     """The instances that were made, each gone or with the status that RDS still has it in."""
-    names = [str(call["parameters"]["DBInstanceIdentifier"]) for call in world.journal.calls(operation=RESTORE)]
+    names = [
+        str(call["parameters"][name]) for operation, name in RESTORES.items() for call in world.journal.calls(operation=operation)
+    ]
     there = {one.name: one.status for one in world.rds.registry.instances.values()}
     return [{"what": f"instance {name}", "state": there.get(name, "gone")} for name in dict.fromkeys(names)]
 

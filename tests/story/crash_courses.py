@@ -74,8 +74,8 @@ COURSES = {
     for course in (
         *(Course(drill=drill) for drill in DRILLS.values() if drill.shows == "outage"),
         Course(drill=DRILLS["database-restore"], applied=8, sampled=AROUND_THE_SWITCH),  # the clean-up finds the service started
-        Course(drill=DRILLS["backup-verification"], applied=3, sampled=AROUND_EACH_CHANGE),
-        Course(drill=DRILLS["backup-damaged"], applied=2, proven=False, sampled=AROUND_THE_VERDICT),
+        Course(drill=DRILLS["backup-verification"], applied=5, sampled=AROUND_EACH_CHANGE),
+        Course(drill=DRILLS["backup-damaged"], applied=4, proven=False, sampled=AROUND_THE_VERDICT),
         Course(drill=RETRY, refused="UpdateService", since=ASKED),
         Course(drill=SKIP, refused="UpdateService", since=ASKED, proven=False),
         Course(drill=FALLBACK, refused="UpdateService", since=ASKED, proven=False, cards=2),

@@ -8,7 +8,7 @@ from rehearsal.waiting import until
 from tests.story.conftest import WEST, Incident
 
 VERIFY = "backup verify"
-ONCE = [("RestoreDBInstanceFromDBSnapshot", 1), ("DeleteDBInstance", 1)]
+ONCE = {"RestoreDBInstanceFromDBSnapshot": 1, "RestoreDBInstanceToPointInTime": 1, "DeleteDBInstance": 2}
 
 
 def instances(incident: Incident) -> list[str]:
@@ -25,10 +25,10 @@ async def test_a_bot_killed_after_the_restore_leaves_no_instance_behind(incident
     run = await begun(incident)
     await until(lambda: any("Step 4.1: " in line for line in incident.thread(run)), 120, lambda: incident._state_of(run))
     await incident.world.kill_bot()
-    assert len(instances(incident)) == 2
+    assert len(instances(incident)) == 3
     await incident.world.start_bot()
     assert await incident.ended(run, 120) == "Done"
-    assert (incident.effects(), instances(incident)) == (ONCE, ["shielda-prod"])
+    assert (dict(incident.effects()), instances(incident)) == (ONCE, ["shielda-prod"])
     _, out, _ = await incident.dr("report", "backup status", "--json")
     lines = {one["check"]: one for one in json.loads(out)["findings"]}
     assert (lines["verifications"]["object"], lines["verifications"]["level"]) == (f"run {run}", "ok")
@@ -49,7 +49,7 @@ async def test_a_restore_nobody_can_tell_of_is_not_skipped_and_is_dropped(incide
     faults.clear()
     await incident.click("carol", run, "dr_abort")
     assert await incident.ended(run, 120) == "Aborted"
-    assert (incident.effects(), instances(incident)) == (ONCE, ["shielda-prod"])
+    assert (dict(incident.effects()), instances(incident)) == (ONCE, ["shielda-prod"])
     assert "The clean-up is done and proven (step 8.1)." in incident.thread(run)[-1]
     _, out, _ = await incident.dr("targets", "--json")
     (verified,) = [one for one in json.loads(out)["findings"] if one["check"] == "verified restore"]

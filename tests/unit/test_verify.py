@@ -10,7 +10,7 @@ import pytest
 
 from actions.aws.drops import DropInstance
 from actions.aws.instances import Described
-from actions.aws.restores import RestoreSnapshot, SameSettings
+from actions.aws.restores import RestoreSnapshot, RestoreToTime, SameSettings
 from actions.aws.snapshots import Snapshot
 from actions.base import Hold, Level, Result
 from actions.db.damages import KINDS, chosen
@@ -26,6 +26,7 @@ from commands.verify import Seen
 
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 TAKEN = datetime(2026, 1, 15, 4, 10, tzinfo=UTC)
+POINT = NOW - timedelta(minutes=3)
 NAME, SNAPSHOT = "prod-verify-20260115-1", "rds:prod-2026-01-15-04-10"
 WEB = ServiceSection(cluster="c", service="web", log_group="/web", health_url="https://web.example/health")
 DATABASE = DatabaseSection(instance="prod", dsn_env="THE_DSN", heartbeat_table="beats", verify_percent=10)
@@ -59,7 +60,7 @@ def snapshot(**other: Any) -> Snapshot:
 
 def seen(**other: Any) -> Seen:
     facts = {"database": SITE.database(), "wanted": "", "now": NOW, "source": fact(instance()), "snapshot": fact(snapshot())}
-    return Seen(**(facts | {"left_over": fact([]), "may_create": fact(True), "name": NAME} | other))
+    return Seen(**(facts | {"left_over": fact([]), "may_create": fact(True), "name": NAME, "point": POINT} | other))
 
 
 def plan(**other: Any) -> Plan:
@@ -75,25 +76,29 @@ def says(found: Plan, level: Level) -> list[str]:
 
 def test_the_copy_is_looked_at_the_looking_tested_and_it_is_dropped() -> None:
     assert [[step.kind for step in stage] for stage in plan().stages] == [
-        ["rds.restore_snapshot"],
-        ["rds.same_settings"],
-        ["postgresql.recovered"],
-        ["postgresql.integrity_holds"],
-        ["postgresql.holds_enough"],
+        ["rds.restore_snapshot", "rds.restore_to_time"],
+        ["rds.same_settings"] * 2,
+        ["postgresql.recovered"] * 2,
+        ["postgresql.integrity_holds"] * 2,
+        ["postgresql.holds_enough"] * 2,
         ["postgresql.plant_damage"],
         ["postgresql.damage_is_found"],
     ]
-    assert plan().cleanup == ((DropInstance(instance=NAME, region="us-west-2", tag=f"dr-verify={NAME}"),),)
+    drops = [DropInstance(instance=name, region="us-west-2", tag=f"dr-verify={NAME}") for name in (NAME, f"{NAME}-point")]
+    assert plan().cleanup == (tuple(drops),)
     assert not plan().forbidden
 
 
 def test_all_it_changes_is_the_temporary_instance_and_nobody_is_asked() -> None:
     for step in plan().actions():
         named = step.arguments.get("instance") or step.arguments["database"]["instance"]
-        assert named == NAME
+        assert named in (NAME, f"{NAME}-point")
         assert step.arguments["tag"] == f"dr-verify={NAME}"
     assert not [step for _, step in plan().steps() if isinstance(step, Hold)]
-    assert plan().withholds == f"The green mark is withheld: it is not proven that {SNAPSHOT} can be restored."
+    assert (
+        plan().withholds
+        == f"The green mark is withheld: it is not proven that {SNAPSHOT} and the newest restorable point can be restored."
+    )
 
 
 def test_it_may_run_without_an_approval_because_no_step_touches_production() -> None:
@@ -102,7 +107,10 @@ def test_it_may_run_without_an_approval_because_no_step_touches_production() -> 
 
 
 def test_the_copy_is_set_up_as_its_source_but_can_be_dropped() -> None:
-    ((restore,), (same,), *_) = plan().stages
+    ((restore, to_time), (same, _), *_) = plan().stages
+    assert isinstance(to_time, RestoreToTime)
+    assert (to_time.source, to_time.instance, to_time.at) == ("prod", f"{NAME}-point", "2026-01-15T10:27:00Z")
+    assert (to_time.settings, to_time.tags) == (restore.settings, restore.tags)  # type: ignore[attr-defined]
     assert isinstance(restore, RestoreSnapshot)
     assert isinstance(same, SameSettings)
     assert restore.settings == {"MultiAZ": True, "DBSubnetGroupName": "private", "DeletionProtection": False}
@@ -111,7 +119,9 @@ def test_the_copy_is_set_up_as_its_source_but_can_be_dropped() -> None:
 
 
 def test_what_is_compared_and_promised_comes_from_the_settings() -> None:
-    ((step,),) = [stage for stage in plan().stages if isinstance(stage[0], HoldsEnough)]
+    ((step, later),) = [stage for stage in plan().stages if isinstance(stage[0], HoldsEnough)]
+    assert isinstance(later, HoldsEnough)
+    assert (later.database.instance, later.original.instance, later.at) == (f"{NAME}-point", "prod", "2026-01-15T10:27:00Z")
     assert isinstance(step, HoldsEnough)
     assert (step.database.instance, step.original.instance, step.at) == (NAME, "prod", "2026-01-15T04:10:00Z")
     assert (step.percent, step.rpo_minutes, step.heartbeat_table) == (10, 7, "beats")

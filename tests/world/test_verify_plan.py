@@ -47,7 +47,7 @@ def name_of(made: Plan) -> str:
 async def test_the_newest_automated_snapshot_is_taken_and_no_manual_one(rig: Rig) -> None:
     await rig.carry_out(await create_snapshot(rig))
     made, oldest = await plan(rig), automated(rig)
-    assert made.arguments == {"snapshot": oldest.name}
+    assert made.arguments == {"snapshot": oldest.name, "point": made.arguments["point"]}
     assert name_of(made) == f"{PROD}-verify-{oldest.created_at:%Y%m%d}-1"
     assert made.digest == (await plan(rig, **made.arguments)).digest, "it names the snapshot that it found"
 
@@ -73,6 +73,8 @@ async def test_the_name_is_numbered_past_what_is_there_and_that_is_told(rig: Rig
     assert left == [
         f"aws rds delete-db-instance --db-instance-identifier {PROD}-verify-{day}-1 --skip-final-snapshot --region {WEST}"
     ]
+    rig.add_instance(f"{PROD}-verify-{day}-3-point", tag="owner=ann")
+    assert name_of(await plan(rig)) == f"{PROD}-verify-{day}-4", "neither of its instances may be there"
     found = await backups.left_over(rig.world, WEST, "dr-verify")
     assert [(one.name, one.status) for one in found] == [(f"{PROD}-verify-{day}-1", "available")]
 
@@ -103,7 +105,7 @@ async def test_a_region_that_is_down_makes_a_plan_without_steps(rig: Rig) -> Non
 
 async def test_the_drop_refuses_an_instance_of_the_name_that_is_not_ours(rig: Rig) -> None:
     made = await plan(rig)
-    ((drop,),) = made.cleanup
+    ((drop, _),) = made.cleanup
     for tag in ("dr-run=test", f"dr-run={name_of(made)}", "dr-verify=another"):
         rig.add_instance(name_of(made), tag=tag)
         outcome = await rig.carry_out(replace(drop))  # type: ignore[type-var]
