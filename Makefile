@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 CRASHES := tests/story/test_crash_matrix.py
 
-.PHONY: setup rehearse check test unit world story bench crash-matrix explore storm sigterms two-bots clean
+.PHONY: setup rehearse check test unit world story bench bench-peers crash-matrix explore storm sigterms two-bots clean
 
 setup: $(STAMP)
 
@@ -43,8 +43,13 @@ explore: setup
 story: setup
 	$(BIN)/pytest tests/story
 
-bench: setup
+bench: setup bench-peers
 	$(BIN)/python -m tests.bench
+
+# What ours is compared with; a comparison with one that can't be installed is left out, and says so.
+bench-peers: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]' \
+	  || echo "Some peers of the benchmark can't be installed here; they are left out."
 
 crash-matrix: setup
 	$(BIN)/pytest $(CRASHES) --every-point --numprocesses=3 --dist=worksteal $(addprefix --drill ,$(DRILL))

@@ -163,7 +163,10 @@ class RestartBatch(Action, kind="ssh.restart_batch"):
             )
         await asyncio.gather(*(world.items.end(name, HEALTHY) for name in sorted(proven)))
         await self._silent(world, sorted(waited - proven), seen)
-        return self.judge(await world.items.known(), facts["failed_before"])
+        known = await world.items.known()
+        if bad := [known[name] for name in self.hosts if name in known and known[name].state in BAD]:
+            await world.attach(f"Hosts of batch {self.batch} that are not well", listing(bad))
+        return self.judge(known, facts["failed_before"])
 
     async def _silent(self, world: World, names: Sequence[str], seen: set[str]) -> None:
         """Record that these were restarted and don't send heartbeats, and what the first of their hosts say."""
@@ -271,6 +274,15 @@ def table(items: Iterable[Item], states: Mapping[str, int]) -> str:
     bad = [item.says or f"{item.name}: {item.state}." for item in items if item.state in BAD]
     more = f" And {len(bad) - NAMED} more." if len(bad) > NAMED else ""
     return " ".join([f"Agents: {counted}.", *bad[:NAMED]]) + more
+
+
+def listing(items: Iterable[Item]) -> str:
+    """A line for each host: how it ended, its name, and why."""
+    rows = sorted((item.state, item.name, item.says) for item in items)
+    width = max((len(name) for _, name, _ in rows), default=0)
+    return "\n".join(
+        ["outcome      host and reason", *(f"{state:12} {name:{width}}  {says}".rstrip() for state, name, says in rows)]
+    )
 
 
 def named(names: Sequence[str]) -> str:

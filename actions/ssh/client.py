@@ -21,6 +21,7 @@ import asyncssh
 
 from actions.scrub import plain, scrub
 from actions.site import Agents
+from actions.ssh.gathered import Gathered
 from actions.ssh.inventory import Host, Inventory, Jump, load
 from actions.ssh.reply import AUTH, HOST_KEY, REFUSED, UNREACHABLE, CannotSignIn, Lost, NotReached, Reply
 
@@ -68,7 +69,8 @@ class Session:
         if process.exit_status is None and process.exit_signal is None and not cut:
             raise Lost(f"{self.host}: the connection broke before the command had ended.")
         code = process.exit_status if process.exit_status is not None else 0 if cut else -1
-        return Reply(code=code, out=_text(out.result()[0]), err=_text(err.result()[0]), cut=cut)
+        signal = scrub(process.exit_signal[0]) if process.exit_signal else ""
+        return Reply(code=code, out=_text(out.result()[0]), err=_text(err.result()[0]), cut=cut, signal=signal)
 
 
 class Ssh:
@@ -113,17 +115,17 @@ class Ssh:
         self, name: str, address: str, port: int, user: str, tunnel: asyncssh.SSHClientConnection | None
     ) -> asyncssh.SSHClientConnection:
         keys, known = await self._signs_in_with()
-        seen = _Seen()
+        seen = _Seen(keys)
         where = f"{name} ({address}:{port})"
         try:
             async with asyncio.timeout(CONNECT_SECONDS + LOGIN_SECONDS):
                 return await asyncssh.connect(
                     address,
                     port,
-                    tunnel=tunnel or (),
+                    tunnel=tunnel or Gathered(),
                     config=None,  # else ~/.ssh/config could name a program to run
                     username=user,
-                    client_keys=keys,
+                    client_keys=None,  # ours come from the factory: else it would look for an agent at each connection
                     known_hosts=known,
                     agent_path=None,
                     agent_forwarding=False,
@@ -162,11 +164,17 @@ class Ssh:
 
 
 class _Seen(asyncssh.SSHClient):
-    """Remembers the host key, or the CA's, that nobody vouches for. It accepts none."""
+    """Offers the bot's key. Remembers the host key, or the CA's, that nobody vouches for, and accepts none."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Any) -> None:
         self.fingerprint = ""
         self.by_ca = False
+        self._keys = keys
+
+    def public_key_auth_requested(self) -> Any:
+        """The bot's key, once: asked again, it was refused."""
+        keys, self._keys = self._keys, None
+        return keys
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         self.fingerprint = key.get_fingerprint()

@@ -29,12 +29,16 @@ class Lost(Uncertain):
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What a command came to. `out` and `err` are scrubbed text without terminal codes; `cut`: there was more."""
+    """What a command came to. `out` and `err` are scrubbed text without terminal codes; `cut`: there was more.
+
+    `signal` is the name of the signal that ended it, if one did.
+    """
 
     code: int
     out: str
     err: str
     cut: bool = False
+    signal: str = ""
 
     @property
     def good(self) -> bool:
@@ -44,5 +48,7 @@ class Reply:
     @property
     def says(self) -> str:
         """What the command complained about, in one line."""
+        if self.signal:
+            return f"it was ended by the signal {self.signal}"
         lines = [line.strip() for line in (self.err or self.out).splitlines() if line.strip()]
         return (lines[0] if lines else f"exit code {self.code}")[:200]

@@ -75,6 +75,8 @@ async def _restart(world: World, host: Host, line: str) -> tuple[str, str]:
     if reply.code == lines.TIMED_OUT:
         says = f"{host}: the restart had not ended after {site.restart_seconds:g} s."
         return await _after_loss(world, host, before.start, intended, says)
+    if reply.signal:
+        return await _after_loss(world, host, before.start, intended, f"{host}: {reply.says}.")
     return FAILED, f"{host}: {reply.says} (exit code {reply.code})."
 
 

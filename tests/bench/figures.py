@@ -15,7 +15,10 @@ HEAD = ("Figure", "Measured", "Aim", "", "Bare", "Ratio")
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One line of the table. `aim` is the most that is well; `ratio_aim` the most times `bare`. None: it is only told."""
+    """One line of the table. None of an aim: it is only told.
+
+    `aim` is the most that is well, `ratio_aim` the most times `bare`, and `ratio_least` the fewest.
+    """
 
     name: str
     value: float
@@ -23,6 +26,7 @@ class Figure:
     aim: float | None = None
     bare: float | None = None
     ratio_aim: float | None = None
+    ratio_least: float | None = None
     note: str = ""
 
     @property
@@ -35,6 +39,8 @@ class Figure:
         """Whether every aim is met; None where there is none."""
         aims = [(self.value, self.aim), (self.ratio, self.ratio_aim)]
         judged = [seen <= aim for seen, aim in aims if aim is not None and seen is not None]
+        if self.ratio_least is not None and self.ratio is not None:
+            judged.append(self.ratio >= self.ratio_least)
         return all(judged) if judged else None
 
     def cells(self) -> tuple[str, ...]:
@@ -42,6 +48,7 @@ class Figure:
         verdict = {True: "met", False: "missed", None: ""}[self.met]
         aims = [f"{_number(self.aim)} {self.unit}"] if self.aim is not None else []
         aims += [f"{self.ratio_aim:g} x bare"] if self.ratio_aim is not None else []
+        aims += [f"at least {self.ratio_least:g} x bare"] if self.ratio_least is not None else []
         bare = f"{_number(self.bare)} {self.unit}" if self.bare is not None else ""
         ratio = f"{self.ratio:.2f} x" if self.ratio and self.ratio < 1000 else ""
         return (self.name, f"{_number(self.value)} {self.unit}", ", ".join(aims), verdict, bare, ratio)

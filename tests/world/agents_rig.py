@@ -84,10 +84,10 @@ async def bot(site: Site, state: Path) -> AsyncIterator[Bot]:
     await world.close()
 
 
-async def batches(world: World, names: Sequence[str]) -> list[RestartBatch]:
+async def batches(world: World, names: Sequence[str], *, healthy_too: bool = False) -> list[RestartBatch]:
     """The batches of a plan for these hosts."""
     hosts = (await world.ssh.inventory()).named(names)
-    stages = batch_stages(world.agents, hosts, healthy_too=False)
+    stages = batch_stages(world.agents, hosts, healthy_too=healthy_too)
     return [step for (step,) in stages if isinstance(step, RestartBatch)]
 
 

@@ -163,8 +163,18 @@ async def test_each_failure_is_told_by_its_own_name(fleet: Fleet, ours: Bot) -> 
     wrong = ({"refuses": True}, {"other_key": True}, {"restart": "fails"}, {"restart": "hangs"}, {"restart": "lost"}, {})
     for name, trouble in zip(names, wrong, strict=True):
         await fleet.trouble([name], **trouble)
+    attached: dict[str, str] = {}
+
+    async def attach(name: str, text: str) -> None:
+        attached[name] = text
+
+    ours.world.attach = attach
     outcome = await ours.carry_out(batch(names, budget=20, batch_budget=4))
     assert outcome.result is Result.DONE, outcome
+    (listed,) = attached.values()
+    assert [line.split()[:2] for line in listed.splitlines()[1:]] == [
+        ["failed", names[2]], ["failed", names[3]], ["host", "key"], ["refused", names[0]]
+    ]  # fmt: skip
     assert "Agents: 2 failed, 2 healthy, 1 host key, 1 refused." in outcome.says
     assert "its key has CHANGED" in outcome.says
     assert "Reading back shows that it was not restarted; it is failed." in outcome.says
@@ -180,6 +190,17 @@ async def test_an_agent_that_ends_again_stops_everything_after_the_canary(fleet:
     assert "1 silent" in outcome.says
     assert "on its host it is failed" in outcome.says
     assert await since(fleet, before) == dict.fromkeys(first.hosts, 1)
+
+
+async def test_a_version_that_crashes_stops_a_restart_of_everybody_while_the_fleet_is_up(fleet: Fleet, ours: Bot) -> None:
+    await down(fleet, ours)
+    before = await counts(fleet)
+    await fleet.put("agent-bad-version")
+    first, *_ = await batches(ours.world, sorted(before), healthy_too=True)
+    assert (await ours.carry_out(first)).result is Result.FAILED
+    assert await since(fleet, before) == dict.fromkeys(first.hosts, 1)
+    up = {name for name, host in (await fleet.report()).items() if host["beats"]}
+    assert up == before.keys() - set(first.hosts)
 
 
 async def test_no_more_hosts_are_begun_than_may_still_fail(fleet: Fleet, ours: Bot) -> None:

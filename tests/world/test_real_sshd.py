@@ -150,10 +150,25 @@ async def test_output_and_exit_code_come_back(start: Start) -> None:
 
 async def test_keys_of_every_kind_are_let_in(start: Start, tmp_path: Path) -> None:
     server = Server(tmp_path)
-    files = [server.let_in(name) for name in ("ssh-rsa", "ecdsa-sha2-nistp256", "ssh-ed25519")]
+    files = [server.let_in(name) for name in ("ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp521", "ssh-ed25519")]
     await start(server=server)
     for file in files:
         assert (await run(server.client(key=file), server.host, "true")).good
+
+
+@pytest.mark.parametrize("kind_of_key", ["ssh-rsa", "ecdsa-sha2-nistp256"])
+async def test_a_host_may_have_a_key_of_another_kind(start: Start, tmp_path: Path, kind_of_key: str) -> None:
+    server = Server(tmp_path)
+    server.host_key = server._make("host_key", kind_of_key)
+    await start(server=server)
+    assert (await run(server.client(), server.host, "true")).good
+
+
+async def test_a_slow_host_is_waited_for(start: Start) -> None:
+    server = await start('ForceCommand sleep 1; eval "$SSH_ORIGINAL_COMMAND"')
+    began = time.monotonic()
+    assert (await run(server.client(), server.host, "echo late", seconds=60)).out == "late"
+    assert time.monotonic() - began >= 1
 
 
 async def test_refusals_have_their_kinds(start: Start, tmp_path: Path) -> None:
