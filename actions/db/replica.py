@@ -58,7 +58,7 @@ class ReplayedAll(_OnReplica, kind="postgresql.replayed_all"):
 
     def command(self) -> str:
         positions = "SELECT pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(), pg_last_xact_replay_timestamp()"
-        return psql(positions, self.database.dsn_env)
+        return f"{psql(positions, self.database.dsn_env)}  # until nothing moves; at most {self.at_most} s of commits may be lost"
 
     async def look(self, world: World) -> Outcome:
         said, before = "it has not answered", None
