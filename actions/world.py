@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,10 @@ async def _no_memory(_target: str) -> Sequence[Own]:
     return ()
 
 
+async def _no_rows(_target: str, _at: str) -> Mapping[str, int]:
+    return {}
+
+
 async def _nothing_kept(_name: str) -> Kept | None:
     return None
 
@@ -44,6 +48,7 @@ class World:
 
     A change to the world passes the `gate` directly before it leaves. `own_deployments` gives the deployments of a target
     ("service shielda/control-plane") that this bot made; a bot that serves puts its memory there, and without one there are none.
+    `last_rows` gives how many rows each table had when a database's backups were last verified, as of a moment or earlier.
     `items` is the record of what an action does to many things; a bot that serves keeps it in its state.
     `kept` gives what was kept of the world while all was well, and `attach` stores a text beside the step that is under way:
     people read it in the run's thread, and `dr show` prints it.
@@ -54,6 +59,7 @@ class World:
         self.site = site
         self.own_deployments: Callable[[str], Awaitable[Sequence[Own]]] = _no_memory
         self.items: Items = Forgetful()
+        self.last_rows: Callable[[str, str], Awaitable[Mapping[str, int]]] = _no_rows
         self.kept: Callable[[str], Awaitable[Kept | None]] = _nothing_kept
         self.attach: Callable[[str, str], Awaitable[None]] = _attach_nothing
         self.gate = gate or Gate()

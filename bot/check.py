@@ -20,7 +20,11 @@ from commands.scenario import SCENARIOS
 
 SCOPES = frozenset({"commands", "chat:write", "channels:history", "channels:read", "users:read", "usergroups:read", "pins:write"})
 NEEDED = {"database restore": {"time": "10m"}}  # the arguments without which a scenario can't be planned
-OWN = {"corruption repair", "corruption undo"}  # they need a table, or a repair; what they read of AWS, a restore reads, too
+OWN = {
+    "backup drop",
+    "corruption repair",
+    "corruption undo",
+}  # they need a table, or a repair; what they read of AWS, a restore reads, too
 
 
 async def check(settings: Settings) -> list[Finding]:

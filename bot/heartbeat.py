@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import structlog
 
 from actions.base import Json
-from actions.db.heartbeat import EVERY_SECONDS, write_heartbeat
+from actions.db.heartbeat import EVERY_SECONDS, write_canary, write_heartbeat
 from actions.db.rhythm import Rhythm
 from actions.scrub import plain
 from actions.site import DatabaseRef
@@ -47,6 +47,7 @@ class Heartbeat:
         self._table = table
         self._is_busy = is_busy
         self._fails = False
+        self._canary = ""  # the day whose row is known to be there
 
     async def run(self) -> None:
         """Write the row every few seconds. Never gives up, and never waits longer than until the next one is due."""
@@ -62,6 +63,9 @@ class Heartbeat:
                 if await self._is_busy():
                     return
                 beat = await write_heartbeat(self._world, self._database, self._table)
+                if (day := f"{began:%Y-%m-%d}") != self._canary:
+                    await write_canary(self._world, self._database, self._table, day)
+                    self._canary = day
             await self._keep(self._rhythm.beaten(beat, began))
         except Exception as error:  # the database is what the bot is there to recover: its absence ends nothing
             if not self._fails:

@@ -18,6 +18,7 @@ from bot.own import own_deployments
 from bot.plan_card import lay_out_plan
 from bot.settings import Settings
 from bot.store import Store
+from bot.verified_rows import last_rows
 from commands.plan import Plan
 from commands.scenario import SCENARIOS, parse
 
@@ -33,6 +34,7 @@ class Planner:
         self.world = world
         self.store = store
         world.own_deployments = self._own_deployments
+        world.last_rows = self._last_rows
 
     async def make(self, scenario: str, arguments: Mapping[str, str], *, asked: str = "") -> Plan:
         """The plan for a scenario as the world is now; changes nothing. Raises `BadCommand` on bad arguments.
@@ -72,6 +74,9 @@ class Planner:
             "channel": self.settings.slack.channel,
         }
         return row, lay_out_plan(plan, changes).replies
+
+    async def _last_rows(self, database: str, at: str) -> Mapping[str, int]:
+        return await self.store.do(last_rows, database, datetime.fromisoformat(at))
 
     async def _own_deployments(self, target: str) -> Sequence[Own]:
         return await self.store.do(own_deployments, target)

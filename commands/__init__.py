@@ -6,6 +6,7 @@ from commands import control_plane as control_plane
 from commands import corruption_repair as corruption_repair
 from commands import corruption_scan as corruption_scan
 from commands import database as database
+from commands import left_over as left_over
 from commands import region as region
 from commands import restore as restore
 from commands import targets as targets

@@ -176,7 +176,8 @@ def _restore_time(promised: Targets, seen: Seen) -> Iterator[Line]:
 
 def _left_over(seen: Seen) -> Iterator[Line]:
     for one in seen.left_over.value or ():
-        says = f"It is there from a verification, {one.status}, and costs money. Unless that one is still running, remove it."
+        says = f"It is there from a verification, {one.status}, and costs money. Unless that one is still running, plan "
+        says += f"`/dr backup drop instance={one.name}`."
         yield line(Mark.WARN, "left over", one.name, says, removal(one.name, seen.region))
 
 

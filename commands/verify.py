@@ -291,7 +291,7 @@ def _left_over_findings(seen: Seen) -> Iterator[Finding]:
     for one in seen.left_over.value or []:
         yield warn(
             f"{one.name} is there from another verification ({one.status}), and costs money. Unless that one is still running, "
-            "remove it by hand.",
+            f"plan `/dr backup drop instance={one.name}`.",
             removal(one.name, seen.database.region),
         )
 

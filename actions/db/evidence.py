@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from actions.base import Check, Outcome, Unreachable, count, done, failed
-from actions.db.heartbeat import is_table
+from actions.db.heartbeat import CANARY, is_table
 from actions.reach import reach
 from actions.scrub import scrub
 from actions.site import DatabaseRef
@@ -24,6 +24,7 @@ PRESENT = 15.0, 60.0  # seconds for one table of production, which has other thi
 COPY = 900.0, 1500.0  # the same of a copy, whose pages may still have to be fetched
 FEW = 20  # rows by which a table may always differ: of a small one, a percentage is less than a row
 SHOWN = 12
+COUNTED = "counted"  # the state of the item that holds the counts
 # relpages and not the size, which waits for whoever has locked a table.
 TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname) AS name, CASE WHEN c.relkind = 'r' THEN c.reltuples
@@ -59,15 +60,17 @@ class Rows:
 
 NONE = Rows(number=0)
 Held = Mapping[str, Rows | None]  # by table; None: nobody knows
+Canaries = Mapping[str, datetime] | None  # when each canary row was written; None: there is no table for them
 
 
 @dataclass(frozen=True, kw_only=True)
 class HoldsEnough(Check, kind="postgresql.holds_enough"):
     """Compare a restored copy with its original: the rows of each table within bounds, and how old its newest commit is.
 
-    `at` is the moment that the copy stands for. A table may differ by `percent` of its rows, and by 20 rows; if `tables` names
-    some, the others may differ as they like. Heartbeat rows in `heartbeat_table` ("": none) must be no older at that moment
-    than `rpo_minutes`; without them the age is only told.
+    `at` is the moment that the copy stands for. A table may differ by `percent` of its rows, and by 20 rows, and may not have
+    lost more since the last verification; if `tables` names some, the others may differ as they like. Heartbeat rows in
+    `heartbeat_table` ("": none) must be no older at that moment than `rpo_minutes`; without them the age is only told. Its
+    canary rows must all be there.
     """
 
     database: DatabaseRef
@@ -104,13 +107,47 @@ class HoldsEnough(Check, kind="postgresql.holds_enough"):
             copy, present = await reach(world, self.database), await reach(world, self.original)
             newest = await _newest(copy, self.heartbeat_table)
             held, now = await asyncio.gather(_rows(copy, *COPY), _rows(present, *PRESENT))
+            canaries = await asyncio.gather(*(_canaries(one, self.heartbeat_table) for one in (copy, present)))
         except Unreachable as error:
             return failed(f"The copy could not be compared with {self.original.instance}. {error}")
-        return judge_evidence(self, newest, held, now)
+        last = await world.last_rows(str(self.original), self.at)
+        await self._keep(world, held)
+        return judge_evidence(self, newest, held, now, last=last, canary=judge_canaries(self, *canaries))
+
+    async def _keep(self, world: World, held: Held) -> None:
+        """Put the counts on record, for the next verification to compare with."""
+        rows = {name: one.number for name, one in held.items() if one is not None}
+        name = f"rows in {self.database.instance}"[:100]
+        await world.items.intend(name, {"original": str(self.original), "at": self.at, "rows": rows})
+        await world.items.end(name, COUNTED)
 
 
-def judge_evidence(step: HoldsEnough, newest: Newest, held: Held, now: Held) -> Outcome:
-    """Done if every table that is known on both sides is within the bounds, and so is the newest commit, if it is known."""
+def judge_canaries(step: HoldsEnough, held: Canaries, now: Canaries) -> tuple[str, bool]:
+    """What the canary rows say of the copy, and whether one is wrong: each that was written before its moment must be in it."""
+    if held is None or now is None:
+        return "", False
+    due = {name: at for name, at in now.items() if at < datetime.fromisoformat(step.at)}
+    wrong = sorted(name for name, at in due.items() if held.get(name) != at)
+    if wrong:
+        return f"{count(len(wrong), 'canary row')} of {len(due)} missing or changed: {_listed(wrong)}.", True
+    if not due:
+        return "No canary row is old enough to be in it.", False
+    return f"{count(len(due), 'canary row is', 'canary rows are')} in it, as many as must be.", False
+
+
+def judge_evidence(
+    step: HoldsEnough,
+    newest: Newest,
+    held: Held,
+    now: Held,
+    *,
+    last: Mapping[str, int] | None = None,
+    canary: tuple[str, bool] = ("", False),
+) -> Outcome:
+    """Done if every table that is known on both sides is within the bounds, and so is the newest commit, if it is known.
+
+    `last` are the rows of the last verification, if there was one; `canary` is what the canary rows say.
+    """
     age, is_old = _age(step, newest)
     wrong = [
         f"{name} {held.get(name, 'not there')} (now {now.get(name, 'gone')})"
@@ -122,15 +159,21 @@ def judge_evidence(step: HoldsEnough, newest: Newest, held: Held, now: Held) -> 
     more = f" Not counted in time, so not compared: {_listed(uncounted)}." if uncounted else ""
     wrong += [f"{name} (there is none)" for name in step.tables if name not in held and name not in now]
     wrong += [f"{name} (not counted in time)" for name in step.tables if name in uncounted]
-    if wrong or is_old or not compared:
+    more = f"{more} {canary[0]}".rstrip()
+    shrunk = [f"{name} {held.get(name, 'not there')} (then {rows})" for name, rows in (last or {}).items()
+              if _is_shrunk(step, held.get(name, NONE), name, rows)]  # fmt: skip
+    if wrong or is_old or not compared or shrunk or canary[1]:
         beyond = f"{count(len(wrong), 'table differs', 'tables differ')} too much (bound: {step.percent} % or {FEW} rows): "
         said = [f"{beyond}{_listed(wrong)}."] if wrong else []
         said += ["No table could be compared."] if not compared else []
+        less = f"{count(len(shrunk), 'table has', 'tables have')} lost more since the last verification than that: "
+        said += [f"{less}{_listed(shrunk)}."] if shrunk else []
         return failed(f"{' '.join(said)} {age}{more}".strip())
     rows = ", ".join(f"{name} {held[name]} (now {now[name]})" for name in compared[:SHOWN])
     rest = f" and {len(compared) - SHOWN} more" if len(compared) > SHOWN else ""
     fit = f"{count(len(compared), 'table holds', 'tables hold')} as many rows as in {step.original.instance}"
-    return done(f"{fit}, within {step.percent} % or {FEW} rows: {scrub(rows)}{rest}. {age}{more}")
+    since = "none has lost more since the last verification" if last else "no earlier verification has counts to compare with"
+    return done(f"{fit}, within {step.percent} % or {FEW} rows; {since}: {scrub(rows)}{rest}. {age}{more}")
 
 
 def _age(step: HoldsEnough, newest: Newest) -> tuple[str, bool]:
@@ -138,9 +181,12 @@ def _age(step: HoldsEnough, newest: Newest) -> tuple[str, bool]:
     if newest.at is None:
         return f"How old its newest commit is, is not known: {newest.source}", False
     seconds = (datetime.fromisoformat(step.at) - newest.at).total_seconds()
-    wanted = f"It stands for {datetime.fromisoformat(step.at).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    when = f"{wanted}, and its newest commit is of {newest.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({newest.source})"
-    how_old = f"{_span(seconds)} before that moment" if seconds >= 0 else f"{_span(-seconds)} after that moment"
+    when = f"Its newest commit is of {newest.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({newest.source})"
+    how_old = (
+        f"{_span(seconds)} before the moment that it stands for"
+        if seconds >= 0
+        else f"{_span(-seconds)} after the moment that it stands for"
+    )
     if step.heartbeat_table and newest.source == _beats(step.heartbeat_table) and seconds > step.rpo_minutes * 60:
         return f"{when}, {how_old}, and {step.rpo_minutes} min were promised.", True
     return f"{when}, {how_old}.", False
@@ -150,6 +196,13 @@ def _is_beyond(step: HoldsEnough, name: str, held: Rows | None, now: Rows | None
     if held is None or now is None or (step.tables and name not in step.tables):
         return False
     return abs(held.number - now.number) > max(step.percent / 100 * max(held.number, now.number), FEW)
+
+
+def _is_shrunk(step: HoldsEnough, held: Rows | None, name: str, last: int) -> bool:
+    """Whether a table has lost too much since the last verification, or all of it."""
+    if held is None or (step.tables and name not in step.tables):
+        return False
+    return (held.number == 0 and last > 0) or last - held.number > max(step.percent / 100 * last, FEW)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -181,6 +234,19 @@ async def _newest(copy: Connections, table: str) -> Newest:
         if at is not None and at < row["started"]:
             return Newest(at=at, source=source)
     return Newest(at=None, source="set heartbeat_table in dr.toml, or track_commit_timestamp in the parameter group.")
+
+
+async def _canaries(connections: Connections, table: str) -> Canaries:
+    """The canary rows with their moments; None if there are none to ask for."""
+    if not table or not is_table(table):
+        return None
+    try:
+        rows = await connections.ask(
+            f"SELECT writer, at FROM {table} WHERE writer LIKE '{CANARY}%%' ORDER BY at DESC LIMIT 60", []
+        )
+    except Unreachable:  # a snapshot from before the table was made
+        return {}
+    return {row["writer"]: row["at"] for row in rows}
 
 
 async def _rows(connections: Connections, seconds: float, all_seconds: float) -> Held:

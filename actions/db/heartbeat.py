@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS = 5.0
 WRITER = "dr-bot"
+CANARY = "dr-canary-"  # and the day: a row of the same table that nobody changes again
 _POSITION = """
 SELECT clock_timestamp() AS now, pg_is_in_recovery() AS in_recovery, pg_last_xact_replay_timestamp() AS replayed_at
 """
@@ -69,6 +70,14 @@ async def write_heartbeat(world: World, database: DatabaseRef, table: str) -> Be
     sql = f"{insert} ON CONFLICT (writer) DO UPDATE SET at = excluded.at RETURNING at, {_WRITTEN}"
     (row,) = await world.database(database).change(sql, timeout=2.0)
     return Beat(at=row["at"], flushed=int(row["flushed"]), rows=int(row["rows"]))
+
+
+async def write_canary(world: World, database: DatabaseRef, table: str, day: str) -> None:
+    """Write the canary row of a day ("2026-01-15"), once: a backup that is made later must hold it. Raises as above."""
+    row = f"('{CANARY}{day}', clock_timestamp())"
+    await world.database(database).change(
+        f"INSERT INTO {_checked(table)} (writer, at) VALUES {row} ON CONFLICT (writer) DO NOTHING", timeout=2.0
+    )
 
 
 async def position(world: World, database: DatabaseRef, *, table: str = "") -> Position:

@@ -60,8 +60,8 @@ def test_help_is_asked_for_by_its_word_and_nothing_asks_for_a_triage() -> None:
         ("targets now", "`/dr targets` takes nothing after it, and it got 'now'."),
         ("targets since=monday", "/dr targets has no argument 'since'. Usage: `/dr targets [database=TEXT]`"),
         ("targets databse=primary", "Did you mean `database`?"),
-        ("backup", "After `backup` comes one of: verify, status"),
-        ("backup statsu", "After `backup` comes one of: verify, status"),
+        ("backup", "After `backup` comes one of: verify, drop, status"),
+        ("backup statsu", "After `backup` comes one of: verify, drop, status"),
     ],
 )
 def test_a_bad_command_says_what_is_wrong(text: str, says: str) -> None:

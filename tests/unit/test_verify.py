@@ -14,7 +14,7 @@ from actions.aws.restores import RestoreSnapshot, RestoreToTime, SameSettings
 from actions.aws.snapshots import Snapshot
 from actions.base import Hold, Level, Result
 from actions.db.damages import KINDS, chosen
-from actions.db.evidence import HoldsEnough, Newest, Rows, judge_evidence
+from actions.db.evidence import HoldsEnough, Newest, Rows, judge_canaries, judge_evidence
 from actions.db.integrity import CheckResult, CheckVerdict
 from actions.db.negative_control import DamageIsFound, PlantDamage, judge_control
 from actions.site import Aws, DatabaseRef, DatabaseSection, ServiceSection, Site, Targets
@@ -247,6 +247,41 @@ def test_only_tables_that_are_named_must_be_within_the_bounds() -> None:
     assert (uncounted.ok, "public.b (not counted in time)" in uncounted.says) == (False, True)
     outcome = judge_evidence(replace(STEP, tables=("public.a", "public.b")), NEWEST, *rows)
     assert (outcome.result, "public.b (there is none)" in outcome.says) == (Result.FAILED, True)
+
+
+@pytest.mark.parametrize(
+    ("last", "held", "good"),
+    [
+        ({"t": 1000}, 800, True),
+        ({"t": 1000}, 799, False),
+        ({"t": 1000}, 9000, True),
+        ({"t": 10}, 0, False),
+        ({"t": 0}, 0, True),
+        ({"gone": 5}, 100, False),
+    ],
+)
+def test_no_table_may_have_lost_too_much_since_the_last_time(last: dict[str, int], held: int, good: bool) -> None:
+    outcome = judge_evidence(STEP, NEWEST, of({"t": held}), of({"t": held}), last=last)
+    assert outcome.ok is good, outcome.says
+    assert ("lost more since the last verification than that" in outcome.says) is not good
+
+
+@pytest.mark.parametrize(
+    ("held", "now", "says", "wrong"),
+    [
+        (None, {}, "", False),
+        ({}, {}, "No canary row is old enough", False),
+        ({"a": TAKEN - timedelta(hours=1)}, {"a": TAKEN - timedelta(hours=1)}, "1 canary row is in it", False),
+        ({}, {"a": TAKEN - timedelta(hours=1)}, "1 canary row of 1 missing or changed: a.", True),
+        ({"a": TAKEN}, {"a": TAKEN - timedelta(hours=1)}, "1 canary row of 1 missing or changed: a.", True),
+        ({}, {"a": TAKEN + timedelta(hours=1)}, "No canary row is old enough", False),
+    ],
+)
+def test_every_canary_row_of_before_must_be_in_the_copy(held: Any, now: Any, says: str, wrong: bool) -> None:
+    told, is_wrong = judge_canaries(STEP, held, now)
+    assert (told.startswith(says), is_wrong) == (True, wrong)
+    outcome = judge_evidence(STEP, NEWEST, of({"t": 9}), of({"t": 9}), canary=(told, is_wrong))
+    assert (outcome.ok, told in outcome.says) == (not wrong, True)
 
 
 def test_a_newest_commit_that_nobody_knows_is_told_and_claimed_by_nobody() -> None:

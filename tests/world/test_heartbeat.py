@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 from structlog.testing import capture_logs
@@ -57,7 +57,18 @@ async def beating(gate: Gate | None = None, *, busy: list[bool] | None = None) -
 
 
 async def beats(server: ServerPair) -> list[datetime]:
-    return [row[0] for row in await query(server.dsn("postgres"), f"SELECT at FROM {TABLE}")]
+    return [row[0] for row in await query(server.dsn("postgres"), f"SELECT at FROM {TABLE} WHERE writer = 'dr-bot'")]
+
+
+async def test_each_day_has_a_canary_row_that_stays_as_it_was_written(server: ServerPair) -> None:
+    canary = f"SELECT writer, at FROM {TABLE} WHERE starts_with(writer, 'dr-canary-')"
+    async with beating():
+        await newer(server, await newer(server, []))
+    (first,) = await query(server.dsn("postgres"), canary)
+    async with beating():
+        await newer(server, await newer(server, await beats(server)))
+    assert await query(server.dsn("postgres"), canary) == [first]
+    assert first[0] == f"dr-canary-{first[1].astimezone(UTC):%Y-%m-%d}"
 
 
 async def newer(server: ServerPair, than: list[datetime]) -> list[datetime]:
