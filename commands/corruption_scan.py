@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from actions.base import Unreachable, count
+from actions.db.indexes import LEFT_OVER
 from actions.db.integrity import PLURALS, CheckResult, CheckVerdict
 from actions.db.integrity_amcheck import CATALOGS
 from actions.db.scan import NoSuchTable, Scan, scan
@@ -170,9 +171,14 @@ def _advice(found: Scan, damaged: Sequence[CheckResult]) -> Iterator[str]:
         if one.name == "unique index":
             yield f"{one.object} has duplicates: a person must decide which rows stay. REINDEX alone would fail."
         elif one.name == "index" and one.object not in duplicates and one.object != CATALOGS:
-            yield f"{one.object} does not fit its table. Run `REINDEX INDEX CONCURRENTLY {one.object}`; no row is lost."
+            by_hand = f"run `REINDEX INDEX CONCURRENTLY {one.object}`"
+            rebuild = suggest(f"corruption reindex index={one.object}", by_hand)
+            yield f"{one.object} does not fit its table: {rebuild}. No row is lost."
         elif one.name == "index validity":
-            yield f"{one.object} is not used. Run `REINDEX INDEX CONCURRENTLY {one.object}`, or drop it."
+            by_hand = f"run `REINDEX INDEX CONCURRENTLY {one.object}`"
+            base = LEFT_OVER.sub("", one.object)
+            rebuilt = suggest(f"corruption reindex index={base}", by_hand)
+            yield f"{one.object} is not used: {rebuilt}{', which drops it' if base != one.object else ', or drop it'}."
         elif one.name == "sequence":
             yield f"{one.object} is behind, so inserts into {one.table} will fail. Set it beyond the greatest value with setval."
     if failures and not damaged:

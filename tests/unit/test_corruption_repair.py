@@ -11,9 +11,12 @@ import pytest
 from actions.aws.instances import Described
 from actions.aws.restores import RestoreToTime
 from actions.base import Hold, Level
+from actions.db.indexes import Index
 from actions.db.repair_case import Case, Rights
 from actions.site import Aws, DatabaseRef, DatabaseSection, ServiceSection, Site
 from actions.world import World
+from commands.corruption_reindex import corruption_reindex
+from commands.corruption_reindex import plan_for as reindex_plan
 from commands.corruption_repair import Seen, corruption_repair, corruption_undo, plan_for, undo_plan
 from commands.facts import Fact
 from commands.plan import Plan
@@ -135,3 +138,48 @@ def test_only_a_repair_that_was_done_can_be_undone(state: str, steps: int) -> No
 
 def test_a_repair_that_is_not_there_can_not_be_undone() -> None:
     assert "There is no repair x" in undo_plan(DATABASE, "x", fact(None), {}).forbidden[0].says
+
+
+# --- an index is rebuilt ------------------------------------------------------------------------------------------------
+
+INDEX = Index(
+    name="public.orders_pkey",
+    table="public.orders",
+    oid=17000,
+    bytes=2**20,
+    valid=True,
+    owner="shop",
+    busy=False,
+    left_over=("public.orders_pkey_ccnew",),
+    refusal="",
+    oldest=1.0,
+)
+
+
+def test_an_index_is_rebuilt_and_proven_and_its_rest_dropped_at_every_end() -> None:
+    made = reindex_plan(DATABASE, INDEX.name, fact(INDEX), {"index": INDEX.name})
+    kinds = [[step.kind for step in stage] for stage in (*made.stages, *made.cleanup)]
+    drop = ["postgresql.drop_left_over_indexes"]
+    assert kinds == [drop, ["postgresql.rebuild_index"], ["postgresql.index_holds"], drop]
+    assert made.stages[1][0].command().endswith('-c "REINDEX INDEX CONCURRENTLY public.orders_pkey"')
+    assert "left public.orders_pkey_ccnew. They are dropped." in " ".join(finding.says for finding in made.findings)
+
+
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        (fact(replace(INDEX, busy=True)), "An index of public.orders is being built right now."),
+        (fact(replace(INDEX, refusal="It belongs to somebody else.")), "It belongs to somebody else."),
+        (fact(None), "There is no index public.orders_pkey."),
+        (Fact(source="The database", at=NOW, value=None, error="It is down."), "The database could not be read"),
+    ],
+)
+def test_an_index_that_may_not_be_rebuilt_gets_no_steps(seen: Fact[Any], says: str) -> None:
+    made = reindex_plan(DATABASE, INDEX.name, seen, {})
+    assert not made.stages
+    assert made.forbidden[0].says.startswith(says)
+
+
+async def test_a_rebuild_without_an_index_is_refused() -> None:
+    with pytest.raises(BadCommand, match="needs the index"):
+        await corruption_reindex(WORLD)

@@ -99,6 +99,7 @@ DOCUMENTS = (
     "docs/how-to/corruption-scan.md",
     "docs/how-to/backup-verify.md",
     "docs/how-to/corruption-repair.md",
+    "docs/how-to/corruption-reindex.md",
 )
 
 

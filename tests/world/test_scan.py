@@ -22,7 +22,7 @@ BROKEN = [injury.name for injury in INJURIES.values() if injury.breaks_a_rule]
 LEVEL = {"broken-check": {Mark.STOP, Mark.WARN}}  # only a warning if the constraint says itself that it isn't valid
 ADVICE = {
     "heap-page": "Rows of {table} are lost or wrong.",
-    "index-entry": "Run `REINDEX INDEX CONCURRENTLY {object}`; no row is lost.",
+    "index-entry": "plan `/dr corruption reindex index={object}`. No row is lost.",
     "duplicates": "{object} has duplicates: a person must decide which rows stay.",
     "orphans": "Rows of {table} are lost or wrong.",
     "broken-check": "Rows of {table} are lost or wrong.",
