@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from rehearsal.drills.catalogue import DRILLS
+from rehearsal.drills.catalogue import DRILLS, Drill
 from rehearsal.drills.run import carry_out
 from rehearsal.drills.work_dirs import drill_work_dir
 from rehearsal.postgres.binaries import PostgresMissing
@@ -79,6 +79,8 @@ async def _start(options: argparse.Namespace) -> int:
             state_url=options.state,
             expiry_minutes=options.expiry_minutes,
             hosts=options.hosts,
+            training=True,
+            drills=[_offered(drill) for drill in DRILLS.values() if drill.fault],
         )
     )
     starting = asyncio.create_task(world.__aenter__())
@@ -96,6 +98,12 @@ async def _start(options: argparse.Namespace) -> int:
     finally:
         await world.__aexit__()
     return 0
+
+
+def _offered(drill: Drill) -> dict[str, str]:
+    """A drill as the page offers it: a restore without its moment, which the bot's form asks for."""
+    words = [word for word in drill.command.split() if "{" not in word]
+    return {"name": drill.name, "title": drill.title, "fault": drill.fault, "command": f"/dr {' '.join(words)}"}
 
 
 async def _drills(_options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from functools import partial
 from typing import Any, Protocol
@@ -11,8 +12,10 @@ from aiohttp import web
 from rehearsal.accepting import Accepting
 from rehearsal.aws.journal import Journal
 from rehearsal.faults import FaultPanel, Parts
+from rehearsal.training import Training
 from rehearsal.witness import Witness
 
+SHOWN = 40
 dumps = partial(json.dumps, default=str)
 
 
@@ -23,6 +26,7 @@ class Controls(Parts, Protocol):
     journal: Journal
     witness: Witness
     writers: Accepting | None
+    training: Training
 
 
 class Routes:
@@ -41,6 +45,11 @@ class Routes:
             web.get("/rehearsal/journal", self._journal),
             web.get("/rehearsal/incidents", self._incidents),
             web.get("/rehearsal/fleet", self._fleet),
+            web.get("/rehearsal/world", self._world),
+            web.get("/rehearsal/calls", self._calls),
+            web.get("/rehearsal/drills", self._drills),
+            web.get("/rehearsal/debrief", self._debrief),
+            web.post("/rehearsal/surprise", self._surprise),
             web.post("/rehearsal/bot", self._bot),
         ]
 
@@ -49,10 +58,12 @@ class Routes:
         return web.json_response([{"name": f.name, "title": f.title, "says": f.says, "kind": f.kind} for f in known])
 
     async def _put_fault(self, request: web.Request) -> web.Response:
+        name = str((await request.json()).get("name"))
         try:
-            await self._controls.faults.put(str((await request.json()).get("name")))
+            await self._controls.faults.put(name)
         except KeyError as error:
             return _refusal(str(error.args[0]))
+        self._controls.training.caused(name)
         return web.json_response({"ok": True})
 
     async def _put_aws_fault(self, request: web.Request) -> web.Response:
@@ -80,6 +91,27 @@ class Routes:
     async def _fleet(self, _request: web.Request) -> web.Response:
         fleet = self._controls.fleet
         return web.json_response(await fleet.report() if fleet else {})
+
+    async def _world(self, _request: web.Request) -> web.Response:
+        if getattr(self._controls, "witness", None) is None:
+            return web.json_response({"error": "The rehearsal is starting."}, status=503)
+        return web.json_response(self._controls.training.picture.drawn() | {"witness": self._controls.witness.report()})
+
+    async def _calls(self, _request: web.Request) -> web.Response:
+        """The last calls of the bot that changed something in AWS, and its last statements, newest first."""
+        calls = self._controls.journal.calls(source="bot", changing=True)[-SHOWN:]
+        statements = await asyncio.to_thread(self._controls.database.statements)
+        return web.json_response({"calls": calls[::-1], "statements": statements[: -SHOWN - 1 : -1]}, dumps=dumps)
+
+    async def _drills(self, _request: web.Request) -> web.Response:
+        return web.json_response(list(self._controls.training.drills))
+
+    async def _debrief(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._controls.training.debrief())
+
+    async def _surprise(self, _request: web.Request) -> web.Response:
+        self._controls.training.draw()
+        return web.json_response({"ok": True})
 
     async def _bot(self, request: web.Request) -> web.Response:
         acts = {"kill": self._controls.kill_bot, "start": self._controls.start_bot}

@@ -32,6 +32,7 @@ from rehearsal.routes import Routes
 from rehearsal.slack.members import PEOPLE
 from rehearsal.slack.server import serve
 from rehearsal.slack.workspace import Workspace
+from rehearsal.training import Training
 from rehearsal.two_regions import TwoRegions
 from rehearsal.waiting import NotSeen, until
 from rehearsal.witness import EVERY_SECONDS, Witness
@@ -55,6 +56,7 @@ class Options:
     hosts there are; with 0 there is no fleet, and the bot's settings have no [agents]. `witness_every` is how many seconds the
     witness waits between two requests of a kind: each costs the control plane a connection to its database. In `two_regions`
     there are a replica, DNS and terraform besides, and faults of them.
+    With `training` a pager tells the channel of outages, and the page offers `drills`.
     """
 
     work_dir: Path
@@ -69,6 +71,8 @@ class Options:
     hosts: int = 0
     witness_every: float = EVERY_SECONDS
     two_regions: bool = False
+    training: bool = False
+    drills: Sequence[dict[str, Any]] = ()
 
 
 class Rehearsal:
@@ -99,6 +103,7 @@ class Rehearsal:
         token, hosts = settings.AGENT_TOKEN, options.hosts
         self.fleet = Fleet(self.processes, self.work_dir / "fleet", hosts=hosts, token=token) if hosts else None
         self.faults = FaultPanel(self)
+        self.training = Training(self, options.drills)
         self._stack = contextlib.AsyncExitStack()
 
     def _name_parts_of_aws(self) -> None:
@@ -137,6 +142,8 @@ class Rehearsal:
         self.witness = await enter(Witness(self.public, lambda: self.live_dsn("postgres"), interval=self.options.witness_every))
         if self.writers is not None:
             await enter(self.writers)
+        if self.options.training:
+            await enter(self.training)
         if self.options.with_bot:
             await self._bot_connects()
         self._describe()

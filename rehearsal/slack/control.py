@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ Json = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Doing = Callable[[Json], Awaitable[Json]]
 KEEP_ALIVE_SECONDS = 15.0
+TOGETHER_SECONDS = 0.03
 
 
 class Control:
@@ -46,7 +46,7 @@ class Control:
             *(web.post(f"/ui/{name}", _guard(_json(doing))) for name, doing in doings.items()),
             web.get("/ui/state", _guard(self._state)),
             web.get("/ui/log", _guard(self._log)),
-            web.get("/ui/events", _guard(self._events)),
+            web.get("/ui/live", _guard(self._live)),
         ]
 
     async def _command(self, body: Json) -> Json:
@@ -104,29 +104,40 @@ class Control:
     async def _log(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({"log": self._workspace.log})
 
-    async def _events(self, request: web.Request) -> web.StreamResponse:
-        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
-        await stream.prepare(request)
+    async def _live(self, request: web.Request) -> web.StreamResponse:
+        """A WebSocket that tells of each change; browsers allow only six event streams for a host, but hundreds of these."""
+        live = web.WebSocketResponse(heartbeat=KEEP_ALIVE_SECONDS)
+        await live.prepare(request)
         queue = self._workspace.journal.watch()
+        listening = asyncio.create_task(_until_closed(live))
+        telling = asyncio.create_task(_tell(live, queue))
         try:
-            await stream.write(b": hello\n\n")
-            while (line := await _next(queue)) is not None:
-                await stream.write(line)
-        except ConnectionError:
-            pass  # the page was closed.
+            await asyncio.wait({listening, telling}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._workspace.journal.unwatch(queue)
-        return stream
+            for task in (listening, telling):
+                task.cancel()
+            await asyncio.gather(listening, telling, return_exceptions=True)
+            await live.close()
+        return live
 
 
-async def _next(queue: asyncio.Queue[Json | None]) -> bytes | None:
-    """The next line of the event stream, or a comment if nothing happens for a while; None at the end."""
-    try:
-        async with asyncio.timeout(KEEP_ALIVE_SECONDS):
-            change = await queue.get()
-    except TimeoutError:
-        return b": still here\n\n"
-    return None if change is None else f"data: {json.dumps(change)}\n\n".encode()
+async def _until_closed(live: web.WebSocketResponse) -> None:
+    """Read until the page is closed; it has nothing to say."""
+    async for _ in live:
+        pass
+
+
+async def _tell(live: web.WebSocketResponse, queue: asyncio.Queue[Json | None]) -> None:
+    """Tell of each change, in one message for those that come together, until the workspace closes."""
+    await live.send_json({"what": "hello"})
+    while (change := await queue.get()) is not None:
+        await asyncio.sleep(TOGETHER_SECONDS)
+        while not queue.empty():
+            change = queue.get_nowait()
+            if change is None:
+                return
+        await live.send_json(change)
 
 
 def _json(doing: Doing) -> Handler:

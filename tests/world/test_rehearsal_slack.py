@@ -137,9 +137,15 @@ async def test_the_page_is_served_with_a_policy_and_the_control_api_only_to_it(w
             assert answer.status == 415
 
 
-async def test_the_event_stream_tells_of_a_message(world: SlackWorld) -> None:
-    async with aiohttp.ClientSession() as session, session.get(f"{world.base}/ui/events") as stream:
-        await stream.content.readuntil(b"\n\n")
+async def test_ten_pages_are_told_of_a_message(world: SlackWorld) -> None:
+    async with aiohttp.ClientSession() as session:
+        pages = [await session.ws_connect(f"{world.base}/ui/live") for _ in range(10)]
+        for page in pages:
+            assert await page.receive_json(timeout=2) == {"what": "hello"}
         await world.slack.post("alice", "incident", "hello")
-        line = await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 2)
-    assert b'"what": "message"' in line
+        told = [await page.receive_json(timeout=2) for page in pages]
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+            await session.ws_connect(f"{world.base}/ui/live", headers={"Origin": "http://elsewhere.example"})
+        for page in pages:
+            await page.close()
+    assert [change["what"] for change in told] == ["message"] * 10

@@ -1,26 +1,41 @@
 // The page: asks for the state at every change that the server tells of, and draws it.
 import { $, call, h, toast } from "./dom.js";
-import { renderBlocks } from "./blocks.js";
+import { renderBlocks, standing } from "./blocks.js";
+import { complete } from "./completion.js";
 import { drawMessages, drawPins } from "./message.js";
 import { showViews } from "./modal.js";
 import { startSide } from "./side.js";
+import { startTheme } from "./theme.js";
+import { markRead, unread } from "./unread.js";
 
 const HOME = "home";
+const BUILT_IN = [
+  { command: "/invite", usage_hint: "@name", description: "Invite somebody, or the bot, to this channel" },
+  { command: "/leave", usage_hint: "", description: "Leave this channel" },
+];
 const query = new URLSearchParams(location.search);
 const dismissed = new Set();
 let state;
+
+const known = (id) => state.people.find((person) => person.id === id || person.name === id);
+const channel = (id) => state.channels.find((one) => one.id === id);
+const names = { person: (id) => (known(id) || {}).name, channel: (id) => (channel(id) || {}).name };
 
 const world = {
   person: query.get("person") || "alice",
   channel: query.get("channel") || undefined,
   thread: query.get("thread") || undefined,
-  names: { person: (id) => (known(id) || {}).name, channel: (id) => (state.channels.find((one) => one.id === id) || {}).name },
+  names,
+  context: { names, people: () => state.people.filter((one) => !one.deleted), channels: () => state.channels.filter((one) => !one.person) },
+  selections: (ts) => state.selections[ts] || {},
+  shortcuts: (type) => state.shortcuts.filter((one) => one.type === type),
   personOf: (id) => known(id) || { name: id === "USLACKBOT" ? "Slackbot" : id, is_bot: id === "USLACKBOT" },
   dismiss: (ts) => { dismissed.add(ts); draw(); },
   openThread: (ts) => { world.thread = ts; draw(); $("thread-text").focus(); },
+  become,
+  say: (text) => { $("composer-text").value = text; $("composer-text").focus(); },
+  state: () => state,
 };
-
-const known = (id) => state.people.find((person) => person.id === id || person.name === id);
 
 // Asking and drawing.
 
@@ -37,23 +52,28 @@ async function refresh() {
 }
 
 function draw() {
-  world.channel = state.channels.some((one) => one.id === world.channel) || (world.channel === HOME && state.home) ? world.channel : state.channels[0].id;
+  world.channel = channel(world.channel) || world.channel === HOME ? world.channel : (state.channels[0] || {}).id;
   const me = known(world.person);
+  const home = world.channel === HOME;
+  const messages = home ? [] : state.messages[world.channel] || [];
+  if (!home && !document.hidden) markRead(world.person, world.channel, messages);
   drawConnection();
   drawChannels();
   drawPeople(me);
-  const home = world.channel === HOME;
-  const messages = home ? [] : state.messages[world.channel];
-  $("channel-name").textContent = home ? "DR bot – home" : title(world.channel);
+  $("channel-name").textContent = home ? "Disaster Recovery – home" : title(world.channel);
+  $("channel-topic").textContent = home ? "" : (channel(world.channel) || {}).topic || "";
   $("composer").hidden = home;
   drawPins(messages);
-  if (home) $("messages").replaceChildren(h("div", { class: "home" }, renderBlocks(state.home.blocks, { names: world.names, act: () => toast("Buttons of the home view aren't part of the rehearsal.") })));
+  $("home").hidden = !home;
+  $("messages").hidden = home;
+  if (home) drawHome();
   else drawMessages($("messages"), withEphemerals(messages), world);
   drawThread(messages);
-  showViews(state.views, world.person, { names: world.names, act: () => toast("Buttons inside a form aren't part of the rehearsal.") });
+  showViews(state.views, world);
+  document.dispatchEvent(new CustomEvent("drawn", { detail: world }));
 }
 
-const title = (id) => (id[0] === "D" ? "DR bot (direct message)" : `# ${world.names.channel(id)}`);
+const title = (id) => (id[0] === "D" ? "Disaster Recovery (direct message)" : `# ${names.channel(id)}`);
 
 function withEphemerals(messages) {
   const mine = state.ephemerals.filter((one) => one.channel === world.channel && !dismissed.has(one.ts));
@@ -79,10 +99,36 @@ function replaceIfChanged(place, key, make) {
 }
 
 function drawChannels() {
-  const channels = [...state.channels.map((one) => [one.id, title(one.id)]), ...(state.home ? [[HOME, "DR bot – home"]] : [])];
-  replaceIfChanged($("channels"), JSON.stringify([channels, world.channel]), () => channels.map(([id, name]) => h("li", {}, h("button", {
-    type: "button", "aria-current": id === world.channel ? "page" : undefined, onclick: () => { world.channel = id; world.thread = undefined; draw(); },
-  }, name))));
+  const channels = [...state.channels.map((one) => [one.id, title(one.id), unread(world.person, one.id, state.messages[one.id] || [])]),
+    ...(state.home_tab ? [[HOME, "Disaster Recovery – home", 0]] : [])];
+  replaceIfChanged($("channels"), JSON.stringify([channels, world.channel]), () => channels.map(([id, name, count]) => h("li", {}, h("button", {
+    type: "button", class: count ? "unread" : "", "aria-current": id === world.channel ? "page" : undefined, onclick: () => go(id),
+  }, name, count > 0 && h("span", { class: "count" }, String(count), h("span", { class: "unseen" }, " unread"))))));
+}
+
+async function go(id) {
+  world.channel = id;
+  world.thread = undefined;
+  document.body.classList.remove("show-left");
+  draw();
+  if (id === HOME) await call("/ui/home", { person: world.person });
+}
+
+function drawHome() {
+  const view = state.home;
+  const print = view && `${world.person}:${view.id}:${view.hash}`;
+  if ($("home").print === print) return;
+  $("home").print = print;
+  if (!view) { $("home").replaceChildren(h("p", { class: "quiet" }, "The app shows nothing here yet.")); return; }
+  const read = new Map();
+  const context = {
+    ...world.context, scope: view.id, kept: view.state.values, read,
+    act: async (element, value) => {
+      const answer = await call("/ui/click_view", { person: world.person, view_id: view.id, action_id: element.action_id, value, state: standing(read) });
+      if (answer.error) toast(answer.error);
+    },
+  };
+  $("home").replaceChildren(...renderBlocks(view.blocks, context));
 }
 
 function drawPeople(me) {
@@ -91,6 +137,7 @@ function drawPeople(me) {
     h("input", { type: "radio", name: "person", value: person.name, checked: me && person.id === me.id, onchange: () => become(person.name) }),
     " ", person.real_name || person.name, h("span", { class: "quiet" }, person.title || "")))]);
   document.title = `${me ? me.name : world.person} – Shielda rehearsal`;
+  $("me").textContent = me ? me.real_name : world.person;
   const other = people.find((person) => me && person.id !== me.id);
   if (other) $("second").href = `/?person=${other.name}`;
 }
@@ -99,7 +146,7 @@ function become(name) {
   world.person = name;
   query.set("person", name);
   history.replaceState(null, "", `?${query}`);
-  refresh();
+  return refresh();
 }
 
 function drawThread(messages) {
@@ -122,6 +169,7 @@ function composer(form, field, send) {
     if (!text) return;
     field.value = "";
     field.rows = 1;
+    field.dispatchEvent(new Event("input"));
     const answer = await send(text);
     if (answer && answer.error && !answer.explained) toast(answer.error);
   });
@@ -136,6 +184,8 @@ async function command(name, text) {
 function say(text) {
   const name = state.commands.find((one) => text === one || text.startsWith(`${one} `));
   if (name) return command(name, text.slice(name.length).trim());
+  if (text === "/leave") return call("/ui/join", { person: world.person, channel: world.channel, leave: true });
+  if (text.startsWith("/invite @")) return call("/ui/join", { person: text.slice(9).trim(), channel: world.channel });
   if (text[0] === "/") return { error: `${text.split(" ")[0]} is not a valid command.` };
   return call("/ui/post", { person: world.person, channel: world.channel, text });
 }
@@ -146,21 +196,41 @@ function reply(text) {
 }
 
 function closeThread() {
+  const ts = world.thread;
   world.thread = undefined;
   draw();
-  $("composer-text").focus();
+  (document.querySelector(`#messages [data-ts="${ts}"] .thread-foot button`) || $("composer-text")).focus();
 }
 
+/** A WebSocket rather than an event stream, of which a browser allows six for a host: more windows would freeze each other. */
 function listen() {
-  const events = new EventSource("/ui/events");
-  events.onopen = refresh;
-  events.onmessage = refresh;
-  events.onerror = () => { $("connection").textContent = "The rehearsal doesn't answer."; $("connection").className = "off"; };
+  const live = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ui/live`);
+  live.onmessage = refresh;
+  live.onclose = () => {
+    $("connection").textContent = "The rehearsal doesn't answer.";
+    $("connection").className = "off";
+    setTimeout(listen, 1000);
+  };
 }
 
+for (const [button, side] of [["open-left", "show-left"], ["open-side", "show-side"]]) {
+  $(button).addEventListener("click", () => {
+    const other = side === "show-left" ? "show-side" : "show-left";
+    document.body.classList.remove(other);
+    const open = document.body.classList.toggle(side);
+    $(button).setAttribute("aria-expanded", String(open));
+  });
+}
+complete($("composer-text"), $("completions"), () => (state ? [...state.command_hints, ...BUILT_IN] : []));
 composer($("composer"), $("composer-text"), say);
 composer($("thread-composer"), $("thread-text"), reply);
 $("thread-close").addEventListener("click", closeThread);
-document.addEventListener("keydown", (event) => { if (event.key === "Escape" && world.thread && !document.querySelector("dialog[open]")) closeThread(); });
+document.addEventListener("visibilitychange", () => { if (!document.hidden && state) draw(); });
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
+  if (document.body.classList.contains("show-left") || document.body.classList.contains("show-side")) document.body.classList.remove("show-left", "show-side");
+  else if (world.thread) closeThread();
+});
+startTheme();
 listen();
-startSide();
+startSide(world);

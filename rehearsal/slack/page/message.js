@@ -1,6 +1,6 @@
 // One message, and a list of messages in which only what changed is drawn anew.
 import { $, call, h, toast } from "./dom.js";
-import { renderBlocks } from "./blocks.js";
+import { renderBlocks, standing } from "./blocks.js";
 import { moment, mrkdwn, EMOJI } from "./mrkdwn.js";
 
 const initials = (name) => name.split(/\s+/).map((word) => word[0]).join("").slice(0, 2).toUpperCase();
@@ -16,13 +16,13 @@ export function drawMessages(place, messages, world) {
     if (kept && kept.print === print) return kept;
     const node = drawMessage(message, world);
     node.print = print;
-    if (kept && kept.contains(document.activeElement)) node.wanted = document.activeElement.dataset.action;
+    if (kept && kept.contains(document.activeElement)) node.wanted = document.activeElement.dataset.action || "none";
     return node;
   });
   fresh.forEach((node, number) => { if (place.children[number] !== node) place.insertBefore(node, place.children[number] || null); });
   while (place.children.length > fresh.length) place.lastChild.remove();
   for (const node of fresh.filter((one) => one.wanted)) {
-    (node.querySelector(`[data-action="${CSS.escape(node.wanted)}"]`) || place).focus();
+    (node.querySelector(`[data-action="${CSS.escape(node.wanted)}"]`) || node).focus();
     node.wanted = undefined;
   }
   if (atEnd) place.scrollTop = place.scrollHeight;
@@ -30,10 +30,14 @@ export function drawMessages(place, messages, world) {
 
 function drawMessage(message, world) {
   const author = world.personOf(message.user);
-  const context = { names: world.names, act: (element, value) => act(message, element, value, world) };
+  const read = new Map();
+  const context = {
+    ...world.context, scope: message.ts.replace(".", "-"), kept: world.selections(message.ts), read,
+    act: (element, value) => act(message, element, value, world, standing(read)),
+  };
   const blocks = message.blocks && message.blocks.length ? renderBlocks(message.blocks, context) : h("div", { class: "b-text" }, mrkdwn(message.text || "", world.names));
   return h("article", {
-    class: `message${message.is_ephemeral ? " ephemeral" : ""}${message.pinned ? " pinned" : ""}`, "data-ts": message.ts, "aria-label": `Message of ${author.name}`,
+    class: `message${message.is_ephemeral ? " ephemeral" : ""}${message.pinned ? " pinned" : ""}`, "data-ts": message.ts, tabindex: -1, "aria-label": `Message of ${author.name}`,
   },
   h("div", { class: `avatar colour-${colour(message.user)}`, "aria-hidden": "true" }, initials(author.real_name || author.name)),
   h("div", { class: "content" },
@@ -44,6 +48,7 @@ function drawMessage(message, world) {
     blocks,
     message.edited && h("span", { class: "quiet" }, "(edited)"),
     (message.reactions || []).length > 0 && h("p", { class: "reactions" }, message.reactions.map((one) => h("span", {}, `${EMOJI[one.name] || `:${one.name}:`} ${one.count}`))),
+    shortcuts(message, world),
     foot(message, world)));
 }
 
@@ -56,8 +61,23 @@ function foot(message, world) {
   return h("p", { class: count ? "thread-foot" : "thread-foot none" }, h("button", { type: "button", class: "plain", onclick: () => world.openThread(message.ts) }, said), last);
 }
 
-async function act(message, element, value, world) {
-  const body = { person: world.person, channel: message.channel || world.channel, ts: message.ts, action_id: element.action_id };
+/** The message shortcuts of the manifest, in a small menu. */
+function shortcuts(message, world) {
+  const mine = world.shortcuts("message");
+  if (!mine.length || message.is_ephemeral) return null;
+  return h("select", {
+    class: "overflow none", "aria-label": "Message shortcuts",
+    onchange: async (event) => {
+      const callback = event.currentTarget.value;
+      event.currentTarget.selectedIndex = 0;
+      const answer = await call("/ui/shortcut", { person: world.person, callback_id: callback, channel: world.channel, ts: message.ts });
+      if (answer.error) toast(answer.error);
+    },
+  }, h("option", { value: "", selected: true }, "⋮"), mine.map((one) => h("option", { value: one.callback_id }, one.name)));
+}
+
+async function act(message, element, value, world, state) {
+  const body = { person: world.person, channel: message.channel || world.channel, ts: message.ts, action_id: element.action_id, state };
   if (value !== null && value !== undefined) body.value = value;
   const answer = await call("/ui/click", body);
   if (answer.error) toast(answer.error);
