@@ -237,7 +237,9 @@ class Rehearsal:
     @property
     def bot_environment(self) -> dict[str, str]:
         """All environment variables of the bot."""
-        return settings.inherited() | self._bot_settings()
+        tools = self.regions.stack.on_path() if self.regions else ""
+        path = {"PATH": f"{tools}:{os.environ.get('PATH', '')}"} if tools else {}
+        return settings.inherited() | path | self._bot_settings()
 
     def _bot_settings(self) -> dict[str, str]:
         replica = self.regions.replica_url("dr_bot") if self.regions else ""

@@ -63,11 +63,10 @@ class DrillRun:
         """Break it, recover it, judge. The report has whatever happened, even if the drill fails."""
         await self.world.witness.healthy()
         await asyncio.sleep(self.random.uniform(0.1, 0.6))
-        if self.drill.after:
-            await self._before()
-        command = await self._break()
         try:
-            await self._judge(await self._recover(command))
+            if self.drill.after:
+                await self._before()
+            await self._judge(await self._recover(await self._break()))
         except (NotSeen, NotAcknowledged) as error:
             raise DrillFailed(f"{error} The bot's log ends with: {self._log_tail()}") from error
         finally:

@@ -42,6 +42,17 @@ class Stack:
         lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
         (self.folder / "terraform.tfvars").write_text(lines)
 
+    def on_path(self) -> str:
+        """A folder for PATH in which the labelled stand-in is called terraform; "" if the machine has a real one."""
+        if not self.stand_in:
+            return ""
+        folder = self.folder.parent / "bin"
+        folder.mkdir(parents=True, exist_ok=True)
+        script, here = folder / "terraform", Path(__file__).resolve().parents[2]
+        script.write_text(f'#!/bin/sh\nPYTHONPATH="{here}" exec "{sys.executable}" -m rehearsal.terraform.stand_in "$@"\n')
+        script.chmod(0o755)
+        return str(folder)
+
     def close(self) -> None:
         """Nobody has locked anything any more."""
         self.unlock()

@@ -23,8 +23,11 @@ KEYS = {
     *("approved_by", "digest", "steps", "effects", "timeline", "findings", "cleanup"),
 }
 pytestmark = pytest.mark.timeout(600)
-SLOW = {name: 60 if drill.shows == "outage" else 600 for name, drill in DRILLS.items()}  # a restore takes AWS too long for 60
-CASES = [*((name, 600, 1) for name in DRILLS), *((name, speed, 2) for name, speed in SLOW.items())]
+HERE = {name: drill for name, drill in DRILLS.items() if drill.shows != "region"}
+SLOW = {name: 60 if drill.shows == "outage" else 600 for name, drill in HERE.items()}  # a restore takes AWS too long for 60
+# The way home begins with one of the other two drills of regions, which is judged as well: the seed says with which.
+HOME = [("region-failback", 600, 1), ("region-failback", 600, 2)]
+CASES = [*((name, 600, 1) for name in HERE), *((name, speed, 2) for name, speed in SLOW.items()), *HOME]
 Case = tuple[str, int, int]  # name, speed, seed
 Ended = tuple[int, dict[str, Any]]
 
@@ -92,7 +95,7 @@ def _folders_of_drills(home: Path) -> list[Path]:
 
 
 def _effects_once(report: dict[str, Any], drill: Drill) -> None:
-    assert report["effects"] == list(drill.effects)
+    assert sorted(map(str, report["effects"])) == sorted(map(str, drill.effects))
     if ENDED_SESSIONS in drill.effects:  # one statement, and every session that it was meant for is gone
         ended = next(line["text"] for line in report["timeline"] if "sessions have ended" in line["text"])
         found = re.search(r"(\d+) of (\d+) sessions", ended)
@@ -113,6 +116,9 @@ def _cleaned_up(report: dict[str, Any], drill: Drill) -> None:
         ((instance, state), (step, outcome)) = states.items()
         assert (instance.split("-20")[0], state, outcome) == ("instance shielda-verify", "gone", "done"), states
         assert step == f"Drop temporary database {instance.removeprefix('instance ')}"
+        return
+    if drill.shows == "region":
+        assert sum(what.startswith("instance ") for what in states) == 4, "two old databases, the new one, and its replica"
         return
     if drill.shows not in ("data", "table"):
         assert states == {}
