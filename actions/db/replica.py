@@ -16,6 +16,7 @@ from actions.site import DatabaseRef
 if TYPE_CHECKING:
     from actions.world import World
 
+AT_LEAST = 20.0  # seconds of our own clock: a rehearsal's database is no faster than a real one
 STILL_SECONDS = 1.0  # of our own clock: what the kernel still held of a dead primary has arrived by then
 CLOSE_BYTES = 1 << 20  # of the log
 TOKEN = "promotion token"
@@ -62,7 +63,7 @@ class ReplayedAll(_OnReplica, kind="postgresql.replayed_all"):
 
     async def look(self, world: World) -> Outcome:
         said, before = "it has not answered", None
-        async for passed in world.ticks(timeout=self.timeout, at_least=20.0):
+        async for passed in world.ticks(timeout=self.timeout, at_least=AT_LEAST):
             try:
                 now = await self.position(world)
             except Unreachable as error:

@@ -44,27 +44,27 @@ class Planned:
 
 async def make_plan(stack: Stack) -> Planned:
     """Make a plan and keep it in `stack.plan_file`. Raises `Blocked` with a sentence that says what to do."""
+    await _must(stack, "init", *PLAIN, seconds=300.0)
     await select(stack)
+    shown = (await _must(stack, "workspace", "show")).out.strip()
+    if shown != stack.workspace:
+        raise Blocked(f"Terraform works in workspace {shown}, and {stack.workspace} is meant. Nothing was planned.")
     await _must(stack, "plan", *PLAIN, LOCK_WAIT, f"-out={stack.plan_file}", seconds=600.0)
-    shown = await _must(stack, "show", "-json", str(stack.plan_file))
+    as_json = await _must(stack, "show", "-json", str(stack.plan_file))
     text = await _must(stack, "show", "-no-color", str(stack.plan_file))
     return Planned(
-        sha256=fingerprint(stack), changes=changes_of(json.loads(shown.out)), text=text.out.strip(), state=await state_of(stack)
+        sha256=fingerprint(stack), changes=changes_of(json.loads(as_json.out)), text=text.out.strip(), state=await state_of(stack)
     )
 
 
 async def select(stack: Stack) -> None:
-    """Initialize the folder and select the workspace. Raises `Blocked`, also if there is no such workspace."""
-    await _must(stack, "init", *PLAIN, seconds=300.0)
+    """Select the workspace. Raises `Blocked`, also if there is no such workspace."""
     ran = await stack.run("workspace", "select", "-no-color", stack.workspace)
     if ran.code:
         if "doesn't exist" in ran.errors:
             make = f"terraform -chdir={stack.folder} workspace new {stack.workspace}"
             raise Blocked(f"There is no workspace {stack.workspace} in {stack.folder}. Make it with `{make}`, then retry.")
         raise Blocked(meaning(ran, stack.folder))
-    shown = (await _must(stack, "workspace", "show")).out.strip()
-    if shown != stack.workspace:
-        raise Blocked(f"Terraform works in workspace {shown}, and {stack.workspace} is meant. Nothing was planned.")
 
 
 async def state_of(stack: Stack) -> dict[str, Json]:
