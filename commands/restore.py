@@ -18,6 +18,7 @@ from actions.aws.secrets import Leads, MoveStage, PutVersion, leads_to
 from actions.aws.settings import copied, left_out, restorable
 from actions.aws.snapshots import CreateSnapshot, Snapshot, snapshots_of
 from actions.base import Finding, Json, Step, count, ok, stop, warn
+from actions.db.delayed import Delay
 from actions.db.integrity import IntegrityHolds
 from actions.db.restored import NobodyConnected, Recovered, TakesWrites
 from actions.db.run_migrations import RunMigrations
@@ -26,6 +27,7 @@ from actions.health import HealthAnswers
 from actions.site import DatabaseRef, ServiceSection
 from actions.world import World
 from commands.copies import LONGEST_NAME, TAG, free_name, numbered, source_findings
+from commands.delayed_replica import delay_findings, read_delay
 from commands.facts import Fact, read
 from commands.moments import EXPECTED, ago, clock, iso, moment, stamp
 from commands.plan import Plan, Stage
@@ -64,6 +66,7 @@ class Seen:
     users: tuple[User, ...]
     migrations: Migrated
     name: str
+    delay: Fact[Delay] | None = None
 
     @property
     def copy(self) -> DatabaseRef:
@@ -99,6 +102,7 @@ async def look(world: World, database: DatabaseRef, at: datetime, now: datetime)
         source = group.create_task(read("RDS", find_instance(world, name, region), of=f"RDS in {region}"))
         snapshots = group.create_task(read("RDS snapshots", snapshots_of(world, name, region), of=f"RDS in {region}"))
         window = group.create_task(read("The restore window", restore_window(world, name, region), of=f"RDS in {region}"))
+        delay = group.create_task(read_delay(world, database))
         users = [group.create_task(_user(world, site, database)) for site in world.site.users_of(database)]
     return Seen(
         database=database,
@@ -108,6 +112,7 @@ async def look(world: World, database: DatabaseRef, at: datetime, now: datetime)
         snapshots=snapshots.result(),
         window=window.result(),
         users=tuple(user.result() for user in users),
+        delay=delay.result(),
         migrations=Migrated.of(world.site.migrations),
         name=await free_name(world, region, names(world, database, at)) if source.result().value else "",
     )
@@ -271,6 +276,7 @@ def _findings(world: World, seen: Seen) -> Iterator[Finding]:
             f"No service of dr.toml uses {seen.database.name}, so I can't stop its writers. Look at [services.NAME] database."
         )
     yield from (fact.missing() for fact in (seen.snapshots, seen.window) if not fact.known)
+    yield from delay_findings(world, seen.database, seen.delay, seen.at)
     yield from migration_findings(seen.migrations)
     variable, key = seen.database.dsn_env, f"[databases.{seen.database.name}] instance"
     says = f"When the copy has taken over, my own {variable} and {key} in dr.toml still mean {seen.database.instance}"

@@ -161,7 +161,7 @@ def judge_evidence(
     wrong += [f"{name} (not counted in time)" for name in step.tables if name in uncounted]
     more = f"{more} {canary[0]}".rstrip()
     shrunk = [f"{name} {held.get(name, 'not there')} (then {rows})" for name, rows in (last or {}).items()
-              if _is_shrunk(step, held.get(name, NONE), name, rows)]  # fmt: skip
+              if _is_shrunk(step, name, held.get(name, NONE), now.get(name, NONE), rows)]  # fmt: skip
     if wrong or is_old or not compared or shrunk or canary[1]:
         beyond = f"{count(len(wrong), 'table differs', 'tables differ')} too much (bound: {step.percent} % or {FEW} rows): "
         said = [f"{beyond}{_listed(wrong)}."] if wrong else []
@@ -198,11 +198,12 @@ def _is_beyond(step: HoldsEnough, name: str, held: Rows | None, now: Rows | None
     return abs(held.number - now.number) > max(step.percent / 100 * max(held.number, now.number), FEW)
 
 
-def _is_shrunk(step: HoldsEnough, held: Rows | None, name: str, last: int) -> bool:
-    """Whether a table has lost too much since the last verification, or all of it."""
+def _is_shrunk(step: HoldsEnough, name: str, held: Rows | None, now: Rows | None, last: int) -> bool:
+    """Whether a table has lost too much since the last verification, or all of it; a queue may be empty in production, too."""
     if held is None or (step.tables and name not in step.tables):
         return False
-    return (held.number == 0 and last > 0) or last - held.number > max(step.percent / 100 * last, FEW)
+    is_emptied = held.number == 0 and last > 0 and (now is None or now.number > 0)
+    return is_emptied or last - held.number > max(step.percent / 100 * last, FEW)
 
 
 def _listed(names: Sequence[str]) -> str:
