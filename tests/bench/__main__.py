@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import acks, answers, engine, fleets, recoveries, starts
+from tests.bench import acks, answers, diffs, engine, fleets, recoveries, starts
 from tests.bench.figures import Figure, machine, table
 from tests.bench.subjects import opened
 
@@ -18,6 +18,7 @@ PARTS = {
     "recoveries": recoveries.measure,
     "answers": answers.measure,
     "engine": engine.measure,
+    "diffs": diffs.measure,
     "fleets": fleets.measure,
     "starts": starts.measure,
     "rehearsal": starts.rehearsal,
