@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 CRASHES := tests/story/test_crash_matrix.py
 
-.PHONY: setup rehearse check test unit world story bench bench-peers crash-matrix explore storm sigterms two-bots clean
+.PHONY: setup rehearse check test unit world node story bench bench-peers crash-matrix explore storm sigterms two-bots clean
 
 setup: $(STAMP)
 
@@ -30,8 +30,13 @@ unit: setup
 	$(BIN)/pytest tests/unit --numprocesses=2 --dist=worksteal
 
 # Three at a time: most of a story is waiting. A worker that has nothing left to do takes tests from another.
-test: check
+test: check node
 	$(BIN)/pytest tests/story tests/world --numprocesses=3 --dist=worksteal
+
+# Slack's official Node packages, which two tests need; without node they are skipped, with the reason.
+node:
+	@command -v npm >/dev/null && npm install --prefix tests/node --silent --no-audit --no-fund --no-package-lock \
+	  || echo "npm isn't installed, or could not install Slack's packages: the tests with them will be skipped."
 
 world: setup
 	$(BIN)/pytest tests/world

@@ -1,10 +1,24 @@
-"""Close a listener without losing the connection that has just come in."""
+"""Listen on a port, and close a listener without losing the connection that has just come in."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Iterable
 
 TURNS = 4  # of the event loop: a connection is accepted, and gets its transport, its protocol and its handler one turn each.
+
+
+class CannotStart(Exception):
+    """The rehearsal can't start; the message says why, and what to do."""
+
+
+def listen(port: int) -> socket.socket:
+    """A listener on this port of the loopback address; 0 is any free one. CannotStart if it's taken."""
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise CannotStart(f"Port {port} is taken ({why}). Choose another with --port, such as {port + 1}.") from error
 
 
 async def stop_accepting(listeners: Iterable[socket.socket]) -> None:

@@ -8,7 +8,6 @@ import fcntl
 import json
 import os
 import random
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from rehearsal.aws.cloud import DATABASE_SECRET, PRIMARY, Cloud
 from rehearsal.aws.secretsmanager import SecretsManager
 from rehearsal.faults import FaultPanel
 from rehearsal.fleet.fleet import Fleet
+from rehearsal.listening import CannotStart, listen
 from rehearsal.machines.launch import launch
 from rehearsal.machines.processes import Processes
 from rehearsal.migrations.project import Project
@@ -42,10 +42,6 @@ __all__ = ["PRIMARY", "CannotStart", "Options", "Rehearsal"]
 SHIP_SECONDS = 300.0  # AWS's: RDS uploads its logs every five minutes.
 SHIP_AT_LEAST = 1.0  # Each segment costs a few processes, and a restore replays them one by one.
 MANIFEST = Path(__file__).parent.parent / "manifest.yml"
-
-
-class CannotStart(Exception):
-    """The rehearsal can't start; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +124,7 @@ class Rehearsal:
         enter = self._stack.enter_async_context
         self._lock_work_dir()
         self.migrations.renew()
-        self.url = await enter(serve(self.workspace, self._listen(), Routes(self).all()))
+        self.url = await enter(serve(self.workspace, listen(self.options.port), Routes(self).all()))
         await enter(self.processes)
         await asyncio.gather(enter(self.database), enter(self.aws))
         self.rds.open()
@@ -162,14 +158,6 @@ class Rehearsal:
             raise CannotStart(f"A rehearsal is running in {self.work_dir}. End it first (Ctrl-C in its terminal).") from error
         for old in self.work_dir.glob("state.sqlite*"):
             old.unlink()
-
-    def _listen(self) -> socket.socket:
-        port = self.options.port
-        try:
-            return socket.create_server(("127.0.0.1", port))
-        except OSError as error:
-            why = os.strerror(error.errno or 0)
-            raise CannotStart(f"Port {port} is taken ({why}). Choose another with --port, such as {port + 1}.") from error
 
     async def _spawn(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
         return await self.processes.start(name, list(argv), env=env, stdout=asyncio.subprocess.PIPE)

@@ -78,8 +78,8 @@ def state_values(surface: Json, given: Json, kept: Json | None = None) -> Json:
             continue
         block_id, action_id = block["block_id"], element.get("action_id", "")
         answer = given.get(block_id, given.get(action_id))
-        if isinstance(answer, dict) and action_id in answer:
-            answer = answer[action_id]
+        if isinstance(given.get(block_id), dict):
+            answer = given[block_id].get(action_id)
         before = (kept or {}).get(block_id, {}).get(action_id)
         values.setdefault(block_id, {})[action_id] = before if answer is None and before else _state(element, answer)
     return values

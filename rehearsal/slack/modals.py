@@ -18,6 +18,7 @@ from rehearsal.slack.store import Store
 
 Json = dict[str, Any]
 FIELDS = ("callback_id", "private_metadata", "external_id")
+NO_TITLE = {"type": "plain_text", "text": "View Title", "emoji": True}  # what Slack says of a home, which has none
 MOST_BYTES = 250_000
 SWITCHES = ("clear_on_close", "notify_on_close")
 
@@ -159,7 +160,7 @@ class Modals:
             "app_installed_team_id": TEAM,
             "bot_id": BOT,
             "type": given["type"],
-            "title": copy.deepcopy(given.get("title")),
+            "title": copy.deepcopy(given.get("title") or NO_TITLE),
             "submit": copy.deepcopy(given.get("submit")),
             "close": copy.deepcopy(given.get("close")),
             "blocks": self._store.with_block_ids(given.get("blocks", [])),

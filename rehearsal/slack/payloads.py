@@ -101,7 +101,7 @@ def message_shortcut(
     return {
         "type": "message_action",
         "callback_id": callback_id,
-        **_who(person),
+        **_without(_who(person), "api_app_id"),
         "trigger_id": trigger_id,
         "response_url": response_url,
         "action_ts": action_ts,
@@ -113,7 +113,14 @@ def message_shortcut(
 
 def global_shortcut(person: Person, callback_id: str, *, trigger_id: str, action_ts: str) -> Json:
     """The payload of a shortcut from the menu beside the message field."""
-    return {"type": "shortcut", "callback_id": callback_id, **_who(person), "trigger_id": trigger_id, "action_ts": action_ts}
+    who = _without(_who(person), "api_app_id")
+    who["user"] = _without(who["user"], "name")
+    return {"type": "shortcut", "callback_id": callback_id, **who, "trigger_id": trigger_id, "action_ts": action_ts}
+
+
+def _without(payload: Json, name: str) -> Json:
+    """Slack leaves a few fields out of some payloads."""
+    return {key: value for key, value in payload.items() if key != name}
 
 
 def view_submission(person: Person, view: Json, values: Json, *, trigger_id: str) -> Json:

@@ -76,21 +76,22 @@ def bot(base: str, heard: list[Json]) -> AsyncApp:
 
     app.action(EVERYTHING)(hear)
     app.shortcut(EVERYTHING)(hear)
+    app.view(EVERYTHING)(hear)
     for name in ("app_mention", "message", "reaction_added", "reaction_removed", "member_joined_channel"):
         app.event(name)(hear)
     return app
 
 
 @asynccontextmanager
-async def slack_world() -> AsyncIterator[SlackWorld]:
-    """A workspace with the bot connected to it."""
+async def slack_world(seconds: float = 0.4) -> AsyncIterator[SlackWorld]:
+    """A workspace with the bot connected to it; `seconds` are in place of Slack's three."""
     workspace = Workspace(
         manifest=MANIFEST,
         people=PEOPLE,
         channels=("incident", "general"),
-        ack_seconds=0.4,
-        trigger_seconds=0.4,
-        retry_seconds=(0.0, 0.2, 0.2),
+        ack_seconds=seconds,
+        trigger_seconds=seconds,
+        retry_seconds=(0.0, 0.3, 1.0, 5.0),
     )
     async with serve(workspace) as base, WorkspaceClient(base) as slack:
         heard: list[Json] = []

@@ -12,7 +12,6 @@ export function complete(field, list, commands) {
       id: `${list.id}-${number}`, role: "option", onmousedown: (event) => { event.preventDefault(); take(number); },
     }, h("strong", {}, one.shown), one.says && h("span", { class: "quiet" }, ` ${one.says}`))));
     list.hidden = !found.length;
-    field.setAttribute("aria-expanded", String(Boolean(found.length)));
     mark();
   };
   const mark = () => {

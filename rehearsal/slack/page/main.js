@@ -33,6 +33,8 @@ const world = {
   dismiss: (ts) => { dismissed.add(ts); draw(); },
   openThread: (ts) => { world.thread = ts; draw(); $("thread-text").focus(); },
   become,
+  clicked: undefined,  // the message in which a button was pressed last
+  back: () => (document.querySelector(`#messages [data-ts="${world.clicked}"], #thread [data-ts="${world.clicked}"]`) || $("composer-text")).focus(),
   say: (text) => { $("composer-text").value = text; $("composer-text").focus(); },
   state: () => state,
 };

@@ -77,6 +77,7 @@ function shortcuts(message, world) {
 }
 
 async function act(message, element, value, world, state) {
+  world.clicked = message.ts;
   const body = { person: world.person, channel: message.channel || world.channel, ts: message.ts, action_id: element.action_id, state };
   if (value !== null && value !== undefined) body.value = value;
   const answer = await call("/ui/click", body);

@@ -14,11 +14,12 @@ export function showViews(views, world) {
   const focused = shown.dialog && shown.dialog.contains(document.activeElement) ? document.activeElement.dataset.action : undefined;
   if (shown.dialog) { shown.dialog.onclose = null; shown.dialog.close(); shown.dialog.remove(); }
   shown = { hash, id: view && view.id, dialog: undefined, read: new Map() };
-  if (!view) return;
+  if (!view) { if (document.activeElement === document.body) world.back(); return; }
   shown.dialog = makeDialog(view, world, before);
   document.body.append(shown.dialog);
   shown.dialog.showModal();
-  if (focused) (shown.dialog.querySelector(`[data-action="${CSS.escape(focused)}"]`) || shown.dialog).focus();
+  const place = (focused && shown.dialog.querySelector(`[data-action="${CSS.escape(focused)}"]`)) || shown.dialog.querySelector(".dialog-body :is(input, textarea, select, button)");
+  if (place) place.focus();
 }
 
 /** What was typed in text fields before the app changed the view: Slack keeps it if block and element are there again. */
