@@ -40,6 +40,7 @@ class Schedule:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.cron = settings.backups.verify
         self._channel = settings.slack.channel
+        self._databases = settings.backups.databases or ("",)
         self._store = store
         _schedules[:] = [self]
 
@@ -58,20 +59,31 @@ class Schedule:
         if not self.cron or at != last_due(self.cron, now) or now - at > LATE or at < await self.since():
             log.warning("schedule_skipped", due=moment)
             return
-        item = Item(
-            id=f"request/schedule/{NAME}/{moment}",
-            kind="request",
-            person=f"{SCHEDULE}{how_often(self.cron, now)}",
-            channel=self._channel,
-            payload={"text": VERIFICATION, "due": moment},
-        )
-        await self._store.do(self._store.record_items, [item])
+        for database in self._databases:
+            item = Item(
+                id=f"request/schedule/{NAME}/{due_of(moment, database)}",
+                kind="request",
+                person=f"{SCHEDULE}{how_often(self.cron, now)}",
+                channel=self._channel,
+                payload={"text": asked(database), "due": due_of(moment, database)},
+            )
+            await self._store.do(self._store.record_items, [item])
         log.info("schedule_due", due=moment)
 
     async def since(self) -> datetime:
         """Since when the schedule is what it is."""
         at = await self._store.do(lambda c: c.execute(select(schedules.c.since).where(schedules.c.name == NAME)).scalar())
         return datetime.fromtimestamp(time.time() if at is None else at, UTC)
+
+
+def due_of(moment: str, database: str) -> str:
+    """What is due: the moment, and which database if dr.toml names those that are verified ("" if it names none)."""
+    return f"{moment}/{database}" if database else moment
+
+
+def asked(database: str) -> str:
+    """The command that the schedule gives for a database."""
+    return f"{VERIFICATION} database={database}" if database else VERIFICATION
 
 
 def _note(connection: Connection, cron: str) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from actions import scrub
 from actions.db.dsn import mistake
+from actions.section import Label
 from actions.site import Name, Number, Section, Site, Whole, is_loopback, texts, web_address
 from bot.cron import is_cron
 from commands.memory import VERIFICATION
@@ -112,9 +113,13 @@ class Authority(Rule):
 
 
 class Backups(Section):
-    """When backups are verified (a cron expression in UTC; "": only by hand), and who is mentioned if that goes wrong."""
+    """When backups are verified (a cron expression in UTC; "": only by hand), and who is mentioned if that goes wrong.
+
+    `databases` are those whose backups are verified then, by their names in dr.toml; the first one if none is named.
+    """
 
     verify: str = ""
+    databases: tuple[Label, ...] = ()
     alert: Ids = ()
 
     @field_validator("verify")
@@ -132,6 +137,13 @@ class Settings(Site):
     state: State = State()
     authority: Authority
     backups: Backups = Backups()
+
+    @model_validator(mode="after")
+    def _verified_are_known(self) -> Settings:
+        for name in self.backups.databases:
+            if name not in self.databases:
+                raise ValueError(f"[backups] databases has {name!r}; one of {', '.join(self.databases)} is expected")
+        return self
 
     @property
     def bot_token(self) -> SecretStr:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, or_, select
 from bot.actors import SCHEDULE, TERMINAL, is_person, mention
 from bot.alerts import alert, missed_key
 from bot.cron import last_due, next_due
-from bot.schedule import Schedule
+from bot.schedule import Schedule, asked, due_of
 from bot.settings import Settings
 from bot.store import Store
 from bot.story import ENDS
@@ -36,8 +36,12 @@ class Verified:
     state: str
 
 
-def missing(cron: str, since: datetime, now: datetime, known: Iterable[Verified]) -> str:
-    """What is missing at this moment, as a sentence; "" if nothing is. `since` is when the schedule became what it is."""
+def missing(cron: str, since: datetime, now: datetime, known: Iterable[Verified], database: str = "") -> str:
+    """What is missing at this moment, as a sentence; "" if nothing is. `since` is when the schedule became what it is.
+
+    `database` is named if dr.toml names those that are verified.
+    """
+    backups = f"backups of {database}" if database else "backups"
     at = last_due(cron, now)
     period = next_due(cron, now) - at
     runs_since = [run for run in known if run.began >= at]
@@ -45,9 +49,9 @@ def missing(cron: str, since: datetime, now: datetime, known: Iterable[Verified]
         return ""
     under_way = [run.id for run in runs_since if run.state not in ENDS]
     if under_way and now > at + min(TO_END, period / 2):
-        return f"The verification of backups that was due at {_utc(at)} has not ended yet: run {under_way[-1]}."
+        return f"The verification of {backups} that was due at {_utc(at)} has not ended yet: run {under_way[-1]}."
     if not runs_since and now > at + min(TO_BEGIN, period / 2):
-        return f"The verification of backups that was due at {_utc(at)} did not begin."
+        return f"The verification of {backups} that was due at {_utc(at)} did not begin."
     return ""
 
 
@@ -58,7 +62,8 @@ class Watch:
         self._channel = settings.slack.channel
         self._store = store
         self._schedule = schedule
-        self._verified = verified_target(settings.database())  # what the schedule verifies: the first database of dr.toml
+        named = settings.backups.databases or ("",)  # "": the first database of dr.toml
+        self._verified = {name: verified_target(settings.database(name)) for name in named}
 
     async def run(self) -> None:
         """Look, and alert; a defect in it ends nothing."""
@@ -77,10 +82,12 @@ class Watch:
     def _look(self, connection: Connection, now: datetime, since: datetime) -> None:
         for key, says in unattended(connection, now - LOOK_BACK):
             alert(connection, self._store, key, self._channel, says)
-        cron = self._schedule.cron
-        if cron and (says := missing(cron, since, now, _verifications(connection, self._verified, last_due(cron, now)))):
-            text = f"{says} Look at `/dr runs` and `/dr backup status`, and {suggest(VERIFICATION, 'verify one by hand')}."
-            alert(connection, self._store, missed_key(last_due(cron, now).isoformat()), self._channel, text)
+        if cron := self._schedule.cron:
+            at = last_due(cron, now)
+            for name, target in self._verified.items():
+                if says := missing(cron, since, now, _verifications(connection, target, at), name):
+                    text = f"{says} Look at `/dr runs` and `/dr backup status`, and {suggest(asked(name), 'verify one by hand')}."
+                    alert(connection, self._store, missed_key(due_of(at.isoformat(), name)), self._channel, text)
 
 
 def unattended(connection: Connection, since: datetime) -> list[tuple[str, str]]:

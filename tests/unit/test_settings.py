@@ -306,6 +306,7 @@ def test_a_schedule_of_verifications_needs_a_cron_expression_and_the_policy() ->
     for wrong, says in (
         (with_("authority", unattended=["backup verify", "control-plane restrt"]), "Did you mean 'control-plane restart'?"),
         (with_("backups", verify="every monday"), "five fields such as 0 4 * * 1"),
+        (with_("backups", databases=["billing"]), "[backups] databases has 'billing'; one of primary"),
         (with_("authority", unattended=[]), '[authority] unattended = ["backup verify"] is expected with it.'),
     ):
         with pytest.raises(BadSettings) as raised:

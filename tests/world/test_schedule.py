@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from actions.site import DatabaseSection
 from bot.database import open_engine
 from bot.schedule import Schedule, _note
 from bot.settings import Backups, Settings, load
@@ -59,6 +60,25 @@ async def test_a_due_time_that_is_past_another_is_passed_over(stores: tuple[Stor
     at = NOW - timedelta(minutes=minutes)
     await schedule.request(at.isoformat(), NOW)
     assert await stores[0].unhandled() == []
+
+
+async def test_every_database_that_is_named_is_verified_and_missed_by_itself(stores: tuple[Store, Store]) -> None:
+    both = {"primary": DatabaseSection(instance="shielda-prod"), "billing": DatabaseSection(instance="billing-prod")}
+    named = settings(DAILY).model_copy(update={"databases": both, "backups": Backups(verify=DAILY, databases=tuple(both))})
+    schedule = Schedule(named, stores[0])
+    await stores[0].do(_note, DAILY)
+    await stores[0].do(lambda c: c.execute(update(schedules).values(since=0.0)))
+    at = NOW.replace(hour=4)
+    await schedule.request(at.isoformat(), NOW)
+    found = {item.payload["text"]: item.id for item in await stores[0].unhandled()}
+    assert sorted(found) == ["backup verify database=billing", "backup verify database=primary"]
+    assert len(set(found.values())) == 2
+    await Watch(named, stores[0], schedule).look(NOW)
+    missed = await alerts(stores[0])
+    assert sorted(says.split(" that was")[0] for says in missed) == [
+        "The verification of backups of billing",
+        "The verification of backups of primary",
+    ]
 
 
 async def test_what_was_due_before_the_schedule_was_set_is_nobodys_fault(stores: tuple[Store, Store]) -> None:
