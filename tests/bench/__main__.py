@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import acks, answers, diffs, engine, fleets, recoveries, starts
+from tests.bench import acks, answers, diffs, engine, fleets, recoveries, restores, starts
 from tests.bench.figures import Figure, machine, table
 from tests.bench.subjects import opened
 
@@ -17,6 +17,7 @@ PARTS = {
     "acks": acks.measure,
     "recoveries": recoveries.measure,
     "answers": answers.measure,
+    "restores": restores.measure,
     "engine": engine.measure,
     "diffs": diffs.measure,
     "fleets": fleets.measure,
