@@ -52,6 +52,11 @@ WORDS = {
     "extra": "only in the table, such as newer ones. They stay as they are",
     "twice": "there more than once under one key. They stay as they are; a person must decide",
 }
+MOST_ATTACHED, LONGEST_ATTACHED = 20_000, 500
+LISTED = """
+SELECT table_name, kind, key, found, wanted FROM dr_repair.rows WHERE case_id = %s
+ORDER BY array_position(%s, kind), table_name, key LIMIT %s
+"""
 SAMPLE = "SELECT key, found, wanted FROM dr_repair.rows WHERE case_id = %s AND kind = %s ORDER BY table_name, key LIMIT 3"
 
 
@@ -189,8 +194,17 @@ class ChooseRepair(OfCase, Hold, kind="postgresql.choose_repair"):
         found = [finding for kind in WORDS if case.total(kind) for finding in [await self._finding(world, case, kind)]]
         if not case.total("missing", "changed"):
             found.insert(0, stop("There is nothing to put back: no row is missing, and none was changed that may be reverted."))
-        where = f"Every row is in dr_repair.rows: SELECT * FROM dr_repair.rows WHERE case_id = '{self.case}'."
-        return (*found, ok(where))
+        await self._attach(world, sum(case.total(kind) for kind in WORDS))
+        rows = f"SELECT * FROM dr_repair.rows WHERE case_id = '{self.case}'"
+        return (*found, ok(f"Every row as a file: \\copy ({rows}) TO 'differences.csv' CSV HEADER, in psql."))
+
+    async def _attach(self, world: World, total: int) -> None:
+        """All rows that differ as a text, one a line; of very many the first."""
+        wanted = [self.case, list(WORDS), MOST_ATTACHED]
+        rows = await world.database(self.database).ask(LISTED, wanted, timeout=self.timeout)
+        lines = [f"{row['kind']:8} {row['table_name']} {_sample(row, LONGEST_ATTACHED)}" for row in rows]
+        lines += [f"{total - len(rows)} more, which dr_repair.rows has or only counts."] if total > len(rows) else []
+        await world.attach(f"Rows that differ, {total} in all", "\n".join(lines))
 
     async def _finding(self, world: World, case: Case, kind: str) -> Finding:
         per_table = {table: counts.get(kind, 0) for table, counts in case.counts.items()}
@@ -217,11 +231,13 @@ def _told(case: Case) -> str:
     return f"The rows of {', '.join(case.tables)} that differ from the copy: {told}. They are listed in dr_repair.rows."
 
 
-def _sample(row: Mapping[str, Any]) -> str:
+def _sample(row: Mapping[str, Any], longest: int = LONGEST) -> str:
     key = ", ".join(str(part) for part in row["key"])
-    versions = [f"{name} {_short(row[column])}" for name, column in (("now", "found"), ("then", "wanted")) if row[column]]
+    versions = [
+        f"{name} {_short(row[column], longest)}" for name, column in (("now", "found"), ("then", "wanted")) if row[column]
+    ]
     return scrub(f"key {key}: {', '.join(versions)}" if versions else f"key {key}")
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+def _short(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import random
 from collections.abc import AsyncIterator
@@ -150,8 +151,16 @@ async def test_the_question_shows_counts_and_samples_of_each_kind(hospital: Hosp
     repair = await hospital.admit(ORDERS)
     await repair.present.run(*DAMAGE)
     await repair.does(repair.collect)
-    asks = ChooseRepair(**repair.names)
-    missing, changed, touched, extra, where = await asks.evidence(repair.rig.world)
+    asks, attached = ChooseRepair(**repair.names), dict[str, str]()
+
+    async def attach(name: str, text: str) -> None:
+        attached[name] = text
+
+    world = copy.copy(repair.rig.world)
+    world.attach = attach
+    missing, changed, touched, extra, where = await asks.evidence(world)
+    listed = attached["Rows that differ, 100 in all"].splitlines()
+    assert (len(listed), listed[0][:44]) == (100, "missing  public.orders key 103: then (103,4,")
     assert missing.says.startswith("40 rows missing: the copy has them, and the table doesn't.")
     assert missing.says.endswith("By table: public.orders 40.")
     assert "key 103: then (103,4,1.03" in missing.evidence
