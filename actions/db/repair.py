@@ -32,6 +32,7 @@ from actions.db.diff_shape import Shape, quoted, read_shape
 from actions.db.integrity import CheckVerdict
 from actions.db.integrity_ask import Asker
 from actions.db.integrity_suite import Suite
+from actions.db.psql import psql
 from actions.db.repair_case import COLLECTED, REPAIRED, Case, act_as, change_state, read_case, read_rights
 from actions.db.repair_collect import OfCase
 from actions.db.transact import transaction
@@ -78,7 +79,14 @@ class PutRowsBack(OfCase, Action, kind="postgresql.put_rows_back"):
         return f"Put the listed rows back into {', '.join(self.tables)}"
 
     def command(self) -> str:
-        return f"# one transaction: INSERT the missing and UPDATE the changed rows of {self.case} in dr_repair.rows"
+        rows = f"(SELECT (wanted::TABLE).* FROM dr_repair.rows WHERE case_id = '{self.case}' AND table_name = 'TABLE'"
+        lines = (
+            f"BEGIN; SET LOCAL ROLE OWNER; LOCK TABLE {', '.join(self.tables)} IN SHARE ROW EXCLUSIVE MODE",
+            f"INSERT INTO TABLE OVERRIDING SYSTEM VALUE {rows} AND kind = 'missing') ON CONFLICT DO NOTHING",
+            f"UPDATE TABLE SET ... FROM {rows} AND kind = 'changed') AS wanted WHERE TABLE is as it was listed",
+            "SELECT setval(SEQUENCE, greatest(last_value, max(COLUMN))); COMMIT",
+        )
+        return psql(f"{'; '.join(lines)};", self.database.dsn_env) + f"  # for each TABLE of {', '.join(self.tables)}"
 
     async def observe(self, world: World) -> Facts:
         return await look_at(world, self)

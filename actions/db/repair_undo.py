@@ -10,6 +10,7 @@ import psycopg
 from actions.base import Action, Facts, Finding, Outcome, Proof, Refused, Unreachable, already_done, count, done, failed, ok, stop
 from actions.db import repair_sql as sql
 from actions.db.diff_shape import Shape, quoted
+from actions.db.psql import psql
 from actions.db.repair import RIGHTS, SECONDS, look_at, prepare, proof, restore_triggers, run
 from actions.db.repair_case import REPAIRED, UNDONE, change_state, of_key, read_case
 from actions.db.repair_collect import OfCase
@@ -46,7 +47,13 @@ class UndoRepair(OfCase, Action, kind="postgresql.undo_repair"):
         return f"Undo repair {self.case} of {', '.join(self.tables)}"
 
     def command(self) -> str:
-        return f"# one transaction: DELETE what {self.case} inserted, UPDATE what it reverted, from dr_repair.rows"
+        rows = f"FROM dr_repair.rows WHERE case_id = '{self.case}' AND table_name = 'TABLE' AND state ="
+        lines = (
+            f"BEGIN; SET LOCAL ROLE OWNER; LOCK TABLE {', '.join(self.tables)} IN SHARE ROW EXCLUSIVE MODE",
+            f"UPDATE TABLE SET ... FROM (SELECT (found::TABLE).* {rows} 'reverted') AS found WHERE TABLE is as it was left",
+            f"DELETE FROM TABLE USING (SELECT (wanted::TABLE).* {rows} 'inserted') AS inserted WHERE the keys are equal; COMMIT",
+        )
+        return psql(f"{'; '.join(lines)};", self.database.dsn_env) + f"  # for each TABLE of {', '.join(self.tables)}"
 
     async def observe(self, world: World) -> Facts:
         return await look_at(world, self)
