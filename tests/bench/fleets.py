@@ -62,6 +62,7 @@ async def clients(processes: Processes, folder: Path) -> list[Figure]:
         f"the record of intents and outcomes, in time; {used:.2f} ms of processor. To look at each agent before its restart takes"
     )
     engine += f" {processor['forgetful'] - processor['bare']:.2f} ms more of processor"
+    print(f"{note}\n{engine}", file=sys.stderr, flush=True)  # the rest takes some minutes
     return [
         Figure(
             name=f"Restart of {HOSTS} hosts, hosts a second",
@@ -78,8 +79,9 @@ async def clients(processes: Processes, folder: Path) -> list[Figure]:
 async def memory(processes: Processes, folder: Path) -> Figure:
     """The most memory of a process that restarts many hosts, with the record of each."""
     async with silent_fleet(processes, folder, MANY) as fleet:
-        seen = await restarted(fleet, "recorded")
-    note = f"{seen['hosts'] / seen['seconds']:.0f} hosts/s; the process alone, with its {MANY} hosts due at once"
+        seen = await restarted(fleet, "recorded", strictly=False)
+    note = f"{seen['good']} of them restarted, the others not reached in time; " if seen["good"] < MANY else ""
+    note += f"{seen['hosts'] / seen['seconds']:.0f} hosts/s; the process alone, with its {MANY} hosts due at once"
     return Figure(name=f"Memory at the restart of {MANY} hosts", value=seen["peak"], unit="MB", note=note)
 
 
@@ -108,16 +110,17 @@ def silent_fleet(processes: Processes, folder: Path, hosts: int) -> Fleet:
     return Fleet(processes, folder, hosts=hosts, heartbeats=NOBODY, every=3600.0)
 
 
-async def restarted(fleet: Fleet, client: str) -> Seen:
-    """What it took this client to restart them all. Raises if a host was not restarted exactly once."""
+async def restarted(fleet: Fleet, client: str, *, strictly: bool = True) -> Seen:
+    """What it took this client to restart them all, each exactly once (not `strictly`: at most). Raises if it was not so."""
     before = await counts(fleet)
     argv = [sys.executable, "-m", "tests.bench.ssh_clients", client, str(fleet.folder)]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*argv, cwd=ROOT, env=inherited(), stdout=pipe)
     out, _ = await process.communicate()
     seen: Seen = json.loads(out)
-    wrong = [name for name, number in (await counts(fleet)).items() if number != before[name] + 1]
-    if wrong or seen["good"] != seen["hosts"]:
+    since = {name: number - before[name] for name, number in (await counts(fleet)).items()}
+    wrong = [name for name, number in since.items() if number > 1 or (strictly and number < 1)]
+    if wrong or (strictly and seen["good"] != seen["hosts"]):
         raise RuntimeError(f"{client}: {seen['good']} of {seen['hosts']} restarted by its word; not once: {wrong[:5]}.")
     return seen
 

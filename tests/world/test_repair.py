@@ -473,3 +473,13 @@ async def test_a_connection_that_is_lost_before_commit_changes_nothing(
     assert await repair.rows() == damaged
     await repair.present.run("DROP FUNCTION die CASCADE")
     await repair.does(repair.put_back)
+
+
+async def test_a_table_that_was_emptied_is_filled_again_and_its_sequence_stays(hospital: Hospital) -> None:
+    repair = await hospital.admit(ORDERS)
+    sequence = await repair.present.value("SELECT nextval('orders_id_seq'::regclass)")
+    await repair.present.run("TRUNCATE orders")
+    await repair.does(repair.collect)
+    await repair.does(repair.put_back)
+    assert await repair.rows() == await repair.rows(patient=repair.past)
+    assert await repair.present.value("SELECT last_value FROM orders_id_seq") == sequence
