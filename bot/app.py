@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,8 +18,13 @@ from slack_sdk.web.async_client import AsyncWebClient
 from actions.scrub import plain, scrub
 from bot import cards, restore_form
 from bot.choices import CHOICES
+from bot.home import PICK
+from bot.home_desk import HomeDesk
 from bot.inbox import Inbox
 from bot.mrkdwn import inert, shown
+from bot.payloads import ID, Malformed, id_of, item, maybe, text_of
+from bot.pick_form import CALLBACK, SCENARIO
+from bot.planned import PLAN, placed, planned, read_planned
 from bot.settings import Settings
 from bot.store import Item, Store
 from commands.scenario import BadCommand, Request, help_text, parse
@@ -27,19 +33,13 @@ log = structlog.get_logger(__name__)
 CONNECTIONS = 2  # Slack sends each payload to one of them; one may be gone while the other lives
 PING_SECONDS = 3
 BUTTONS = ("dr_approve", "dr_reject", *(choice.action_id for choice in CHOICES.values()))
-PLAN = "dr_plan"  # a button that asks for the plan, or the report, of the command in its value
 MOST_TYPED, MOST_REASON = 1000, 300  # characters of a command, and of a reason
 MOST_SAID = 3900  # characters of an answer that only one person sees
-_ID = re.compile(r"[\w.-]{1,150}", re.ASCII)
 _VALUE = re.compile(r"[\w.-]{1,64}:[\w.#-]{1,64}:[\w-]{1,64}", re.ASCII)  # run, question and nonce
 _ESCAPED = re.compile("&(amp|lt|gt);")  # Slack's three escapes in what people type
 _SIGNS = {"amp": "&", "lt": "<", "gt": ">"}
 _UNTYPED = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 Ack = Callable[..., Awaitable[Any]]
-
-
-class Malformed(ValueError):
-    """A payload lacks something that Slack always sends; the message names it."""
 
 
 class WrongName(ValueError):
@@ -70,7 +70,10 @@ class App:
         bolt.command(re.compile(".*"))(self._on_command)
         bolt.action(re.compile(".*"))(self._on_click)
         bolt.view(re.compile(".*"))(self._on_submit)
+        bolt.event("app_home_opened")(self._on_home)
         bolt.error(self._on_error)
+        self._home = HomeDesk(settings, store, client)
+        self._publishing: set[asyncio.Task[None]] = set()
         self._handlers: list[AsyncSocketModeHandler] = []
 
     async def connect(self) -> None:
@@ -123,7 +126,7 @@ class App:
 
     async def _on_click(self, ack: Ack, body: dict[str, Any]) -> None:
         try:
-            item = read_pick(body) or read_click(body)
+            item = read_pick(body) or read_click(placed(body, self._settings.slack.channel))
         except Malformed as error:
             log.warning("click_malformed", says=str(error))
             await self._say_malformed(body, str(error))
@@ -131,9 +134,18 @@ class App:
             await self._inbox.record(item)
         await ack()
 
+    async def _on_home(self, ack: Ack, body: dict[str, Any]) -> None:
+        """Somebody opened the app's home: it is published beside the acknowledgement."""
+        await ack()
+        person = maybe(body, "event", "user")
+        if ID.fullmatch(person) and maybe(body, "event", "tab") == "home":
+            task = asyncio.create_task(self._home.publish(person))
+            self._publishing.add(task)
+            task.add_done_callback(self._publishing.discard)
+
     async def _on_submit(self, ack: Ack, body: dict[str, Any]) -> None:
         try:
-            item = read_time(body) or read_form(body)
+            item = read_time(body) or read_planned(body) or read_form(body)
             await self._require_name(item)
         except Malformed as error:
             await ack(response_action="errors", errors={_field(body): f"{error} Nothing was done."})
@@ -157,10 +169,10 @@ class App:
         log.error("handler_failed", error=plain(error), type=body.get("type"))
 
     async def _say_malformed(self, body: Mapping[str, Any], says: str) -> None:
-        person, channel = (_maybe(body, key, "id") for key in ("user", "channel"))
-        if all(_ID.fullmatch(one) and len(one) <= 40 for one in (person, channel)):
-            trigger = _maybe(body, "trigger_id")
-            key = f"malformed/{trigger if _ID.fullmatch(trigger) else time.time_ns()}"
+        person, channel = (maybe(body, key, "id") for key in ("user", "channel"))
+        if all(ID.fullmatch(one) and len(one) <= 40 for one in (person, channel)):
+            trigger = maybe(body, "trigger_id")
+            key = f"malformed/{trigger if ID.fullmatch(trigger) else time.time_ns()}"
             await self._store.ephemeral(key, person, channel, f"{says} Nothing was done.")
 
 
@@ -174,14 +186,14 @@ async def _authorized(enterprise_id: str | None, team_id: str | None, user_id: s
 
 def read_command(body: Mapping[str, Any]) -> Item:
     """The item behind a slash command. Raises `Malformed`, also for what nobody can have typed."""
-    person, channel, trigger = (_id(body, key) for key in ("user_id", "channel_id", "trigger_id"))
+    person, channel, trigger = (id_of(body, key) for key in ("user_id", "channel_id", "trigger_id"))
     text = body.get("text") or ""
     if not isinstance(text, str) or _UNTYPED.search(text):
         raise Malformed("The command has characters in it that nobody can type. Nothing was done; type it again.")
     typed = _ESCAPED.sub(lambda found: _SIGNS[found[1]], text)
     if len(typed) > MOST_TYPED:
         raise Malformed(f"The command has {len(typed)} characters, and I read at most {MOST_TYPED}. Nothing was done.")
-    return _item(f"command/{trigger}", "command", person, channel, {"text": scrub(typed).strip(), "trigger_id": trigger})
+    return item(f"command/{trigger}", "command", person, channel, {"text": scrub(typed).strip(), "trigger_id": trigger})
 
 
 def read_pick(body: Mapping[str, Any]) -> Item | None:
@@ -189,9 +201,9 @@ def read_pick(body: Mapping[str, Any]) -> Item | None:
     chosen = restore_form.picked(body)
     if chosen is None:
         return None
-    person, view = _id(body.get("user") or {}, "id", "user"), _id(body["view"], "id", "view")
-    moment = _id(body["actions"][0], "action_ts", "actions[0]")
-    return _item(f"pick/{view}/{moment}", "pick", person, "", chosen)
+    person, view = id_of(body.get("user") or {}, "id", "user"), id_of(body["view"], "id", "view")
+    moment = id_of(body["actions"][0], "action_ts", "actions[0]")
+    return item(f"pick/{view}/{moment}", "pick", person, "", chosen)
 
 
 def read_time(body: Mapping[str, Any]) -> Item | None:
@@ -199,108 +211,74 @@ def read_time(body: Mapping[str, Any]) -> Item | None:
     view = body.get("view")
     if not isinstance(view, dict) or view.get("callback_id") != restore_form.CALLBACK:
         return None
-    person, name = _id(body.get("user") or {}, "id", "user"), _id(view, "id", "view")
+    person, name = id_of(body.get("user") or {}, "id", "user"), id_of(view, "id", "view")
     try:
         form = restore_form.submitted(view)
     except ValueError as error:
         raise WrongTime(str(error)) from error
     if wrong := form.wrong(datetime.now(UTC)):
         raise WrongTime(wrong)
-    return _item(f"submit/{name}", "command", person, form.channel, {"text": form.text})
+    return item(f"submit/{name}", "command", person, form.channel, {"text": form.text})
 
 
 def read_click(body: Mapping[str, Any]) -> Item:
     """The item behind a button's payload. Raises `Malformed`, also for a button that isn't ours."""
-    person, channel = (_id(body.get(key) or {}, "id", key) for key in ("user", "channel"))
+    person, channel = (id_of(body.get(key) or {}, "id", key) for key in ("user", "channel"))
     actions = body.get("actions")
     if not isinstance(actions, list) or not actions or not isinstance(actions[0], dict):
         raise Malformed("The click names no button.")
-    action_id, value = _text(actions[0], "action_id", "actions[0]"), actions[0].get("value")
+    action_id, value = text_of(actions[0], "action_id", "actions[0]"), actions[0].get("value")
+    if action_id == PICK:
+        opens = {"trigger_id": maybe(body, "trigger_id")}
+        return item(f"click/{id_of(actions[0], 'action_ts', 'actions[0]')}/{person}", "form", person, channel, opens)
     if action_id == PLAN or action_id.startswith(f"{PLAN}_"):
-        return _planned(body, person, channel, actions[0])
+        return planned(body, person, channel, actions[0])
     if action_id not in BUTTONS:
         raise Malformed(f"I have no button {action_id[:60]!r}; a button of mine is one of {', '.join(BUTTONS)}.")
     if not isinstance(value, str) or not _VALUE.fullmatch(value):
         raise Malformed("I don't recognise this button.")
-    moment = _id(actions[0], "action_ts", "actions[0]")
-    trigger = _maybe(body, "trigger_id")
-    payload = {"action_id": action_id, "value": value, "trigger_id": trigger if _ID.fullmatch(trigger) else ""}
-    return _item(f"click/{moment}/{person}/{action_id}", "click", person, channel, payload)
-
-
-def _planned(body: Mapping[str, Any], person: str, channel: str, button: Mapping[str, Any]) -> Item:
-    """The command behind a button that asks for a plan: the same as if the person had typed it."""
-    prefix, _, words = str(button.get("value") or "").partition(":")
-    try:
-        request = parse(words)
-    except BadCommand as error:
-        raise Malformed(f"I don't recognise this button: {error}") from error
-    if prefix != "plan" or (request.scenario is None and request.report is None):
-        raise Malformed("I don't recognise this button.")
-    moment, trigger = _id(button, "action_ts", "actions[0]"), _maybe(body, "trigger_id")
-    payload = {"text": words, "trigger_id": trigger if _ID.fullmatch(trigger) else ""}
-    return _item(f"click/{moment}/{person}/{PLAN}", "command", person, channel, payload)
+    moment = id_of(actions[0], "action_ts", "actions[0]")
+    trigger = maybe(body, "trigger_id")
+    payload = {"action_id": action_id, "value": value, "trigger_id": trigger if ID.fullmatch(trigger) else ""}
+    return item(f"click/{moment}/{person}/{action_id}", "click", person, channel, payload)
 
 
 def read_form(body: Mapping[str, Any]) -> Item:
     """The item behind a submitted form. Raises `Malformed`, also for a form that isn't ours."""
     view = body.get("view")
-    person = _id(body.get("user") or {}, "id", "user")
+    person = id_of(body.get("user") or {}, "id", "user")
     if not isinstance(view, dict) or view.get("callback_id") != "dr_confirm":
         raise Malformed("I don't recognise this form.")
-    channel, value, choice = _about(_text(view, "private_metadata", "view"))
-    form = f"submit/{_id(view, 'id', 'view')}"
+    channel, value, choice = _about(text_of(view, "private_metadata", "view"))
+    form = f"submit/{id_of(view, 'id', 'view')}"
     if choice == cards.APPROVE:
-        name = _UNTYPED.sub("", _maybe(view, "state", "values", "typed", "typed", "value")).strip()[: cards.MOST_NAME]
-        return _item(form, "submit", person, channel, {"value": value, "choice": choice, "typed": scrub(name)})
-    typed = _UNTYPED.sub("", _maybe(view, "state", "values", "reason", "reason", "value"))
+        name = _UNTYPED.sub("", maybe(view, "state", "values", "typed", "typed", "value")).strip()[: cards.MOST_NAME]
+        return item(form, "submit", person, channel, {"value": value, "choice": choice, "typed": scrub(name)})
+    typed = _UNTYPED.sub("", maybe(view, "state", "values", "reason", "reason", "value"))
     reason = inert(scrub(" ".join(typed.split())).rstrip("."))
     if len(reason) < 3:
         raise Malformed("A reason of at least three characters is needed.")
     if len(reason) > MOST_REASON:
         raise Malformed(f"The reason has {len(reason)} characters; give one of at most {MOST_REASON}.")
-    return _item(form, "submit", person, channel, {"value": value, "choice": choice, "reason": reason})
+    return item(form, "submit", person, channel, {"value": value, "choice": choice, "reason": reason})
 
 
 def _field(body: Mapping[str, Any]) -> str:
     """The one field of a form, under which its mistake is shown."""
-    if _maybe(body, "view", "callback_id") == restore_form.CALLBACK:
+    if maybe(body, "view", "callback_id") == restore_form.CALLBACK:
         return restore_form.FIELD
-    *_, purpose = _maybe(body, "view", "private_metadata").split("|")
+    if maybe(body, "view", "callback_id") == CALLBACK:
+        return SCENARIO
+    *_, purpose = maybe(body, "view", "private_metadata").split("|")
     return "typed" if purpose == cards.APPROVE else "reason"
 
 
 def _about(metadata: str) -> tuple[str, str, str]:
     """The channel, the question's value and the choice that a form is about. A form of an earlier version was for a skip."""
     channel, value, *choices = metadata.split("|")[:3] if "|" in metadata else (metadata, "")
-    if choices == [cards.APPROVE] and _ID.fullmatch(channel) and _VALUE.fullmatch(value):
+    if choices == [cards.APPROVE] and ID.fullmatch(channel) and _VALUE.fullmatch(value):
         return channel, value, cards.APPROVE
     choice = CHOICES.get(choices[0] if choices else "skip")
-    if not _ID.fullmatch(channel) or not _VALUE.fullmatch(value) or choice is None or choice.form is None:
+    if not ID.fullmatch(channel) or not _VALUE.fullmatch(value) or choice is None or choice.form is None:
         raise Malformed("I don't recognise this form.")
     return channel, value, choice.name
-
-
-def _item(name: str, kind: str, person: str, channel: str, payload: dict[str, Any]) -> Item:
-    return Item(id=name[:200], kind=kind, person=person, channel=channel, payload=payload)
-
-
-def _text(body: Any, key: str, where: str = "The payload") -> str:
-    value = body.get(key) if isinstance(body, Mapping) else None
-    if not isinstance(value, str) or not value or len(value) > 3000:
-        raise Malformed(f"{where} has no usable {key}.")
-    return value
-
-
-def _id(body: Any, key: str, where: str = "The payload") -> str:
-    """An id of Slack's: what the store's columns take."""
-    value = _text(body, key, where)
-    if not _ID.fullmatch(value) or (key != "trigger_id" and len(value) > 40):
-        raise Malformed(f"{where} has no usable {key}.")
-    return value
-
-
-def _maybe(body: Any, *path: str) -> str:
-    for key in path:
-        body = body.get(key) if isinstance(body, Mapping) else None
-    return body if isinstance(body, str) else ""

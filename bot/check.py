@@ -18,7 +18,9 @@ from commands.facts import UNREAD
 from commands.region.rehearsed import steady
 from commands.scenario import SCENARIOS
 
-SCOPES = frozenset({"commands", "chat:write", "channels:history", "channels:read", "users:read", "usergroups:read", "pins:write"})
+SCOPES = frozenset(
+    {"commands", "chat:write", "channels:history", "channels:read", "users:read", "usergroups:read", "pins:write", "files:write"}
+)
 NEEDED = {"database restore": {"time": "10m"}}  # the arguments without which a scenario can't be planned
 OWN = {
     "backup drop",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable, Coroutine
@@ -60,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     triage = _word(words, "triage", _report, "which scenario fits what is broken; touches nothing", as_json=True)
     triage.set_defaults(report="triage", arguments=[])
     report = _word(words, "report", _report, "make a read-only report and print it; exit code 1 if not all is well", as_json=True)
-    report.add_argument("report", help='the words after /dr, such as "backup status"')
+    report.add_argument("report", help='the words after /dr, such as "backup status"; or a run, whose report is written as files')
+    report.add_argument("--out", type=Path, default=Path("."), help="the folder for the files of a run's report (default: here)")
     report.add_argument("arguments", nargs="*", help="name=value")
     _word(words, "runs", _runs, "list the latest runs", as_json=True)
     _word(words, "show", _show, "show a run and its timeline", as_json=True).add_argument("run")
@@ -126,6 +128,32 @@ async def _run(settings: Settings, options: argparse.Namespace) -> int:
 
 
 async def _report(settings: Settings, options: argparse.Namespace) -> int:
+    if re.fullmatch(r"[a-z2-7]{8}", options.report):
+        return await _run_report(settings, options)
+    return await _asked_report(settings, options)
+
+
+async def _run_report(settings: Settings, options: argparse.Namespace) -> int:
+    """Write the report of a run: the same files that its thread gets."""
+    from bot.look import look_at, read_usual
+    from bot.uploads import report_files
+
+    store = _store(settings)
+    story = await store.story(options.report)
+    if story is None:
+        _complain(f"There is no run {options.report!r}; `dr runs` lists them.")
+        return 2
+    look = look_at(settings, story, await store.do(read_usual, story.offer.plan), simple=False)
+    files = await report_files(_slack(settings), store, story, look)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name, _, content in files:
+        (options.out / name).write_bytes(content)
+        _say(str(options.out / name))
+    store.close()
+    return 0
+
+
+async def _asked_report(settings: Settings, options: argparse.Namespace) -> int:
     from actions.world import World
     from bot.memory import LateMemory
     from bot.report_card import report_text
@@ -186,6 +214,16 @@ async def _check(settings: Settings, options: argparse.Namespace) -> int:
     told = [{"level": f.level, "says": f.says, "evidence": f.evidence} for f in findings]
     _say(told if options.json else "\n".join(_finding_line(f) for f in findings))
     return 1 if any(f.level == "stop" for f in findings) else 0
+
+
+def _slack(settings: Settings) -> Any:
+    """Slack's client to ask for names; None without a token, and then ids have to do."""
+    from bot.app import slack_client
+
+    try:
+        return slack_client(settings)
+    except BadSettings:
+        return None
 
 
 def _store(settings: Settings) -> Any:

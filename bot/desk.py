@@ -18,6 +18,7 @@ from bot.authority import Gate, approvals_needed
 from bot.choices import CHOICES, Choice
 from bot.offers import already_on_offer
 from bot.outbox import Outbox
+from bot.pick_form import pick_form
 from bot.planner import Planner, plan_id
 from bot.restore_form import RestoreForm
 from bot.runs import Runs
@@ -52,6 +53,7 @@ class Desk:
             "command": self._command,
             "click": self._click,
             "submit": self._submit,
+            "form": self._pick,
             "pick": self.restore_form.pick,
             "request": self.unattended.request,
         }
@@ -107,6 +109,12 @@ class Desk:
         story = await self.store.story(standing)
         if story is not None and standing != plan_id(item.id):
             raise Refusal(already_on_offer(story.offer, item.person))
+
+    async def _pick(self, item: Item) -> None:
+        """Open the form in which a plan is picked, for whom may ask for one."""
+        await self.gate.may_request(item.person, "help")
+        form = pick_form(self.planner.settings, item.channel)
+        await self._open_form(item, form, "Plan a recovery")
 
     async def _may_request(self, person: str, plan: Plan) -> None:
         """Whether a person may ask for what the plan does, too, if it is something else than what they typed."""

@@ -34,11 +34,11 @@ class Health:
     async def run(self) -> None:
         """Look until cancelled; a defect in it ends nothing."""
         while True:
+            await asyncio.sleep(EVERY_SECONDS)
             try:
                 await self.look()
             except Exception:
                 log.exception("health_watch_broke")
-            await asyncio.sleep(EVERY_SECONDS)
 
     async def look(self) -> None:
         """Look once at all services, at the same time."""

@@ -17,6 +17,7 @@ from bot.store import Item, Store
 
 log = structlog.get_logger(__name__)
 AT_ONCE = {
+    "form": 8,
     "command": 4,
     "click": 8,
     "submit": 8,

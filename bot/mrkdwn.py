@@ -14,6 +14,8 @@ CUT = " … (cut short)"
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 MENTION = r"<(?:@[UW][A-Z0-9]+|#[CG][A-Z0-9]+|!subteam\^S[A-Z0-9]+|!date\^\d+\^[{}\w:, ]+\|[^<>|]+)>"
 _OURS = re.compile(f"({MENTION})")
+INVISIBLE = "\u200b"
+INVISIBLE = "\u200b"
 _CALLS = re.compile(r"<(?=[@#!])")
 _SPECIAL = re.compile(r"&(?!(?:amp|lt|gt);)|[<>]")
 _TORN = re.compile(r"(?:&[a-z]*|<[^<>]*)$")
@@ -29,7 +31,7 @@ def escape(text: str) -> str:
 
 def inert(text: str) -> str:
     """Text from elsewhere (logs, servers, what people type), with no mention in it being one: it reads the same, wakes nobody."""
-    return _CALLS.sub("<\u200b", text)
+    return _CALLS.sub(f"<{INVISIBLE}", text)
 
 
 def shown(text: str, most: int) -> str:

@@ -199,7 +199,7 @@ def _due(connection: Connection) -> list[Row]:
     ephemeral, card = outbox.c.kind == "ephemeral", outbox.alias()
     first = select(func.min(outbox.c.seq)).where(~ephemeral, outbox.c.ts == "").group_by(outbox.c.run_id)
     stale = or_(outbox.c.sent_rev < outbox.c.rev, and_(outbox.c.pin_wanted, ~outbox.c.pinned))
-    thread = and_(outbox.c.kind == "reply", card.c.key == outbox.c.run_id)
+    thread = and_(outbox.c.kind.in_(("reply", "file")), card.c.key == outbox.c.run_id)
     told = select(outbox, card.c.ts.label("thread")).outerjoin(card, thread)
     same = outbox.c.kind, outbox.c.person, outbox.c.channel, outbox.c.run_id, outbox.c.text
     seq, key, at = outbox.c.seq, outbox.c.key, outbox.c.at

@@ -32,6 +32,7 @@ LIMITS = {
     "conversations.history": Limit(per_minute=50, burst=5),
     "conversations.replies": Limit(per_minute=50, burst=5),
     "users.info": Limit(per_minute=100, burst=10),
+    "files.completeUploadExternal": Limit(per_minute=50, burst=2),
 }
 
 

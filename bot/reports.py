@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection
 
 from actions.world import World
+from bot.home_desk import TARGETS, write_note
 from bot.memory import StoreMemory
 from bot.report_card import with_buttons
 from bot.store import Item, Store
@@ -18,6 +19,9 @@ async def answer(store: Store, world: World, item: Item, kind: ReportKind, argum
     """Make the report and order its messages. Raises `BadCommand`. If that was done before a crash already, nothing is added."""
     report = await kind.make(world, StoreMemory(store), arguments)
     await store.do(_order, store, item, with_buttons(report))
+    if report.name == "targets" and not arguments:
+        lines = [(line.level.value, f"{line.check}: {line.says}") for line in report.findings]
+        await store.do(write_note, store, TARGETS, lines)
 
 
 def _order(connection: Connection, store: Store, item: Item, texts: tuple[str, ...]) -> None:

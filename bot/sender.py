@@ -27,6 +27,7 @@ from bot.settings import Settings
 from bot.store import Store
 from bot.story import ENDS, WHOLE, Story
 from bot.tables import decisions, notes, outbox, runs
+from bot.uploads import shares, upload_report
 
 log = structlog.get_logger(__name__)
 LOST = (ClientError, OSError, TimeoutError, SlackClientError)  # SlackApiError is caught before these: it is an answer
@@ -42,6 +43,8 @@ def method_of(row: Any) -> str:
     """The method of Slack's that brings a row one step on: settle a message in flight, post it, edit it, or pin it."""
     if row["kind"] == "ephemeral":
         return "chat.postEphemeral"
+    if row["kind"] == "file":
+        return "conversations.replies" if row["in_flight"] else "files.completeUploadExternal"
     if row["ts"]:
         return "chat.update" if row["sent_rev"] < row["rev"] else "pins.add"
     if row["in_flight"]:
@@ -64,6 +67,7 @@ class Sender:
             "pins.add": self._pin,
             "conversations.history": self._settle,
             "conversations.replies": self._settle,
+            "files.completeUploadExternal": self._share,
         }
 
     async def send(self, row: Any) -> None:
@@ -99,6 +103,22 @@ class Sender:
                 return
             raise
         await self.mark(row, ts=answer["ts"], sent_rev=row["rev"], in_flight=False)
+
+    async def _share(self, row: Any) -> None:
+        """Upload a run's report into its thread. It's a convenience: what Slack refuses is logged, and not tried again."""
+        story, look = await self._look(row["run_id"])
+        await self.mark(row, in_flight=True)
+        try:
+            shared = await upload_report(self._slack, self._store, story, look, row["channel"], row["thread"])
+        except SlackApiError as error:
+            if is_unsure(error):
+                raise
+            await self.mark(row, in_flight=False)
+            if is_limited(error):
+                raise
+            log.warning("report_not_shared", key=row["key"], error=code(error))
+            shared = "refused"
+        await self.mark(row, ts=shared, sent_rev=row["rev"], in_flight=False)
 
     async def _edit(self, row: Any) -> None:
         """Edit a card, unless there is news since it was found to be due: a line about it may have to go first."""
@@ -142,6 +162,8 @@ class Sender:
             for message in answer["messages"]:
                 metadata = message.get("metadata") or {}
                 if metadata.get("event_type") == EVENT and metadata.get("event_payload", {}).get("key") == row["key"]:
+                    return str(message["ts"])
+                if row["kind"] == "file" and shares(message, row["run_id"]):
                     return str(message["ts"])
             cursor = (answer.get("response_metadata") or {}).get("next_cursor") or None
             if cursor is None:

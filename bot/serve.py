@@ -27,6 +27,7 @@ from bot.app import App, slack_client
 from bot.away import Patience
 from bot.database import open_engine
 from bot.ending import END_SECONDS, end_part, end_within, leave, told_to_end
+from bot.home_desk import HomeDesk
 from bot.inbox import Inbox
 from bot.leader import Leadership
 from bot.outbox import Outbox
@@ -211,6 +212,7 @@ class Bot:
             if database.heartbeat_table:
                 yield self._beat(name, database.heartbeat_table)
         yield self._keep()
+        yield HomeDesk(self.settings, self.store, self.client).run(self.world)
 
     async def _beat(self, name: str, table: str) -> None:
         """Write heartbeat rows into a database that is recovered, but not while a run works on it."""

@@ -271,6 +271,10 @@ class Store:
             if release:
                 connection.execute(locks.delete().where(locks.c.run_id == run_id))
             self.tell(connection, run_id, key, mark, text)
+            if "ended" in values and values["state"] != "not started":
+                channel = connection.execute(select(plans.c.channel).where(plans.c.id == run_id)).scalar_one()
+                report = {"kind": "file", "run_id": run_id, "channel": channel}
+                self.insert_once(connection, outbox, key=f"{run_id}/report", **report)
 
         await self.do(work)
 

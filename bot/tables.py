@@ -141,7 +141,8 @@ timeline = Table(
     Column("at", Float, nullable=False),
 )
 
-# What Slack still has to be told. kind: card or question (rendered from the tables when it is sent, latest wins), reply, alert:
+# What Slack still has to be told. kind: card or question (rendered from the tables when it is sent, latest wins), reply, file: a
+# run's report, alert:
 # a message of its own that mentions whoever [backups] alert names, or ephemeral: a sentence that only `person` sees; its run_id
 # is the plan or run that the click named.
 outbox = Table(

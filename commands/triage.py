@@ -13,6 +13,7 @@ from actions.base import Finding, Level
 from actions.scrub import plain
 from actions.world import World
 from commands.asked import BadCommand
+from commands.facts import UNREAD
 from commands.memory import Memory
 from commands.plan import Plan, spelled
 from commands.report import MEANING, Line, Mark, line, report
@@ -33,6 +34,7 @@ class Look:
     arguments: Mapping[str, str]
     plan: Plan | None
     error: str = ""
+    applies: bool = True  # False if dr.toml has not what the scenario needs
 
     @property
     def command(self) -> str:
@@ -40,10 +42,15 @@ class Look:
         return spelled(self.scenario, self.arguments)
 
     @property
+    def unread(self) -> bool:
+        """Whether it's unknown if there is something to recover: the scenario's own symptom could not be read."""
+        return self.plan is not None and any(words in self.plan.why for words in (UNREAD, "could not be asked"))
+
+    @property
     def broken(self) -> bool:
         """Whether what the scenario recovers is broken: its plan has something to do, and interrupts nothing that works."""
         plan = self.plan
-        if plan is None or plan.interrupts:
+        if plan is None or plan.interrupts or self.unread:
             return False
         return bool(plan.stages) or (bool(plan.forbidden) and not self.scenario.startswith("agents"))
 
@@ -77,7 +84,7 @@ async def _look(world: World, scenario: str, arguments: dict[str, str]) -> Look:
     except TimeoutError:
         error = f"It could not be planned within {SECONDS:g} s."
     except BadCommand as wrong:
-        error = str(wrong)
+        return Look(scenario=scenario, arguments=arguments, plan=None, error=str(wrong), applies=False)
     except Exception as defect:  # one scenario's defect hides no other's plan
         error = f"{plain(defect)}."
     return Look(scenario=scenario, arguments=arguments, plan=None, error=error)
@@ -92,14 +99,16 @@ def judge(looks: Sequence[Look]) -> Iterator[Line]:
         broken = others
     for look in looks:
         yield _line(look, broken)
-    unknown = [look.command for look in looks if look.plan is None]
+    unknown = [look.command for look in looks if look.applies and (look.plan is None or look.unread)]
     yield line(_weight(broken, unknown), MEANING, "all scenarios", _meaning(broken, unknown))
 
 
 def _line(look: Look, broken: list[Look]) -> Line:
     about, plan = f"/dr {look.command}", look.plan
-    if plan is None:
-        return line(Mark.UNKNOWN, "unknown", about, look.error)
+    if not look.applies:
+        return line(Mark.OK, "not set up", about, look.error)
+    if plan is None or look.unread:
+        return line(Mark.UNKNOWN, "unknown", about, look.error or (plan.why if plan else ""))
     if look not in broken:
         return line(Mark.OK, "not called for", about, _fine(plan), _evidence(plan, (Level.OK,)))
     says = f"{plan.why} {plan.heading}."

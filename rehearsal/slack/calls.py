@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rehearsal.slack import bookmarks, chat, conversations, reading, viewing
+from rehearsal.slack import bookmarks, chat, conversations, reading, uploads, viewing
 from rehearsal.slack.errors import RefusedError
 from rehearsal.slack.journal import summary
 from rehearsal.slack.members import APP, BOT, BOT_USER, TEAM
@@ -56,6 +56,8 @@ METHODS: dict[str, Method] = {
     "chat.update": Method(run=chat.update, scope="chat:write"),
     "chat.delete": Method(run=chat.delete, scope="chat:write"),
     "chat.postEphemeral": Method(run=chat.post_ephemeral, scope="chat:write"),
+    "files.getUploadURLExternal": Method(run=uploads.get_upload_url, scope="files:write"),
+    "files.completeUploadExternal": Method(run=uploads.complete_upload, scope="files:write"),
     "pins.add": Method(run=chat.pins_add, scope="pins:write"),
     "pins.remove": Method(run=chat.pins_remove, scope="pins:write"),
     "pins.list": Method(run=chat.pins_list, scope="pins:read"),

@@ -39,7 +39,8 @@ TIERS = (
     ),
     (
         TIER_4,
-        "chat.postEphemeral users.info conversations.members views.open views.push views.update views.publish blocks.validate",
+        "chat.postEphemeral users.info conversations.members views.open views.push views.update views.publish blocks.validate"
+        " files.getUploadURLExternal files.completeUploadExternal",
     ),
 )
 LIMITS = {name: tier for tier, names in TIERS for name in names.split()} | {

@@ -37,6 +37,8 @@ def routes(workspace: Workspace) -> list[web.RouteDef]:
         web.get("/link/", slack.link),
         web.get("/link", slack.link),
         web.post("/response/{key}", slack.response),
+        web.post("/upload/{id}", slack.upload),
+        web.get("/files/{id}/{name}", slack.file),
         web.get("/", page),
         web.get("/static/{name}", page),
         *Control(workspace).routes(),
@@ -126,6 +128,21 @@ class SlackServer:
         self._workspace.journal.note("response_url", ok=True, error=None)
         self._workspace.journal.changed("message")
         return web.Response(text="ok")
+
+    async def upload(self, request: web.Request) -> web.StreamResponse:
+        """The bytes of a file whose upload was announced."""
+        if self._workspace.faults.away:
+            return self._away(request, "upload")
+        sound = self._workspace.uploads.receive(request.match_info["id"], await request.read())
+        return web.Response(text="OK" if sound else "no such upload, or not as long as announced", status=200 if sound else 400)
+
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        """A file that was shared, for the page."""
+        upload = self._workspace.uploads.files.get(request.match_info["id"])
+        if upload is None or not upload.done:
+            raise web.HTTPNotFound(text="There is no such file.")
+        kind = "image/png" if upload.name.endswith(".png") else "text/plain"
+        return web.Response(body=upload.content, content_type=kind, headers=SAFETY)
 
     def _away(self, request: web.Request, what: str) -> web.StreamResponse:
         self._workspace.journal.note("refused_while_away", method=what)

@@ -18,6 +18,7 @@ from rehearsal.slack.responses import Responses
 from rehearsal.slack.selections import Selections
 from rehearsal.slack.sockets import Ack, Sockets
 from rehearsal.slack.store import Channel, Store, is_outside
+from rehearsal.slack.uploading import Uploads
 
 Json = dict[str, Any]
 
@@ -61,6 +62,7 @@ class Workspace:
             channel.members |= {p.id for p in self.people.values() if not p.deleted and (number == 0 or not p.guest)}
         self.modals = Modals(self.store, trigger_seconds=trigger_seconds, strict=strict)
         self.responses = Responses(self.store, strict=strict)
+        self.uploads = Uploads()
 
     # What people do.
 

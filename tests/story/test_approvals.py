@@ -49,8 +49,10 @@ async def test_what_a_log_line_says_is_shown_as_it_is_and_wakes_nobody(incident:
     for _ in range(3):  # the plan shows the three newest, which may be a restarted task's own
         incident.world.logs.put("us-west-2", "/ecs/shielda-control-plane", "control-plane/1", line)
     run = await incident.plan("alice")
-    assert "<!channel>" not in incident.says(run)
-    assert html.escape(line, quote=False) in incident.says(run)
+    ts, evidence = incident.card(run)["ts"], html.escape(line.replace("<!", "<\u200b!"), quote=False)
+    thread = await until(lambda: [m["text"] for m in incident.slack.messages("incident", ts)[1:]], 10)
+    assert "<!channel>" not in incident.says(run) + "".join(thread)
+    assert evidence in "".join(thread)
 
 
 async def test_ten_clicks_at_once_are_one_approval_and_the_others_are_answered(incident: Incident) -> None:

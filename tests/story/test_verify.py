@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from rehearsal.waiting import until
 from tests.story.conftest import WEST, Incident
@@ -23,7 +24,9 @@ async def begun(incident: Incident) -> str:
 
 async def test_a_bot_killed_after_the_restore_leaves_no_instance_behind(incident: Incident) -> None:
     run = await begun(incident)
-    await until(lambda: any("Step 4.1: " in line for line in incident.thread(run)), 120, lambda: incident._state_of(run))
+    await until(
+        lambda: re.search(r'"4\.1 [^"]*", "status": "in_progress"', incident.says(run)), 120, lambda: incident._state_of(run)
+    )
     await incident.world.kill_bot()
     assert len(instances(incident)) == 3
     await incident.world.start_bot()

@@ -50,7 +50,7 @@ async def test_what_a_person_vouches_for_is_not_done_again_but_proven(incident: 
 async def test_a_vouched_change_whose_goal_is_not_seen_asks_again(incident: Incident) -> None:
     run = await doubtful(incident)
     await vouch(incident, run)
-    await until(lambda: incident.buttons(run) == ["dr_retry", "dr_skip", "dr_fallback", "dr_abort"], 60)
+    await until(lambda: incident.buttons(run) == ["dr_fallback", "dr_retry", "dr_skip", "dr_abort"], 60)
     assert any("Step 1.1 failed: <@U0CAROL> says that it happened" in line for line in incident.thread(run))
     incident.world.aws_faults.clear()
     await incident.click("bob", run, "dr_retry")

@@ -65,11 +65,11 @@ def test_the_scopes_are_those_that_the_bot_uses(manifest: dict[str, Any]) -> Non
     assert set(requested) >= SCOPES
 
 
-def test_socket_mode_and_interactivity_are_on_and_no_event_is_asked_for(manifest: dict[str, Any]) -> None:
+def test_socket_mode_and_interactivity_are_on_and_only_the_home_is_an_event(manifest: dict[str, Any]) -> None:
     settings = manifest["settings"]
     assert settings["socket_mode_enabled"] is True
     assert settings["interactivity"]["is_enabled"] is True
-    assert "event_subscriptions" not in settings
+    assert settings["event_subscriptions"] == {"bot_events": ["app_home_opened"]}
 
 
 def test_there_are_no_keys_that_slack_does_not_know(manifest: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from actions.base import Finding, Level
 from actions.health import HealthAnswers
 from bot.report_card import blocks_of, with_buttons
+from commands.facts import UNREAD
 from commands.plan import Plan
 from commands.report import MEANING, Mark, Report
 from commands.triage import LIKELIEST, Look, judge
@@ -54,6 +55,11 @@ def test_what_could_not_be_planned_is_unknown_and_hides_nothing_else() -> None:
     assert made[1].level is Mark.STOP
     quiet = list(judge([look(DATABASE, error="RDS did not answer."), look(SERVICE, works=True)]))
     assert (quiet[-1].level, "`/dr database failover`" in quiet[-1].says) == (Mark.UNKNOWN, True)
+
+
+def test_a_symptom_that_could_not_be_read_is_no_symptom() -> None:
+    made = list(judge([look(DATABASE, works=True), look(SERVICE, why=f"The health address {UNREAD}.")]))
+    assert [line.level for line in made] == [Mark.OK, Mark.UNKNOWN, Mark.UNKNOWN]
 
 
 def test_a_broken_database_fits_even_if_its_plan_could_not_be_approved() -> None:

@@ -1,0 +1,63 @@
+"""The report of a run in its thread: a Markdown file and a picture of the timeline, uploaded as Slack wants files uploaded.
+
+https://docs.slack.dev/messaging/working-with-files#upload
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from actions.base import Json
+from bot.items import items_json
+from bot.look import Look
+from bot.names import mentioned, names_of
+from bot.run_picture import picture
+from bot.run_report import markdown
+from bot.store import Store
+from bot.story import Story
+
+COMMENT = "The report of this run."
+
+
+class NotUploaded(OSError):
+    """Slack did not take the bytes of a file."""
+
+
+async def upload_report(slack: Any, store: Store, story: Story, look: Look, channel: str, thread: str) -> str:
+    """Draw, write and share both files as one message; returns the id of the first. Slack's errors are the caller's to judge."""
+    files = []
+    for name, title, content in await report_files(slack, store, story, look):
+        announced = await slack.files_getUploadURLExternal(filename=name, length=len(content))
+        await _send(slack, announced["upload_url"], content)
+        files.append({"id": announced["file_id"], "title": title})
+    await slack.files_completeUploadExternal(files=files, channel_id=channel, thread_ts=thread, initial_comment=COMMENT)
+    return str(files[0]["id"])
+
+
+async def report_files(slack: Any, store: Store, story: Story, look: Look) -> list[tuple[str, str, bytes]]:
+    """Both files of a report: name, title and content."""
+    items: list[dict[str, Json]] = await store.do(items_json, story.offer.id)
+    names = await names_of(slack, mentioned(markdown(story, look, items, {})))
+    drawn = await asyncio.to_thread(picture, story, look.rto_minutes)
+    text = markdown(story, look, items, names).encode()
+    return [(f"{stem(story.offer.id)}.md", "Report", text), (f"{stem(story.offer.id)}.png", "Timeline", drawn)]
+
+
+def stem(run_id: str) -> str:
+    """The name of a run's files without their ending: by it a message that shared them is found."""
+    return f"run-{run_id}"
+
+
+def shares(message: Json, run_id: str) -> bool:
+    """Whether a message of the thread shared a run's report."""
+    return any(str(file.get("name", "")).startswith(f"{stem(run_id)}.") for file in message.get("files") or [])
+
+
+async def _send(slack: Any, url: str, content: bytes) -> None:
+    async with slack.session.post(url, data=content) as answer:
+        if answer.status != 200:
+            raise NotUploaded(
+                f"Slack answered {answer.status} to {len(content)} bytes: {json.dumps((await answer.text())[:200])}."
+            )
