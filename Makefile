@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 CRASHES := tests/story/test_crash_matrix.py
 
-.PHONY: setup rehearse check test unit world node story bench bench-peers crash-matrix explore storm sigterms two-bots clean
+.PHONY: transcript setup rehearse check test unit world node story bench bench-peers crash-matrix explore storm sigterms two-bots clean
 
 setup: $(STAMP)
 
@@ -55,6 +55,12 @@ bench: setup bench-peers
 bench-peers: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]' \
 	  || echo "Some peers of the benchmark can't be installed here; they are left out."
+
+# What the bot says in a few drills, word by word; five minutes.
+transcript: setup
+	mkdir -p .rehearsal
+	$(BIN)/python -m tests.transcript > .rehearsal/transcript.md
+	cp .rehearsal/transcript.md docs/transcript.md
 
 crash-matrix: setup
 	$(BIN)/pytest $(CRASHES) --every-point --numprocesses=3 --dist=worksteal $(addprefix --drill ,$(DRILL))

@@ -51,6 +51,21 @@ async def check(settings: Settings) -> list[Finding]:
     return [replace(finding, says=scrub(finding.says), evidence=scrub(finding.evidence)) for finding in found]
 
 
+def once(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings for a person: a cause that stands in the way of several things is said once, with what it affects."""
+    causes: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        _, _, after = finding.says.partition(": ")
+        cause = after or finding.says if finding.level != "ok" else finding.says
+        causes.setdefault((finding.level, cause), []).append(finding)
+    return [found[0] if len(found) == 1 else _together(cause, found) for (_, cause), found in causes.items()]
+
+
+def _together(cause: str, found: Sequence[Finding]) -> Finding:
+    affected = dict.fromkeys(finding.says.partition(": ")[0] for finding in found)
+    return replace(found[0], says=f"{cause} This affects {len(affected)} things: {', '.join(affected)}.")
+
+
 async def _whatever_happens(name: str, part: Awaitable[list[Finding]]) -> list[Finding]:
     """The findings of a part; an error of it is one too, because tonight it would be in the way, and hides no other part's."""
     try:

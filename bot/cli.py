@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,15 @@ import structlog
 
 from actions.scrub import scrub, scrub_all, unexpected
 from bot import log
-from bot.actors import named
 from bot.settings import BadSettings, Settings, load
 
+EXIT_CODES = (
+    "Exit codes: 0 all is well; 1 it is not (a plan that cannot be approved, a target missed, a run that did not end well); "
+    "2 bad words, settings or environment; 130 interrupted."
+)
+
 if TYPE_CHECKING:
-    from actions.base import Finding
-    from bot.story import Story
-    from commands.plan import Plan
+    pass
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dr", description="Disaster recovery from Slack: a plan, an approval, a durable run.")
+    says = "Disaster recovery from Slack: a plan, an approval, a durable run."
+    parser = argparse.ArgumentParser(prog="dr", description=says, epilog=EXIT_CODES)
+    parser.add_argument("--version", action="version", version=f"dr {version('dr-bot')}")
     words = parser.add_subparsers(required=True, metavar="serve | plan | run | targets | triage | report | runs | show | check")
     _word(words, "serve", _serve, "connect to Slack and serve")
     plan = _word(words, "plan", _plan, "make a plan and print it; touches nothing", as_json=True)
@@ -90,6 +94,7 @@ async def _plan(settings: Settings, options: argparse.Namespace) -> int:
     from actions.world import World
     from bot.kept import LateShelf
     from bot.planner import expiring
+    from bot.terminal import plan_text
     from commands.scenario import BadCommand, parse
 
     world, shelf = World(settings), LateShelf(lambda: _store(settings))
@@ -106,7 +111,7 @@ async def _plan(settings: Settings, options: argparse.Namespace) -> int:
     finally:
         shelf.close()
         await world.close()
-    _say(plan.to_json() if options.json else _plan_text(plan))
+    _say(plan.to_json() if options.json else plan_text(plan))
     return 1 if plan.forbidden else 0
 
 
@@ -178,10 +183,12 @@ async def _asked_report(settings: Settings, options: argparse.Namespace) -> int:
 
 
 async def _runs(settings: Settings, options: argparse.Namespace) -> int:
+    from bot.terminal import run_line, story_json
+
     store = _store(settings)
     stories = await store.stories()
-    brief = [_story_json(story, brief=True) for story in stories]
-    _say(brief if options.json else "\n".join(_run_line(s) for s in stories) or "There has been no run yet.")
+    brief = [story_json(story, brief=True) for story in stories]
+    _say(brief if options.json else "\n".join(run_line(s) for s in stories) or "There has been no run yet.")
     store.close()
     return 0
 
@@ -189,6 +196,8 @@ async def _runs(settings: Settings, options: argparse.Namespace) -> int:
 async def _show(settings: Settings, options: argparse.Namespace) -> int:
     from bot.attachments import attachments_of
     from bot.items import items_json
+    from bot.names import mentioned, named_in, names_of
+    from bot.terminal import iso, run_line, step_lines, story_json
 
     store = _store(settings)
     story = await store.story(options.run)
@@ -198,21 +207,26 @@ async def _show(settings: Settings, options: argparse.Namespace) -> int:
     if story is None:
         _complain(f"There is no run {options.run!r}; `dr runs` lists them.")
         return 2
-    lines = [_run_line(story), *_step_lines(story.offer.plan)]
-    lines += [f"{_iso(line.at)}  {line.mark:5}  {line.text}" for line in story.timeline]
+    lines = [run_line(story), *step_lines(story.offer.plan)]
+    lines += [f"{iso(line.at)}  {line.mark:5}  {line.text}" for line in story.timeline]
     lines += [f"{item['state']:12}  {item['item']}  {item['says']}" for item in items]
     lines += [f"\n{text['name']} (step {text['step']}, attempt {text['attempt']}):\n{text['text']}" for text in texts]
-    whole = _story_json(story) | ({"items": items} if items else {}) | ({"attachments": texts} if texts else {})
-    _say(whole if options.json else "\n".join(lines))
+    whole = story_json(story) | ({"items": items} if items else {}) | ({"attachments": texts} if texts else {})
+    text = "\n".join(lines)
+    people = {story.offer.requested_by, *mentioned(text)} - {""}
+    names = {} if options.json else await names_of(_slack(settings), people)
+    asked = story.offer.requested_by
+    _say(whole if options.json else named_in(text, names).replace(f"by {asked}", f"by {names.get(asked, asked)}"))
     return 0
 
 
 async def _check(settings: Settings, options: argparse.Namespace) -> int:
-    from bot.check import check
+    from bot.check import check, once
+    from bot.terminal import finding_line
 
     findings = await check(settings)
     told = [{"level": f.level, "says": f.says, "evidence": f.evidence} for f in findings]
-    _say(told if options.json else "\n".join(_finding_line(f) for f in findings))
+    _say(told if options.json else "\n".join(finding_line(f) for f in once(findings)))
     return 1 if any(f.level == "stop" for f in findings) else 0
 
 
@@ -248,76 +262,3 @@ def _say(value: Any) -> None:
 
 def _complain(line: str) -> None:
     print(scrub(line), file=sys.stderr)
-
-
-def _finding_line(finding: Finding) -> str:
-    return f"{finding.level:5} {finding.says}" + (f" ({finding.evidence})" if finding.evidence else "")
-
-
-def _plan_text(plan: Plan) -> str:
-    lines = [f"Plan: {plan.heading}", f"Target: {plan.target}", plan.why, "", "Findings:"]
-    lines += [f"  {_finding_line(f)}" for f in plan.findings]
-    lines += [""] + ([f"This interrupts {plan.interrupts}.", ""] if plan.interrupts else [])
-    lines += ["Steps:", *_step_lines(plan)]
-    lines += ["", "Cost:", *(f"  {c}" for c in plan.cost)] if plan.cost else []
-    lines += [
-        "",
-        f"Fallback: {'/dr ' + plan.fallback if plan.fallback else 'none'}",
-        *([f"Approval: {plan.approve}"] if plan.approve else []),
-        *([f"Approval: an approver must type {plan.confirm}"] if plan.confirm else []),
-        f"Digest: {plan.digest}",
-        f"Expires: {plan.expires:%Y-%m-%d %H:%M:%S} UTC",
-    ]
-    return "\n".join(lines)
-
-
-def _step_lines(plan: Plan) -> list[str]:
-    lines = []
-    for step_id, step in plan.steps():
-        note = " (at the end, whatever happens)" if plan.is_cleanup(step_id) else ""
-        lines += [f"  {step_id} {step.title}{note}", f"      {step.command()}"]
-    return lines
-
-
-def _run_line(story: Story) -> str:
-    plan, state = story.offer.plan, story.run.state if story.run else story.offer.status
-    asked = f"asked for by {named(story.offer.requested_by)}"
-    return f"{story.offer.id}  {_iso(story.offer.requested_at)}  {plan.heading}  ({plan.command})  {asked}  {state}"
-
-
-def _story_json(story: Story, *, brief: bool = False) -> dict[str, Any]:
-    offer, run = story.offer, story.run
-    base = {
-        "run": offer.id,
-        "scenario": offer.plan.scenario,
-        "title": offer.plan.title,
-        "asked": offer.plan.asked,
-        "instead_of": offer.plan.instead_of,
-        "arguments": dict(offer.plan.arguments),
-        "target": offer.plan.target,
-        "state": run.state if run else offer.status,
-        "says": run.says if run else "",
-        "digest": offer.digest,
-        "requested_by": named(offer.requested_by),
-        "approved_by": list(offer.approved_by),
-        "began": _iso(run.began) if run else None,
-        "ended": _iso(run.ended) if run and run.ended else None,
-    }
-    return base if brief else base | _details(story)
-
-
-def _details(story: Story) -> dict[str, Any]:
-    states = {s.step: s for s in story.steps}
-    steps = []
-    for step_id, step in story.offer.plan.steps():
-        state = states.get(step_id)
-        seconds = round(state.ended - state.began, 3) if state and state.ended else None
-        known: dict[str, Any] = {"id": step_id, "title": step.title, "command": step.command(), "seconds": seconds}
-        steps.append(known | {"outcome": state.state if state else "not begun", "says": state.says if state else ""})
-    findings = [{"level": f.level, "says": f.says, "evidence": f.evidence} for f in story.offer.plan.findings]
-    timeline = [{"at": _iso(line.at), "mark": line.mark, "text": line.text} for line in story.timeline]
-    return {"steps": steps, "findings": findings, "timeline": timeline, "basis": dict(story.offer.plan.basis)}
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")

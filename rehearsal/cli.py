@@ -112,9 +112,14 @@ async def _drills(_options: argparse.Namespace) -> int:
     return 0
 
 
+def _tell(line: str) -> None:
+    """A line of a drill as it happens."""
+    print(line, flush=True)
+
+
 async def _drill(options: argparse.Namespace) -> int:
     with drill_work_dir(HOME) as work_dir:
         start = Options(work_dir=work_dir, cache=HOME / "cache", port=0, speed=options.speed, seed=options.seed)
-        report = await carry_out(DRILLS[options.name], start)
+        report = await carry_out(DRILLS[options.name], start, None if options.json else _tell)
     print(json.dumps(report.to_json(), indent=2) if options.json else report.to_text())
     return 0 if report.outcome == report.drill.outcome else 1

@@ -7,6 +7,7 @@ import html
 import json
 import re
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from rehearsal.aws.journal import Effect
 from rehearsal.drills.breaking import break_it
 from rehearsal.drills.catalogue import DRILLS, ENDED_SESSIONS, RESTARTED_AGENTS, Drill
+from rehearsal.drills.live import tell
 from rehearsal.drills.moved import instances, wrong_after_move
 from rehearsal.drills.repaired import wrong_after_repair
 from rehearsal.drills.report import TARGETS, Report
@@ -34,12 +36,19 @@ class DrillFailed(Exception):
     """The drill did not end as it should; the message says why."""
 
 
-async def carry_out(drill: Drill, options: Options) -> Report:
-    """Start a rehearsal, break it, recover it through Slack, and report."""
+async def carry_out(drill: Drill, options: Options, say: Callable[[str], None] | None = None) -> Report:
+    """Start a rehearsal, break it, recover it through Slack, and report. What happens is told to `say` as it happens."""
     report = Report(drill=drill, options=options)
     try:
         async with Rehearsal(replace(options, hosts=drill.hosts, two_regions=drill.shows == "region")) as world:
-            await DrillRun(world, report).run()
+            run = DrillRun(world, report)
+            telling = asyncio.create_task(tell(run.people, say)) if say else None
+            try:
+                await run.run()
+            finally:
+                if telling:
+                    telling.cancel()
+                    await asyncio.gather(telling, return_exceptions=True)
     except DrillFailed as error:
         report.outcome, report.why = "failed", str(error)
     return report
