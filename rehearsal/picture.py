@@ -66,12 +66,14 @@ class Picture:
             await asyncio.sleep(EVERY_SECONDS)
 
     async def _look_at_database(self) -> None:
-        self._followers, found = None, []
-        async with asyncio.timeout(PATIENCE):
-            dsn = self._world.live_dsn("postgres")
-            connection = await psycopg.AsyncConnection.connect(dsn, connect_timeout=1, application_name="picture")
-            async with connection:
+        self._followers = None
+        dsn = self._world.live_dsn("postgres")
+        connection = await psycopg.AsyncConnection.connect(dsn, connect_timeout=2, autocommit=True, application_name="picture")
+        try:  # not `async with`, which would wait for a database that hangs
+            async with asyncio.timeout(PATIENCE):
                 found = await (await connection.execute(LAG)).fetchall()
+        finally:
+            await connection.close()
         self._followers = [{"name": name, "lag_seconds": round(lag, 3), "sync": state == "sync"} for name, lag, state in found]
 
     async def _look_at_fleet(self) -> None:
