@@ -80,6 +80,7 @@ async def _start(options: argparse.Namespace) -> int:
             expiry_minutes=options.expiry_minutes,
             hosts=options.hosts,
             training=True,
+            tls=True,
             drills=[_offered(drill) for drill in DRILLS.values() if drill.fault],
         )
     )

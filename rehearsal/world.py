@@ -52,7 +52,8 @@ class Options:
     hosts there are; with 0 there is no fleet, and the bot's settings have no [agents]. `witness_every` is how many seconds the
     witness waits between two requests of a kind: each costs the control plane a connection to its database. In `two_regions`
     there are a replica, DNS and terraform besides, and faults of them.
-    With `training` a pager tells the channel of outages, and the page offers `drills`.
+    With `training` a pager tells the channel of outages, and the page offers `drills`. With `tls` the database's endpoint
+    speaks TLS with clients that ask for it, as RDS does.
     """
 
     work_dir: Path
@@ -68,6 +69,7 @@ class Options:
     witness_every: float = EVERY_SECONDS
     two_regions: bool = False
     training: bool = False
+    tls: bool = False
     drills: Sequence[dict[str, Any]] = ()
 
 
@@ -84,7 +86,7 @@ class Rehearsal:
         self.processes = Processes(self.work_dir / "processes.json")
         ship_every = max(SHIP_SECONDS / options.speed, SHIP_AT_LEAST)
         folder, cache = self.work_dir / "postgres", options.cache.absolute()
-        self.database = ServerPair(self.processes, folder, cache=cache, ship_every=ship_every)
+        self.database = ServerPair(self.processes, folder, cache=cache, ship_every=ship_every, tls=options.tls)
         self.migrations = Project(self.work_dir / "control-plane")
         two = self._second_environment if options.two_regions else None
         self.aws = Cloud(speed=options.speed, spawn=self._spawn, environment=self._task_environment, second_environment=two)

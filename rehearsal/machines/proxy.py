@@ -8,16 +8,21 @@ from typing import cast
 
 from rehearsal.black_hole import BlackHole
 from rehearsal.listening import stop_accepting
+from rehearsal.machines.tls import ACCEPTED, SSL_REQUEST, context
 
 Target = int | Callable[[], int] | Callable[[], Awaitable[int]]
 
 
 class Proxy:
-    """One address that never changes; connections go to the local port that it points to at the moment."""
+    """One address that never changes; connections go to the local port that it points to at the moment.
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+    With `tls` it speaks TLS with PostgreSQL's clients that ask for it, and plainly with the server behind it.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, tls: bool = False) -> None:
         self.host = host
         self.port = port
+        self.tls = tls
         self.silent = False
         self.delay = 0.0
         self._target: Target | None = None
@@ -159,6 +164,7 @@ class _Side(asyncio.Protocol):
         self._proxy = proxy
         self._live = proxy._live
         self._connect = connect
+        self._asks = self.is_client and proxy.tls  # whether it may still ask for TLS
         self._other: _Side | None = None
         self._transport: asyncio.Transport | None = None
         self._early: list[bytes] = []  # What arrives before there is another end.
@@ -189,7 +195,10 @@ class _Side(asyncio.Protocol):
             self._connect(self)
 
     def data_received(self, data: bytes) -> None:
-        if not (self._other and self._other._transport):
+        if self._asks and data == SSL_REQUEST:
+            self._asks = False
+            self._secure()
+        elif not (self._other and self._other._transport):
             self._early.append(data)
         elif self._proxy.delay or self._late:
             self._send_later(data)
@@ -214,6 +223,21 @@ class _Side(asyncio.Protocol):
     def abort(self) -> None:
         if self._transport:
             self._transport.abort()
+
+    def _secure(self) -> None:
+        """Go on in TLS with this client; what it says next is the handshake."""
+        assert self._transport is not None
+        self._transport.pause_reading()
+        self._transport.write(ACCEPTED)
+        task = asyncio.get_running_loop().create_task(self._start_tls(self._transport))
+        self._proxy._connecting.add(task)
+        task.add_done_callback(self._proxy._connecting.discard)
+
+    async def _start_tls(self, plain: asyncio.Transport) -> None:
+        try:
+            self._transport = await asyncio.get_running_loop().start_tls(plain, self, context(), server_side=True)
+        except OSError:  # among them a handshake that fails
+            plain.abort()
 
     def _read_or_not(self) -> None:
         if self._transport is None or self._transport.is_closing():

@@ -46,13 +46,14 @@ class ServerPair:
         port: int = 0,
         zones: tuple[str, str] = ("us-west-2a", "us-west-2b"),
         ship_every: float = 5.0,
+        tls: bool = False,
     ) -> None:
         self.zone, self.other_zone = zones
         self.running = False
         self._processes = processes
         self._folder = folder
         self._cache = cache
-        self._proxy = Proxy(port=port)
+        self._proxy = Proxy(port=port, tls=tls)
         self._passwords = {OWNER: secrets.token_urlsafe(12), BOT: secrets.token_urlsafe(12)}
         self._changing = asyncio.Lock()
         self._rebuild: asyncio.Task[None] | None = None

@@ -22,7 +22,7 @@ THREE_MINUTES = 180.0
 @pytest.fixture(scope="module")
 async def world(work_dirs: Path, cache: Path) -> AsyncIterator[Rehearsal]:
     """A rehearsal as `make rehearse` starts it, with its pager and its panel."""
-    async with Rehearsal(calm_options(work_dir=work_dirs / "page", cache=cache, training=True)) as world:
+    async with Rehearsal(calm_options(work_dir=work_dirs / "page", cache=cache, training=True, tls=True)) as world:
         await world.witness.healthy()
         yield world
 
