@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bot.mrkdwn import cut, shown
 
 Block = dict[str, Any]
+SHORT = 40  # a text that says nothing any more if it's cut
 MOST_CHARACTERS = 10_000  # of blocks in a message; Slack refuses somewhat more without saying so anywhere
 LONGEST_SECTION = 2950
 _UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
@@ -95,12 +96,30 @@ def size(blocks: list[Block]) -> int:
 
 
 def fit(blocks: list[Block]) -> list[Block]:
-    """The blocks within the budget of one message: the longest section is cut until they are."""
-    texts = [block["text"] for block in blocks if block["type"] == "section" and "text" in block]
-    while size(blocks) > MOST_CHARACTERS:
+    """The blocks within the budget of one message: the longest text in them, of a section or a step, is cut until they are.
+
+    Short texts are left alone, so that blocks of very many of them stay too long; it ends in any case.
+    """
+    texts = [text for text in _texts(blocks) if len(text["text"]) > SHORT]
+    while texts and size(blocks) > MOST_CHARACTERS:
         longest = max(texts, key=lambda text: len(text["text"]))
-        longest["text"] = shown(longest["text"], len(longest["text"]) * 3 // 4)
+        before = len(longest["text"])
+        longest["text"] = shown(longest["text"], before * 3 // 4)
+        if not SHORT < len(longest["text"]) < before:
+            texts = [text for text in texts if text is not longest]
     return blocks
+
+
+def _texts(inside: Any) -> Iterator[Block]:
+    """Every text with words to read, in blocks and in the parts of task cards, but not on buttons."""
+    if isinstance(inside, list):
+        for one in inside:
+            yield from _texts(one)
+    elif isinstance(inside, dict) and inside.get("type") != "actions":
+        if inside.get("type") in ("mrkdwn", "plain_text", "text") and isinstance(inside.get("text"), str):
+            yield inside
+        for one in inside.values():
+            yield from _texts(one)
 
 
 def stamp(at: float) -> str:
