@@ -25,9 +25,8 @@ KEYS = {
 pytestmark = pytest.mark.timeout(600)
 HERE = {name: drill for name, drill in DRILLS.items() if drill.shows != "region"}
 SLOW = {name: 60 if drill.shows == "outage" else 600 for name, drill in HERE.items()}  # a restore takes AWS too long for 60
-# The way home begins with one of the other two drills of regions, which is judged as well: the seed says with which.
-HOME = [("region-failback", 600, 1), ("region-failback", 600, 2)]
-CASES = [*((name, 600, 1) for name in HERE), *((name, speed, 2) for name, speed in SLOW.items()), *HOME]
+REGIONS = [("region-failure", 60, 2), ("region-switchover", 60, 1)]  # region-failback is run by hand: it takes both of them
+CASES = [*((name, 600, 1) for name in HERE), *((name, speed, 2) for name, speed in SLOW.items()), *REGIONS]
 Case = tuple[str, int, int]  # name, speed, seed
 Ended = tuple[int, dict[str, Any]]
 
@@ -104,7 +103,8 @@ def _effects_once(report: dict[str, Any], drill: Drill) -> None:
 
 
 def _within_targets(report: dict[str, Any], drill: Drill) -> None:
-    assert (report["rows_lost"] > 0) == (drill.shows == "data"), "a restore gives up what was written since, and others nothing"
+    if drill.fault != "region-down":  # which loses what was under way, and no more than the target
+        assert (report["rows_lost"] > 0) == (drill.shows == "data"), "a restore gives up what was written since; others nothing"
     assert report["rto_seconds"] <= report["targets"]["rto_seconds"]
     assert report["rto_seconds"] > 0 or drill.shows in ("nothing", "table")
     assert report["rpo_seconds"] <= report["targets"]["rpo_seconds"]
@@ -118,7 +118,7 @@ def _cleaned_up(report: dict[str, Any], drill: Drill) -> None:
         assert step == f"Drop temporary database {instance.removeprefix('instance ')}"
         return
     if drill.shows == "region":
-        assert sum(what.startswith("instance ") for what in states) == 4, "two old databases, the new one, and its replica"
+        assert sum(what.startswith("instance ") for what in states) == 2, "the old primary is kept, and its replica serves"
         return
     if drill.shows not in ("data", "table"):
         assert states == {}
