@@ -89,10 +89,10 @@ def _ungraceful(world: World, seen: Seen, loss: Loss | None) -> Way:
     figure = loss.figure if loss else "nobody knows how much"
     return Way(
         name="ungraceful",
-        title=f"Fail over to {region} UNFENCED, losing {figure}",
+        title=f"Fail over to {region} UNFENCED" + (f", losing {figure}" if loss else ""),
         why=f"{primary.instance} does not answer. {replica} takes over with what it has; the rest is lost.",
         stages=stages.ungraceful(world, seen, loss) if loss else (),
-        approve=f"Promote and lose {figure}",
+        approve=f"Promote and lose {figure}" if loss else "",
         cost=(
             f"What {primary.instance} committed and {replica} never got is lost: {figure}.",
             f"The promotion can't be taken back. {primary.instance} is not fenced and may take writes again.",

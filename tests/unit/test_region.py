@@ -216,6 +216,11 @@ def test_what_makes_a_promotion_wrong_or_impossible_forbids_it(other: dict[str, 
     assert any(says in finding.says for finding in plan(seen(**other)).forbidden)
 
 
+def test_a_plan_whose_loss_nobody_knows_has_no_button_that_names_one() -> None:
+    found = plan(seen(position=DEAD))
+    assert (found.title, found.approve, found.stages) == ("Fail over to us-east-1 UNFENCED", "", ())
+
+
 def test_customers_who_are_served_forbid_it_unless_a_person_knows_better() -> None:
     (user,) = seen().users
     served = seen(users=(replace(user, health=fact(200)),))
