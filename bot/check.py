@@ -24,9 +24,10 @@ SCOPES = frozenset(
 NEEDED = {"database restore": {"time": "10m"}}  # the arguments without which a scenario can't be planned
 OWN = {
     "backup drop",
+    "corruption reindex",
     "corruption repair",
     "corruption undo",
-}  # they need a table, or a repair; what they read of AWS, a restore reads, too
+}  # they need a table, an index or a repair; what they read of AWS, a restore reads, too
 
 
 async def check(settings: Settings) -> list[Finding]:
