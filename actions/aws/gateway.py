@@ -63,6 +63,7 @@ REHEARSAL_KEYS = {
 PREWARMED = (  # what the first plan and its effect need; each client is made in about 50 ms and takes 0.3 to 6 MB
     *(("ecs", "read"), ("rds", "read"), ("logs", "read"), ("cloudwatch", "read"), ("ecr", "read")),
     *(("ecs", "change"), ("rds", "change"), ("rds", "probe")),
+    *(("ecs", "probe"), ("route53", "probe"), ("secretsmanager", "read")),  # of a region failover, which has six seconds
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from actions.db.diagnosis import State
 
 SOURCE_SECONDS = 4.0  # what one source gets; a plan must stand in the channel after 6 s
+SECOND_ASKED = 0.9  # seconds after the first
 T = TypeVar("T")
 
 
@@ -138,11 +139,32 @@ async def _user(world: World, site: ServiceSection, meant: Meant) -> User:
 
 
 async def _state(world: World, database: DatabaseRef) -> State:
-    return await (await connect_to(world, database)).state()
+    connections = await connect_to(world, database)
+    return await _twice(connections.state)
 
 
 async def _position(world: World, database: DatabaseRef) -> Replica:
-    return await replica_position(await connect_to(world, database))
+    connections = await connect_to(world, database)
+    return await _twice(lambda: replica_position(connections))
+
+
+async def _twice(ask: Callable[[], Awaitable[T]]) -> T:
+    """The first answer of two questions, a second apart: which plan comes out hangs on it, and one connection may hang."""
+    asked = {asyncio.ensure_future(ask())}
+    try:
+        done, _ = await asyncio.wait(asked, timeout=SECOND_ASKED)
+        if not done or next(iter(done)).exception():
+            asked.add(asyncio.ensure_future(ask()))
+        for answer in asyncio.as_completed(asked):
+            try:
+                return await answer
+            except Unreachable as error:
+                failed = error
+        raise failed
+    finally:
+        for question in asked:
+            question.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
 
 
 async def _status(world: World, url: str) -> int:

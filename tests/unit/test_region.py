@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,7 @@ from commands.plan import Plan, changes
 from commands.region.loss import loss_of, round_up
 from commands.region.meant import Meant
 from commands.region.rehearsed import as_if_gone, judge
-from commands.region.seen import Name, Seen, User
+from commands.region.seen import Name, Seen, User, _twice
 from commands.region.stability import Need, dead_needs, needs, whole
 from commands.scenario import BadCommand
 
@@ -322,3 +323,18 @@ def test_what_people_approve_is_what_is_applied() -> None:
     assert isinstance(apply, Action)
     assert agree.item == apply.item
     assert agree.stack.plan_file == apply.stack.plan_file
+
+
+async def test_a_connection_that_hangs_does_not_make_a_living_primary_a_lost_one() -> None:
+    tries: list[int] = []
+
+    async def ask() -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            await asyncio.sleep(60)
+        return "alive"
+
+    assert await _twice(ask) == "alive"
+    assert len(tries) == 2
+    assert await _twice(ask) == "alive"
+    assert len(tries) == 3, "an answer in time needs no second question"
