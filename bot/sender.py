@@ -106,6 +106,9 @@ class Sender:
 
     async def _share(self, row: Any) -> None:
         """Upload a run's report into its thread. It's a convenience: what Slack refuses is logged, and not tried again."""
+        if not self._settings.slack.report:
+            await self.mark(row, ts="not wanted", sent_rev=row["rev"])
+            return
         story, look = await self._look(row["run_id"])
         await self.mark(row, in_flight=True)
         try:

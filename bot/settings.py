@@ -39,12 +39,16 @@ Minutes = Annotated[Number, Field(gt=0, le=240)]
 
 
 class Slack(Section):
-    """Where the bot speaks. `posts_per_second` is Slack's limit per channel; the other methods keep Slack's proportion to it."""
+    """Where the bot speaks. With `report` it uploads the report of each run into its thread.
+
+    `posts_per_second` is Slack's limit per channel; the other methods keep Slack's proportion to it.
+    """
 
     channel: str
     api_url: str = "https://slack.com/api/"
     mode: Literal["socket"] = "socket"
     posts_per_second: Number = Field(default=1.0, ge=0.01, le=1000)
+    report: bool = True
 
     @field_validator("channel")
     @classmethod

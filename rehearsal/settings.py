@@ -21,6 +21,7 @@ TOML = """\
 channel = "{channel}"
 api_url = "{slack_api}"
 posts_per_second = {posts_per_second}
+report = {report}
 
 [state]
 url = "{state_url}"
@@ -110,6 +111,7 @@ def toml(
     expiry_minutes: float,
     migrations: Path | str = "",
     slack_speed: float = SLACK_SPEED,
+    reports: bool = True,
     service_more: str = "",
     database_more: str = "",
 ) -> str:
@@ -118,6 +120,7 @@ def toml(
         channel=INCIDENT_CHANNEL,
         slack_api=slack_api,
         posts_per_second=slack_speed,
+        report="true" if reports else "false",
         state_url=state_url,
         speed=float(speed),
         endpoints="\n".join(f'{region} = "{url}"' for region, url in endpoints.items()),

@@ -48,6 +48,7 @@ MANIFEST = Path(__file__).parent.parent / "manifest.yml"
 class Options:
     """How to start a rehearsal. `work_dir` is its own folder, `cache` one that outlives it. Port 0 is any free port.
 
+    Without `reports` the bot draws and uploads none.
     `slack_speed` is how many times Slack's own rate limits its Slack allows, and its bot uses. `hosts` is how many agents'
     hosts there are; with 0 there is no fleet, and the bot's settings have no [agents]. `witness_every` is how many seconds the
     witness waits between two requests of a kind: each costs the control plane a connection to its database. In `two_regions`
@@ -65,6 +66,7 @@ class Options:
     state_url: str = ""
     expiry_minutes: float = 15.0
     slack_speed: float = settings.SLACK_SPEED
+    reports: bool = True
     hosts: int = 0
     witness_every: float = EVERY_SECONDS
     two_regions: bool = False
@@ -281,6 +283,7 @@ class Rehearsal:
             expiry_minutes=self.options.expiry_minutes,
             migrations=self.migrations.folder,
             slack_speed=self.options.slack_speed,
+            reports=self.options.reports,
             **(self.regions.service_and_database() if self.regions else {}),
         )
         text += self.regions.section() if self.regions else ""

@@ -52,7 +52,7 @@ async def _program(home: Path, name: str, speed: int, seed: int) -> Ended:
 
 
 async def _here(home: Path, cache: Path, name: str, speed: int, seed: int) -> Ended:
-    options = Options(work_dir=home / f"{name}-{seed}", cache=cache, port=0, speed=speed, seed=seed)
+    options = Options(work_dir=home / f"{name}-{seed}", cache=cache, port=0, speed=speed, seed=seed, reports=False)
     report = await carry_out(DRILLS[name], options)
     return int(report.outcome != DRILLS[name].outcome), json.loads(json.dumps(report.to_json()))
 

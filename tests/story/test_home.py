@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rehearsal.waiting import until
-from tests.story.conftest import Incident
+from rehearsal.world import Rehearsal
+from tests.story.conftest import Incident, calm_options
+
+
+@pytest.fixture(scope="module")
+async def world(work_dirs: Path, cache: Path) -> AsyncIterator[Rehearsal]:
+    """A rehearsal whose bot draws the reports of its runs."""
+    async with Rehearsal(calm_options(work_dir=work_dirs / "home", cache=cache, reports=True)) as world:
+        await world.witness.healthy()
+        yield world
 
 
 def text_of(home: Any) -> str:
