@@ -9,7 +9,7 @@ from typing import Any
 from actions.base import Json
 from bot.blocks import clock, day
 from bot.look import Look
-from bot.names import named_in
+from bot.names import mentioned, named_in
 from bot.story import Story
 from bot.words import running, span
 
@@ -17,6 +17,11 @@ from bot.words import running, span
 def markdown(story: Story, look: Look, items: list[dict[str, Json]], names: Mapping[str, str]) -> str:
     """The report. `names` are those of people by their ids; `items` are what `dr show` lists of a step on many things."""
     return named_in("\n".join(_lines(story, look, items)), names) + "\n"
+
+
+def people_in(story: Story, look: Look, items: list[dict[str, Json]]) -> set[str]:
+    """The ids of the people whom the report mentions."""
+    return mentioned("\n".join(_lines(story, look, items)))
 
 
 def _lines(story: Story, look: Look, items: list[dict[str, Json]]) -> Iterator[str]:

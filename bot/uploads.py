@@ -12,9 +12,9 @@ from typing import Any
 from actions.base import Json
 from bot.items import items_json
 from bot.look import Look
-from bot.names import mentioned, names_of
+from bot.names import names_of
 from bot.run_picture import picture
-from bot.run_report import markdown
+from bot.run_report import markdown, people_in
 from bot.store import Store
 from bot.story import Story
 
@@ -39,7 +39,7 @@ async def upload_report(slack: Any, store: Store, story: Story, look: Look, chan
 async def report_files(slack: Any, store: Store, story: Story, look: Look) -> list[tuple[str, str, bytes]]:
     """Both files of a report: name, title and content."""
     items: list[dict[str, Json]] = await store.do(items_json, story.offer.id)
-    names = await names_of(slack, mentioned(markdown(story, look, items, {})))
+    names = await names_of(slack, people_in(story, look, items))
     drawn = await asyncio.to_thread(picture, story, look.rto_minutes)
     text = markdown(story, look, items, names).encode()
     return [(f"{stem(story.offer.id)}.md", "Report", text), (f"{stem(story.offer.id)}.png", "Timeline", drawn)]

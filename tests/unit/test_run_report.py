@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from bot.look import Look
 from bot.names import mentioned, named_in
 from bot.run_picture import picture
-from bot.run_report import markdown
+from bot.run_report import markdown, people_in
 from bot.story import Line, Outage, Run, StepState, Story
 from tests.unit.test_cards import looks, offered, plan_with, stories
 
@@ -43,6 +43,10 @@ def test_a_report_names_people_and_says_outage_loss_steps_and_every_line() -> No
         "    aws ecs update-service",
     ):
         assert words in text
+
+
+def test_everybody_whom_a_report_mentions_is_asked_about() -> None:
+    assert people_in(told(), Look(), []) == {"U0ALICE", "U0BOB", "U0CAROL"}
 
 
 def test_names_take_the_place_of_mentions_and_of_nothing_else() -> None:
