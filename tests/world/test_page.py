@@ -53,7 +53,7 @@ async def test_ten_windows_stay_live(world: SlackWorld) -> None:
             await page.wait_for_selector("text=Can all of you read this?", timeout=20_000)
         paint = await pages[0].evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
         await session.close()
-    assert paint < 10_000  # a second on an idle machine; docs/benchmarks.md has the figure
+    assert paint < 10_000  # ten windows at once, on a machine that does other things too
 
 
 async def test_the_keyboard_alone_gets_from_a_command_to_a_form_and_back(world: SlackWorld) -> None:
