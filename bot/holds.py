@@ -100,7 +100,9 @@ class Holds:
 
 
 def _recommended(choices: Sequence[str], evidence: Sequence[Finding]) -> str:
-    """Yes if all speaks for it, No if something speaks against it; what is to be weighed is for people alone."""
+    """To look again if that is offered, Yes if all speaks for it, No if something speaks against it; else people weigh alone."""
+    if "retry" in choices:
+        return "retry"
     levels = {finding.level for finding in evidence}
     best = "hold_no" if Level.STOP in levels else "hold_yes" if levels == {Level.OK} else ""
     return best if best in choices else ""

@@ -103,7 +103,7 @@ async def test_evidence_that_speaks_against_it_leaves_only_no(incident: HeldInci
     run = await incident.held()
     await incident.quiet()
     assert incident.buttons(run) == ["dr_hold_no"]
-    assert "Yes is not offered, because: The file is damaged." in incident.thread(run)[-1]
+    assert "Yes is not offered, because: The file is damaged." in incident.says(run)
     shown = incident.photo(run)
     button = next(b for b in shown["blocks"] if b["type"] == "actions")["elements"][0]
     button["action_id"] = "dr_hold_yes"  # as nobody's screen shows it
