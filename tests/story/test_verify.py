@@ -53,7 +53,7 @@ async def test_a_restore_nobody_can_tell_of_is_not_skipped_and_is_dropped(incide
     await incident.click("carol", run, "dr_abort")
     assert await incident.ended(run, 120) == "Aborted"
     assert (dict(incident.effects()), instances(incident)) == (ONCE, ["shielda-prod"])
-    assert "The clean-up is done and proven (step 8.1)." in incident.thread(run)[-1]
+    assert "The clean-up is done and proven (steps 8.1 and 8.2)." in incident.thread(run)[-1]
     _, out, _ = await incident.dr("targets", "--json")
     (verified,) = [one for one in json.loads(out)["findings"] if one["check"] == "verified restore"]
     assert (verified["level"], "aborted, so not verified" in verified["says"]) == ("missed", True)
