@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import re
 from collections.abc import AsyncIterator, Iterator
 
@@ -13,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from rehearsal.aws.ecs.scheduler import Rules
 from rehearsal.world import Rehearsal
-from tests.story.conftest import RESTART, Incident, until
+from tests.story.conftest import RESTART, Incident, Json, until
 
 ROLLBACK, FAILOVER = "control-plane rollback", "database failover"
 ONCE = [("UpdateService", 1)]
@@ -59,6 +60,12 @@ def header(incident: Incident, run: str) -> str:
     return str(incident.card(run)["blocks"][0]["text"]["text"])
 
 
+def texts_of(reply: Json) -> list[str]:
+    """What a reply shows: its blocks, or its text if it has none."""
+    texts = [block["text"]["text"] for block in reply.get("blocks", []) if block["type"] == "section"] or [reply["text"]]
+    return [html.unescape(text) for text in texts]
+
+
 # A rollback of the rollback -------------------------------------------------------------------------------------------
 
 
@@ -67,7 +74,7 @@ async def test_what_the_bot_rolled_back_to_is_restarted_and_not_rolled_back_agai
     run = await incident.approved("alice", "bob")
     assert await incident.ended(run) == "Done"
     heading = "Roll service control-plane back to control-plane:7 (instead of the requested control-plane restart)"
-    assert header(incident, run) == f"Done: {heading}"
+    assert header(incident, run) == f"✅ Done: {heading}"
     assert f"*{run}* {heading} (`/dr {RESTART}`): done" in await incident.type("carol", "runs")
     assert heading in await incident.type("carol", f"show {run}")
     assert heading in (await incident.dr("runs"))[1]
@@ -176,13 +183,14 @@ async def test_a_command_too_long_for_its_message_is_whole_in_the_thread_before_
     await until(lambda: "dr_approve" in incident.buttons(run), 20)
     command = (await incident.story(run))["steps"][0]["command"]
     assert all(name.replace('"', r"\"") in command for name in sessions)
-    replies = [text for text in incident.thread(run) if text.startswith("*Command of step 1.1*")]
-    assert command == "".join(re.sub(r"^[^\n]*\n(?P<fence>`+)(.*)(?P=fence)$", r"\2", text, flags=re.DOTALL) for text in replies)
+    shown = "\n".join(text for reply in incident.replies(run) for text in texts_of(reply))
+    parts = re.findall(r"\*Command of step 1\.1\*[^\n]*\n(`+)(.*?)\1(?!`)", shown, flags=re.DOTALL)
+    assert command == "".join(part for _, part in parts)
     assert "(whole in the thread)" in incident.says(run)
     await incident.click("bob", run, "dr_approve")
     assert await incident.ended(run) == "Done"
     heading = f"End up to 50 idle sessions of {len(sessions)} applications (instead of the requested database failover)"
-    assert header(incident, run) == f"Done: {heading}"
+    assert header(incident, run) == f"✅ Done: {heading}"
 
 
 # Authority ----------------------------------------------------------------------------------------------------------------
