@@ -24,14 +24,14 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest tests/unit --numprocesses=2 --dist=worksteal
+	$(BIN)/pytest tests/unit --numprocesses=2 --dist=loadgroup
 
 unit: setup
-	$(BIN)/pytest tests/unit --numprocesses=2 --dist=worksteal
+	$(BIN)/pytest tests/unit --numprocesses=2 --dist=loadgroup
 
-# Three at a time: most of a story is waiting. A worker that has nothing left to do takes tests from another.
+# Three at a time: most of a story is waiting. A module stays in one worker, unless it's marked `spread`.
 test: check node
-	$(BIN)/pytest tests/story tests/world --numprocesses=3 --dist=worksteal
+	$(BIN)/pytest tests/story tests/world --numprocesses=3 --dist=loadgroup
 
 # Slack's official Node packages, which two tests need; without node they are skipped, with the reason.
 node:
@@ -63,7 +63,7 @@ transcript: setup
 	cp .rehearsal/transcript.md docs/transcript.md
 
 crash-matrix: setup
-	$(BIN)/pytest $(CRASHES) --every-point --numprocesses=3 --dist=worksteal $(addprefix --drill ,$(DRILL))
+	$(BIN)/pytest $(CRASHES) --every-point --numprocesses=3 --dist=loadgroup $(addprefix --drill ,$(DRILL))
 
 storm: setup
 	$(BIN)/python -m tests.story.storm

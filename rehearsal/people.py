@@ -166,9 +166,16 @@ class People:
         return str(elements[0].get("value", "")) if elements else ""
 
     def replies(self, run: str) -> list[Json]:
-        """The messages in the thread of a card, without the evidence of its plan."""
-        ts, evidence = self.card(run)["ts"], f"{run}/evidence/"
-        return [m for m in self.slack.messages(CHANNEL, ts) if m["ts"] != ts and not _key(m).startswith(evidence)]
+        """The messages in the thread of a card, without what belongs to its plan."""
+        return [m for m in self._in_thread(run) if not _key(m).startswith((f"{run}/evidence/", f"{run}/whole/"))]
+
+    def had_no_room(self, run: str) -> list[Json]:
+        """The messages in the thread with what a plan's card had no room for."""
+        return [m for m in self._in_thread(run) if _key(m).startswith(f"{run}/whole/")]
+
+    def _in_thread(self, run: str) -> list[Json]:
+        ts = self.card(run)["ts"]
+        return [m for m in self.slack.messages(CHANNEL, ts) if m["ts"] != ts]
 
     def thread(self, run: str) -> list[str]:
         """The lines in the thread of a card, without the symbols they begin with."""

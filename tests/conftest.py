@@ -28,6 +28,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--drill", action="append", default=[], metavar="NAME", help="only this drill or decision (repeatable)")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers a module's tests stay together, in one of them, unless the module is marked `spread`.
+
+    Of one that is, only the tests of the same parameters stay together.
+    """
+    for item in items:
+        spread = item.get_closest_marker("spread") is not None
+        parameters = item.name.partition("[")[2] if spread else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.nodeid.partition('::')[0]} {parameters or item.name if spread else ''}"))
+
+
 SetVariable = Callable[[str, str], None]
 
 

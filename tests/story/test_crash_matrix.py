@@ -19,7 +19,7 @@ from tests.story.crash_courses import COURSES, Course
 from tests.story.crash_judge import Judge
 from tests.story.crash_world import Lane, Recovery, Trial
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.crash, pytest.mark.spread, pytest.mark.timeout(7200)]
 DRILLS = [name for name, course in COURSES.items() if not course.since]
 DECISIONS = [name for name, course in COURSES.items() if course.since]
 LONG = {"database-restore", "backup-verification", "backup-damaged"}  # as long as all others: only by name, or --every-point

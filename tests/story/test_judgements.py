@@ -183,7 +183,7 @@ async def test_a_command_too_long_for_its_message_is_whole_in_the_thread_before_
     await until(lambda: "dr_approve" in incident.buttons(run), 20)
     command = (await incident.story(run))["steps"][0]["command"]
     assert all(name.replace('"', r"\"") in command for name in sessions)
-    shown = "\n".join(text for reply in incident.replies(run) for text in texts_of(reply))
+    shown = "\n".join(text for reply in incident.had_no_room(run) for text in texts_of(reply))
     parts = re.findall(r"\*Command of step 1\.1\*[^\n]*\n(`+)(.*?)\1(?!`)", shown, flags=re.DOTALL)
     assert command == "".join(part for _, part in parts)
     assert "(whole in the thread)" in incident.says(run)

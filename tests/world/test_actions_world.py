@@ -156,7 +156,7 @@ async def test_a_plan_comes_out_of_a_region_that_is_down(rehearsal: Rehearsal, w
     rehearsal.aws_faults.put("region_down", region=WEST)
     for name in ("control-plane restart", "database failover"):
         made = await plan(world, name)
-        assert any("fail over to the other region by hand" in finding.says for finding in made.forbidden)
+        assert any("`/dr region failover`" in finding.says for finding in made.forbidden)
 
 
 async def test_a_region_whose_port_is_closed_refuses_the_change_as_not_sent(rehearsal: Rehearsal) -> None:
