@@ -100,7 +100,7 @@ async def test_dr_targets_is_the_report_of_that_name(incident: Incident) -> None
         (["report", "backup"], "After `backup` comes one of: verify, drop, status"),
         (
             ["report", "runs"],
-            "`dr report` takes a report, and 'runs' is none; there are agents diagnose, backup status, corruption scan, targets, triage.",
+            "'runs' is none; there are agents diagnose, backup status, corruption scan, targets, triage.",
         ),
         (["report", "targets now"], "takes nothing after it"),
         (["plan", "targets"], "`dr plan` takes a scenario, and 'targets' is none"),
