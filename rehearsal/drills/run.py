@@ -114,8 +114,9 @@ class DrillRun:
         (colleague,) = set(ON_CALL) - {requester, approver}
         self.cast = {"requester": requester, "approver": approver, "colleague": colleague}
         self.report.requested_by, self.report.approved_by = requester, approver
-        to_requester = bool(await self.people.type(requester, command))
-        return await until(lambda: self._open_plan(to_requester), 60, "a plan to approve")
+        told_before = len(self.world.workspace.ephemerals(requester))
+        answered = bool(await self.people.type(requester, command))
+        return await until(lambda: self._open_plan(told_before + answered), 60, "a plan to approve")
 
     async def _answer(self, run: str) -> None:
         for answer in self.drill.answers:
@@ -226,7 +227,7 @@ class DrillRun:
         statements = [line for line in self.world.database.statements() if ENDED_SESSIONS["operation"] in line]
         return [Effect({**ENDED_SESSIONS, "count": len(statements)})] if statements else []
 
-    def _open_plan(self, messages_before: int) -> str | None:
+    def _open_plan(self, told_before: int) -> str | None:
         """The plan that can be approved, or None if there's no plan yet. DrillFailed if it's forbidden or refused."""
         for message in self.people.messages():
             run = run_of(message)
@@ -237,7 +238,7 @@ class DrillRun:
                 if time.monotonic() - self._planned_at > BUTTON_SECONDS:
                     raise DrillFailed(f"The plan cannot be approved: {message['text']}")
                 return None
-        refusals = self.world.workspace.ephemerals(self.cast["requester"])[messages_before:]
+        refusals = self.world.workspace.ephemerals(self.cast["requester"])[told_before:]
         if refusals:
             raise DrillFailed(f"The bot refused: {html.unescape(refusals[-1]['text'])}")
         return None
