@@ -46,7 +46,11 @@ async def _drill(name: str) -> str:
             finally:
                 watching.cancel()
             return "\n".join(
-                [f"\n## {drill.title} (`{name}`)\n", f"Alice typed `/dr {drill.command}`.\n", *_told(run.people, cards)]
+                [
+                    f"\n## {drill.title} (`{name}`)\n",
+                    f"{run.cast['requester'].title()} typed `/dr {drill.command}`.\n",
+                    *_told(run.people, cards),
+                ]
             )
 
 
