@@ -219,7 +219,9 @@ def _session_findings(seen: Seen, idle_for: int) -> Iterator[Finding]:
     yield warn(f"{_said(seen)} This is the symptom.", _evidence(seen))
     sessions, matching = seen.sessions, _matching(seen, idle_for)
     if sessions is None:
-        says = "Our own role gets no slot either, so no session can be listed or ended: grant it pg_use_reserved_connections"
+        says = (
+            "The sessions can't be listed, so none can be ended. If our role gets no slot, grant it pg_use_reserved_connections"
+        )
         yield stop(
             f"{says}. To free the control plane's own sessions, {_restart_anyway()}.",
             seen.idle.error if seen.idle else "",
@@ -271,10 +273,11 @@ def _findings(seen: Seen) -> Iterator[Finding]:
 
 async def _diagnose(world: World, database: DatabaseRef) -> tuple[Fact[Diagnosis], Fact[list[IdleSession]] | None]:
     """What is the matter and, if no slot is free, who holds them: over one connection at a time, for few are reserved."""
-    diagnosis = await read("The database", world.database(database).diagnose())
+    server = f"The server of {database}"  # which answers slowly when it has few slots
+    diagnosis = await read("The database", world.database(database).diagnose(), of=server)
     if diagnosis.value is None or diagnosis.value.kind != "slots used up":
         return diagnosis, None
-    return diagnosis, await read("The list of sessions", idle_sessions(world, database))
+    return diagnosis, await read("The list of sessions", idle_sessions(world, database), of=server)
 
 
 async def _alarm(world: World, database: DatabaseRef) -> Fact[Alarm] | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rehearsal.machines.processes import Processes
 from rehearsal.postgres.binaries import Binaries, own
+from rehearsal.postgres.interlock import interlock, release
 from rehearsal.waiting import until
 
 
@@ -86,7 +87,9 @@ class Server:
 
     async def kill(self) -> None:
         """Kill every process of the server at once, as a power cut would, even if it hangs."""
+        memory = interlock(self.data) if self.running else None
         await self._processes.kill(self.name)
+        release(memory)
         self.hung = False
 
     async def hang(self) -> None:

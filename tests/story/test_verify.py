@@ -42,10 +42,12 @@ async def test_a_bot_killed_after_the_restore_leaves_no_instance_behind(incident
 async def test_a_restore_nobody_can_tell_of_is_not_skipped_and_is_dropped(incident: Incident) -> None:
     faults = incident.world.aws_faults
     run = await incident.plan("alice", VERIFY, timeout=60)
-    slow = faults.put("slow", operation="RestoreDBInstanceFromDBSnapshot", seconds=0.5)
+    slow = faults.put("slow", operation="RestoreDBInstanceFromDBSnapshot", seconds=3.0)
     faults.put("after_drop", operation="RestoreDBInstanceFromDBSnapshot")
     await incident.click("bob", run, "dr_approve")
-    await until(lambda: slow.times == 0, 60, "the restore")
+    await until(lambda: slow.times == 0, 60, "the restore of the snapshot")
+    newest = ("RestoreDBInstanceToPointInTime", 1)  # the other one of the stage
+    await until(lambda: newest in incident.effects(), 60, "the restore of the newest point")
     faults.put("access_denied", operation="DescribeDBInstances", times=None)
     await incident.waiting(run, 120)
     assert incident.buttons(run) == ["dr_retry", "dr_happened", "dr_abort"], "what is skipped isn't proven"

@@ -210,7 +210,7 @@ async def test_a_failover_that_was_never_sent_is_not_done(rehearsal: Rehearsal, 
 async def test_used_up_slots_are_freed_by_ending_idle_sessions(rehearsal: Rehearsal, world: World) -> None:
     await rehearsal.database.fill_connections()
     waiting = await plan(world, "database failover", idle_for="300")
-    assert any("idle_for=" in finding.says for finding in waiting.forbidden), waiting.to_json()
+    assert any("idle_for=" in finding.says for finding in waiting.forbidden), waiting.findings
     await asyncio.sleep(1.1)
     made = await plan(world, "database failover", idle_for="1")
     assert made.basis == {"rule": "end idle sessions"}

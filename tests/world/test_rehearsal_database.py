@@ -10,9 +10,12 @@ import psycopg
 import pytest
 
 from rehearsal.postgres.binaries import PostgresMissing, find
+from rehearsal.postgres.interlock import interlock
 from rehearsal.postgres.pair import ServerPair
 from tests.conftest import SetVariable
 from tests.world.sql import query, start_time
+
+SEGMENTS = Path("/proc/sysvipc/shm")
 
 
 async def test_a_failover_keeps_every_acknowledged_row_and_moves_the_zone(database: ServerPair) -> None:
@@ -43,6 +46,14 @@ async def test_a_failover_works_when_the_primary_hangs_and_again_right_after_it(
     assert database.zone == zone
     rows = await query(database.dsn("dr_bot"), "SELECT id FROM records WHERE id BETWEEN 1001 AND 1002 ORDER BY id")
     assert rows == [(1001,), (1002,)]
+
+
+@pytest.mark.skipif(not SEGMENTS.exists(), reason="only Linux lists the shared memory of System V")
+async def test_a_killed_server_leaves_no_shared_memory(database: ServerPair) -> None:
+    memory = interlock(database.primary.data)
+    assert str(memory) in SEGMENTS.read_text().split()
+    await database.kill_primary()
+    assert str(memory) not in SEGMENTS.read_text().split()
 
 
 async def test_a_dead_primary_refuses_connections_until_the_failover(database: ServerPair) -> None:

@@ -20,7 +20,7 @@ PROMOTE: dict[str, Any] = {"region": EAST, "DBInstanceIdentifier": REPLICA}
 ARN = f"arn:aws:rds:{WEST}:123456789012:db:{PROD}"
 EAST_KEY = "arn:aws:kms:us-east-1:123456789012:key/5e7a1dab-0000-4000-8000-000000000001"
 CREATE: dict[str, Any] = {"region": EAST, "DBInstanceIdentifier": "second", "SourceDBInstanceIdentifier": ARN, **NETWORK}
-NUMBERS = iter(range(700_000, 799_999))
+NUMBERS = iter(range(600_000, 699_999))
 
 
 @pytest.fixture
