@@ -48,12 +48,17 @@ async def test_a_failover_works_when_the_primary_hangs_and_again_right_after_it(
     assert rows == [(1001,), (1002,)]
 
 
+def segments() -> list[str]:
+    """The ids, among other figures, of all shared memory of System V."""
+    return SEGMENTS.read_text().split()
+
+
 @pytest.mark.skipif(not SEGMENTS.exists(), reason="only Linux lists the shared memory of System V")
 async def test_a_killed_server_leaves_no_shared_memory(database: ServerPair) -> None:
     memory = interlock(database.primary.data)
-    assert str(memory) in SEGMENTS.read_text().split()
+    assert str(memory) in segments()
     await database.kill_primary()
-    assert str(memory) not in SEGMENTS.read_text().split()
+    assert str(memory) not in segments()
 
 
 async def test_a_dead_primary_refuses_connections_until_the_failover(database: ServerPair) -> None:
