@@ -51,7 +51,7 @@ async def test_a_newcomer_recovers_within_three_minutes_by_the_screen_alone(worl
         await _refused(world, page, "dave")  # he is not on the list
         await _refused(world, page, "alice")  # she asked
         await page.click("#guide-steps button:has-text('Become a second person')")
-        await page.wait_for_function("document.activeElement.dataset.action === 'dr_approve'")
+        await page.wait_for_selector("[data-action=dr_approve]:focus")  # a selector: the page forbids eval
         await page.keyboard.press("Enter")
         await page.click("dialog.confirm button[value=yes]")
         await page.click("#guide-steps button:has-text('Show the debrief')", timeout=3 * PATIENCE)
