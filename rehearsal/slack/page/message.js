@@ -10,6 +10,8 @@ const colour = (id) => [...id].reduce((sum, letter) => sum + letter.charCodeAt(0
 export function drawMessages(place, messages, world) {
   const atEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 60;
   const old = new Map([...place.children].map((node) => [node.dataset.ts, node]));
+  const shown = new Set(messages.map((message) => message.ts));
+  for (const [ts, node] of old) if (!shown.has(ts)) node.remove();  // first, so that what stays isn't moved: a moved node loses the focus
   const fresh = messages.map((message) => {
     const print = JSON.stringify([message, world.person, world.thread === message.ts]);
     const kept = old.get(message.ts);
@@ -17,10 +19,10 @@ export function drawMessages(place, messages, world) {
     const node = drawMessage(message, world);
     node.print = print;
     if (kept && kept.contains(document.activeElement)) node.wanted = document.activeElement.dataset.action || "none";
+    if (kept) kept.replaceWith(node);
     return node;
   });
   fresh.forEach((node, number) => { if (place.children[number] !== node) place.insertBefore(node, place.children[number] || null); });
-  while (place.children.length > fresh.length) place.lastChild.remove();
   for (const node of fresh.filter((one) => one.wanted)) {
     (node.querySelector(`[data-action="${CSS.escape(node.wanted)}"]`) || node).focus();
     node.wanted = undefined;
