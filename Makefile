@@ -33,7 +33,7 @@ unit: setup
 test: check node
 	$(BIN)/pytest tests/story tests/world --numprocesses=3 --dist=loadgroup
 
-# Slack's official Node packages, which two tests need; without node they are skipped, with the reason.
+# Slack's official Node packages, which two tests need, with a node of their own, since that of a distribution may be too old.
 node:
 	@command -v npm >/dev/null && npm install --prefix tests/node --silent --no-audit --no-fund --no-package-lock \
 	  || echo "npm isn't installed, or could not install Slack's packages: the tests with them will be skipped."
