@@ -234,10 +234,16 @@ class _Side(asyncio.Protocol):
         task.add_done_callback(self._proxy._connecting.discard)
 
     async def _start_tls(self, plain: asyncio.Transport) -> None:
+        secured = None
         try:
-            self._transport = await asyncio.get_running_loop().start_tls(plain, self, context(), server_side=True)
-        except OSError:  # among them a handshake that fails
-            plain.abort()
+            secured = await asyncio.get_running_loop().start_tls(plain, self, context(), server_side=True)
+        except OSError:
+            pass  # a handshake that fails
+        finally:
+            if secured is None:  # failed or cut: during a handshake nobody else tells this end that its connection is gone
+                plain.abort()
+                self.connection_lost(None)
+        self._transport = secured or plain
 
     def _read_or_not(self) -> None:
         if self._transport is None or self._transport.is_closing():

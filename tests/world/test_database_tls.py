@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
 from psycopg import conninfo
 
-from rehearsal.machines.proxy import Proxy
+from rehearsal.machines.proxy import SSL_REQUEST, Proxy
 from rehearsal.postgres.pair import ServerPair
 
 
@@ -43,6 +44,31 @@ async def test_a_cut_endpoint_cuts_clients_in_tls_too(database: ServerPair, endp
     await connection.close()
     async with await psycopg.AsyncConnection.connect(dsn(database, endpoint, "require")) as again:
         assert await (await again.execute("SELECT 1")).fetchone() == (1,)
+
+
+async def _asks_for_tls(endpoint: Proxy) -> asyncio.StreamWriter:
+    reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    writer.write(SSL_REQUEST)
+    assert await reader.readexactly(1) == b"S"
+    return writer
+
+
+async def test_an_endpoint_closes_though_a_client_is_between_yes_and_its_handshake(endpoint: Proxy) -> None:
+    writer = await _asks_for_tls(endpoint)
+    async with asyncio.timeout(10):
+        await endpoint.close()
+    writer.close()
+
+
+@pytest.mark.parametrize("goodbye", [b"", b"this is no handshake"])
+async def test_a_client_that_leaves_before_its_handshake_leaves_nothing(endpoint: Proxy, goodbye: bytes) -> None:
+    for _ in range(5):
+        writer = await _asks_for_tls(endpoint)
+        writer.write(goodbye)
+        await writer.drain()
+        writer.transport.abort()
+    async with asyncio.timeout(10):
+        await endpoint.close()
 
 
 async def test_a_server_without_tls_still_says_so(database: ServerPair) -> None:
