@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from rehearsal.waiting import until
 from rehearsal.world import Rehearsal
-from tests.story.conftest import calm_options
+from tests.story.conftest import Incident, calm_options
 from tests.world.browser import chromium, violations, window
 
 pytestmark = pytest.mark.timeout(300)
@@ -67,3 +68,28 @@ async def test_a_newcomer_recovers_within_three_minutes_by_the_screen_alone(worl
         await page.click("#tab-world")
         await page.wait_for_selector("#map .node")
         assert await violations(page) == []
+
+
+async def _approve(page: Any) -> None:
+    """Press the newest Approve, and Yes."""
+    await page.locator("[data-action=dr_approve]").last.click(timeout=PATIENCE)
+    await page.click("dialog.confirm button[value=yes]")
+
+
+async def test_two_people_in_windows_of_their_own_meet_an_expired_and_a_stale_plan(incident: Incident) -> None:
+    base = incident.world.url
+    async with chromium() as browser, window(browser, base, "alice") as alice, window(browser, base, "bob") as bob:
+        async with incident.settings("expiry_minutes = 15.0", "expiry_minutes = 0.02"):
+            await alice.say("/dr control-plane restart")
+            await bob.page.wait_for_selector("[data-action=dr_approve]", timeout=PATIENCE)
+            await asyncio.sleep(1.5)
+            await _approve(bob.page)
+            await bob.page.wait_for_selector(".ephemeral:has-text('expired at'):has-text('Nothing was done')", timeout=PATIENCE)
+        run = await incident.plan("alice")
+        await incident.deploy(6)
+        await _approve(bob.page)
+        for person in (alice, bob):
+            await person.page.wait_for_selector(":text('Task definition was control-plane:7, is now control-plane:6.')")
+        assert await incident.ended(run) == "Not started"
+        assert await alice.page.locator(".ephemeral:has-text('expired at')").count() == 0  # it was said to bob alone
+    assert incident.effects() == []
