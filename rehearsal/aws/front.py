@@ -53,6 +53,11 @@ class Front:
                 raise ValueError(f"AWS's {service} has no operation {operation}.")
             self._handlers[service, operation] = handler
 
+    @property
+    def operations(self) -> list[tuple[str, str]]:
+        """Each operation that is answered: service and operation, by boto3's names."""
+        return sorted(self._handlers)
+
     async def start(self) -> dict[str, str]:
         """Open every region; returns the address of each."""
         for door in self._doors.values():
