@@ -43,10 +43,11 @@ def _steps(title: str, of: type[Step]) -> Iterator[str]:
     if known:
         yield from (f"## {title}", "")
     for kind, step in sorted(known.items()):
-        yield from _step(kind, step)
+        yield from entry(kind, step)
 
 
-def _step(kind: str, step: type[Step]) -> Iterator[str]:
+def entry(kind: str, step: type[Step]) -> Iterator[str]:
+    """The lines about one kind of step."""
     yield from (f"### `{kind}`", "", (inspect.getdoc(step) or "").replace("\n", " "), "")
     yield f"- arguments: {', '.join(f'`{f.name}`' for f in fields(step)) or 'none'}"
     yield f"- permissions: {', '.join(f'`{p}`' for p in _example(step).permissions) or 'none'}"
