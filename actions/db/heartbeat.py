@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from actions.site import DatabaseRef
     from actions.world import World
 
-EVERY_SECONDS = 5.0
+EVERY_SECONDS = 3.0  # the loss of a promotion is known to within so much, and it is said in whole seconds: to 5 s
 WRITER = "dr-bot"
 CANARY = "dr-canary-"  # and the day: a row of the same table that nobody changes again
 _POSITION = """

@@ -12,7 +12,7 @@ from actions.db.rhythm import Rhythm
 from commands.moments import clock
 from commands.report import span
 
-STEPS = ((10, 1), (60, 5), (600, 30), (86_400, 300))  # up to so many seconds, a figure is rounded up to a multiple of these
+STEPS = ((60, 1), (600, 30), (86_400, 300))  # up to so many seconds, a figure is rounded up to a multiple of these
 UNSURE_STEPS = (300, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)  # for a figure that grows although nothing more is lost
 
 

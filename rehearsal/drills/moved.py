@@ -51,12 +51,6 @@ def instances(world: Rehearsal) -> list[dict[str, str]]:
     ]
 
 
-def stated_loss(plan: str) -> str:
-    """What a plan says that a promotion would lose, as it stands in its findings; "" if it says nothing of it."""
-    _, found, rest = plan.partition("A promotion loses ")
-    return rest.partition(" of commits")[0] if found else ""
-
-
 async def _names(regions: TwoRegions, drill: Drill) -> list[str]:
     """Every authoritative server leads to the region that must serve now."""
     wrong = []

@@ -22,6 +22,7 @@ class Report:
     why: str = ""
     requested_by: str = ""
     approved_by: str = ""
+    stated_loss: float | None = None  # seconds of commits, by the button that was pressed
     witness: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
     effects: list[Effect] = field(default_factory=list)
@@ -38,6 +39,7 @@ class Report:
             "why": self.why,
             "rto_seconds": round(self.witness.get("outage_seconds", 0.0), 3),
             "rpo_seconds": self.witness.get("rpo_seconds"),
+            "stated_loss_seconds": self.stated_loss,
             "rows_lost": self.witness.get("rows_lost"),
             "targets": TARGETS,
             "speed": self.options.speed,

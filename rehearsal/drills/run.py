@@ -16,6 +16,7 @@ from rehearsal.aws.journal import Effect
 from rehearsal.drills.breaking import break_it
 from rehearsal.drills.catalogue import DRILLS, ENDED_SESSIONS, RESTARTED_AGENTS, Drill
 from rehearsal.drills.live import tell
+from rehearsal.drills.lost import stated_loss, wrong_loss
 from rehearsal.drills.moved import instances, wrong_after_move
 from rehearsal.drills.repaired import wrong_after_repair
 from rehearsal.drills.report import TARGETS, Report
@@ -121,7 +122,9 @@ class DrillRun:
     async def _answer(self, run: str) -> None:
         for answer in self.drill.answers:
             await self._asked(answer, run)
-            self.approved_at = self.approved_at or time.time()
+            if not self.approved_at:
+                self.report.stated_loss = stated_loss(self.people.card(run))
+                self.approved_at = time.time()
             self.answered = self.people.question(run)
             await self.people.give(answer, self.cast[answer.by], run)
 
@@ -175,12 +178,18 @@ class DrillRun:
         return f"{len(corruption.deleted)} deleted and {len(corruption.changed)} changed rows are as they were. "
 
     async def _moved(self) -> str:
-        """Says who serves. DrillFailed if names, secret or databases say otherwise, or if two databases took writes."""
-        if wrong := await wrong_after_move(self.world, self.drill, self.approved_at):
+        """Says who serves. DrillFailed if names, secret or databases say otherwise, two took writes, or the loss is another."""
+        wrong = await wrong_after_move(self.world, self.drill, self.approved_at)
+        stated, measured = self.report.stated_loss, self.report.witness["rpo_seconds"]
+        is_lost = self.drill.fault == "region-down"
+        if is_lost and (wrong_figure := wrong_loss(stated, measured)):
+            wrong.append(wrong_figure)
+        if wrong:
             raise DrillFailed(" ".join(wrong))
         assert self.world.writers is not None
         (writer,) = self.world.writers.now
-        return f"{self.drill.serves} serves, with {writer} as the only database that takes writes. "
+        agreed = f"Up to {stated:g} s of commits were to be lost, and {measured:.1f} s are. " if is_lost else ""
+        return f"{self.drill.serves} serves, with {writer} as the only database that takes writes. {agreed}"
 
     async def _heard(self) -> str:
         """Says for how long agents were silent. DrillFailed if one still is, or was restarted though it need not have been."""

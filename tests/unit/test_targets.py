@@ -101,9 +101,9 @@ def test_what_is_as_promised_is_met_and_every_line_has_its_target_and_source() -
 @pytest.mark.parametrize(
     ("check", "facts", "level", "says"),
     [
-        ("RPO", {}, "met", "A restore to a point in time would lose 4.0 min, a promotion of the replica at most 5 s."),
+        ("RPO", {}, "met", "A restore to a point in time would lose 4.0 min, a promotion of the replica at most 3 s."),
         ("RPO", {"primary": fact(replace(PRIMARY, restorable_to=NOW - 6 * MINUTE))}, "missed", "would lose 6.0 min"),
-        ("RPO", {"primary": missing()}, "unknown", "A promotion of the replica at most 5 s. The target is 5 min."),
+        ("RPO", {"primary": missing()}, "unknown", "A promotion of the replica at most 3 s. The target is 5 min."),
         ("RPO", {"primary": missing(), "replayed": missing()}, "unknown", "How much would be lost is unknown."),
         ("RPO", {"replica": fact(None)}, "missed", "If us-west-2 is lost, there is no replica to go to."),
         ("RTO", {}, "met", "The last recovery took 3.0 min from approval to end. The target is 30 min."),
@@ -163,9 +163,9 @@ IDLE = replace(BEHIND, replayed_at=NOW - 7 * MINUTE, beat=None, no_beat="No hear
 @pytest.mark.parametrize(
     ("facts", "level", "says"),
     [
-        ({}, "met", "A promotion would lose at most 5 s of commits."),
+        ({}, "met", "A promotion would lose at most 3 s of commits."),
         ({"replayed": fact(replace(BEHIND, beat=NOW - 6 * MINUTE))}, "missed", "would lose at most 6.0 min"),
-        ({"beats": missing()}, "met", "newest heartbeat is 5 s old, and the primary has nothing to compare it with"),
+        ({"beats": missing()}, "met", "newest heartbeat is 3 s old, and the primary has nothing to compare it with"),
         ({"beats": missing(), "replayed": fact(replace(BEHIND, beat=NOW - 6 * MINUTE))}, "unknown", "is 6.0 min old"),
         ({"beats": fact(replace(HEAD, in_recovery=True))}, "met", "the primary has nothing to compare it with"),
         (
