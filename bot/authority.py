@@ -41,13 +41,16 @@ class Directory:
 
     async def require_member(self, person: str) -> None:
         """Raises `Refusal` for a guest, a bot, a deactivated or foreign user, and where Slack does not answer."""
+        if says := await self.why_not(person):
+            raise Refusal(f"<@{person}> {says}; only full members may do this. Nothing was done.")
+
+    async def why_not(self, person: str) -> str:
+        """Why a person is no full member ("is a guest in Slack"), "" for a member. Raises `Refusal` where Slack is silent."""
         await self._pace.turn(lane_of("users.info", ""))  # else many clicks of one person would use up Slack's limit for all
         user = await self._ask(f"user {person}", lambda: self._client.users_info(user=person), "user")
         if user.get("id") != person:
             raise _unknown(f"user {person}")
-        for flag, says in _OUTSIDERS.items():
-            if user.get(flag):
-                raise Refusal(f"<@{person}> {says}; only full members may do this. Nothing was done.")
+        return next((says for flag, says in _OUTSIDERS.items() if user.get(flag)), "")
 
     async def members(self, entries: Iterable[str]) -> frozenset[str]:
         """The user ids behind ids (U...) and user groups (S...). Raises `Refusal` where Slack does not answer."""

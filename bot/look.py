@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -39,14 +39,14 @@ class Look:
     simple: bool = False
 
 
-def look_at(settings: Settings, story: Story, usual: Usual, *, simple: bool) -> Look:
-    """What the cards of this story show besides it."""
+def look_at(settings: Settings, story: Story, usual: Usual, *, simple: bool, outsiders: Collection[str] = ()) -> Look:
+    """What the cards of this story show besides it; whom the bot would refuse (`outsiders`) is nobody who may approve."""
     plan = story.offer.plan
     return Look(
         rto_minutes=settings.targets.rto_minutes,
         rpo_minutes=settings.targets.rpo_minutes,
         needed=max(settings.authority.rule(scenario).approvals for scenario in plan.scenarios),
-        approvers=approvers_of(settings.authority, plan.scenarios),
+        approvers=tuple(one for one in approvers_of(settings.authority, plan.scenarios) if one not in outsiders),
         usual=usual,
         simple=simple,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable, Collection
 from typing import Any
 
 import structlog
@@ -36,13 +37,13 @@ Row = dict[str, Any]
 
 
 class Outbox:
-    """`run()` tells until cancelled; `wake()` says that there is something new."""
+    """`run()` tells until cancelled; `wake()` says that there is something new. No card calls any of the `outsiders`."""
 
-    def __init__(self, store: Store, slack: Any, settings: Settings) -> None:
+    def __init__(self, store: Store, slack: Any, settings: Settings, outsiders: Callable[[], Collection[str]] = tuple) -> None:
         speed = settings.slack.posts_per_second
         self._store = store
         self._pace = Pace(speed)
-        self._sender = Sender(store, slack, settings, self._pace)
+        self._sender = Sender(store, slack, settings, self._pace, outsiders)
         self._repeat_seconds = REPEAT_POSTS / speed
         self._new = asyncio.Event()
         self._ticked = time.monotonic()

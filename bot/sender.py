@@ -7,6 +7,7 @@ channel itself is asked whether the message is there. A card is drawn when it is
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection
 from typing import Any
 
 import structlog
@@ -55,8 +56,11 @@ def method_of(row: Any) -> str:
 class Sender:
     """`send(row)` makes the calls and records what came of them. Slack's errors are the caller's to judge."""
 
-    def __init__(self, store: Store, slack: Any, settings: Settings, pace: Pace) -> None:
+    def __init__(
+        self, store: Store, slack: Any, settings: Settings, pace: Pace, outsiders: Callable[[], Collection[str]] = tuple
+    ) -> None:
         self._store = store
+        self._outsiders = outsiders
         self._slack = slack
         self._settings = settings
         self._pace = pace
@@ -226,7 +230,8 @@ class Sender:
         story = await self._store.story(run_id)
         assert story is not None, run_id
         usual = await self._store.do(read_usual, story.offer.plan)
-        return story, look_at(self._settings, story, usual, simple=await self._store.do(is_simple))
+        simple = await self._store.do(is_simple)
+        return story, look_at(self._settings, story, usual, simple=simple, outsiders=self._outsiders())
 
     async def _reply(self, row: Any) -> dict[str, Any]:
         """A line of the thread; the last one stands in the channel, too, with what the run came to."""

@@ -31,6 +31,7 @@ from bot.home_desk import HomeDesk
 from bot.inbox import Inbox
 from bot.leader import Leadership
 from bot.outbox import Outbox
+from bot.outsiders import Outsiders
 from bot.pace import Pace
 from bot.planner import Planner
 from bot.settings import Settings
@@ -124,9 +125,12 @@ class Bot:
         self.store = Store(engine, self.patience)
         self.world = World(self.settings, gate)
         self.inbox = Inbox(self.store)
-        self.outbox = Outbox(self.store, self.client, self.settings)
+        self.directory = authority.Directory(self.client, Pace(self.settings.slack.posts_per_second))
+        outsiders = Outsiders(self.settings.authority, self.directory)
+        self.outbox = Outbox(self.store, self.client, self.settings, lambda: outsiders.known)
         self.app = App(self.settings, self.client, self.inbox, self.store)
         self._tasks = [asyncio.create_task(self.outbox.run()), asyncio.create_task(self._listen(lead, self.app))]
+        self._tasks.append(asyncio.create_task(outsiders.run()))
         if not await self.store.unfinished():  # else the run that was cut off goes first, and the connection comes beside it
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._connected.wait(), FIRST_SECONDS)
@@ -152,9 +156,7 @@ class Bot:
         self.runs, self.schedule = Runs(self.store, planner), Schedule(self.settings, self.store)
         self.runs.launch(self.settings.state.url)
         await self.schedule.apply()
-        gate = authority.Gate(
-            self.settings.authority, authority.Directory(self.client, Pace(self.settings.slack.posts_per_second))
-        )
+        gate = authority.Gate(self.settings.authority, self.directory)
         desk = Desk(store=self.store, planner=planner, gate=gate, runs=self.runs, outbox=self.outbox, slack=self.client)
         await desk.resume()
         await self.inbox.open(desk.handle)

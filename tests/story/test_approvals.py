@@ -135,6 +135,8 @@ async def test_a_person_who_is_on_no_list_gets_no_plan(incident: Incident) -> No
 async def test_a_guest_may_not_approve_even_where_the_list_has_her(incident: Incident) -> None:
     assert "U0GINA" in incident.world.config.read_text()
     run = await incident.plan("alice")
+    assert "<@U0BOB> or <@U0CAROL> (not <@U0ALICE>, who asked) must approve" in incident.says(run)
+    assert "U0GINA" not in incident.says(run), "a card called somebody whom the bot refuses"
     assert "<@U0GINA> is a guest in Slack" in await incident.refused("gina", run, "dr_approve")
     assert nothing_was_done(incident, run)
 
