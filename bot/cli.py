@@ -91,6 +91,7 @@ async def _serve(settings: Settings, _options: argparse.Namespace) -> int:
 
 
 async def _plan(settings: Settings, options: argparse.Namespace) -> int:
+    from actions.warming import warm
     from actions.world import World
     from bot.kept import LateShelf
     from bot.planner import expiring
@@ -104,6 +105,7 @@ async def _plan(settings: Settings, options: argparse.Namespace) -> int:
         if request.scenario is None:
             raise BadCommand(f"`dr plan` takes a scenario, and {request.words!r} is none; `/dr help` lists them.")
         _require_database(settings)
+        await warm(world)  # loading takes a while, and is not the silence of what is asked
         plan = expiring(await request.scenario.make(world, request.arguments), settings)
     except BadCommand as error:
         _complain(str(error))
@@ -159,6 +161,7 @@ async def _run_report(settings: Settings, options: argparse.Namespace) -> int:
 
 
 async def _asked_report(settings: Settings, options: argparse.Namespace) -> int:
+    from actions.warming import warm
     from actions.world import World
     from bot.memory import LateMemory
     from bot.report_card import report_text
@@ -170,7 +173,7 @@ async def _asked_report(settings: Settings, options: argparse.Namespace) -> int:
         request = parse(" ".join([options.report, *options.arguments]))
         if request.report is None:
             raise BadCommand(f"`dr report` takes a report, and {request.words!r} is none; there are {', '.join(REPORTS)}.")
-        await world.aws.prewarm([("rds", "probe")])  # loading takes a while, and is not the silence of AWS
+        await warm(world)  # loading takes a while, and is not the silence of what is asked
         report = await request.report.make(world, memory, request.arguments)
     except BadCommand as error:
         _complain(str(error))

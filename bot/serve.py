@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 from actions.base import Json
 from actions.gate import Gate
 from actions.scrub import plain
+from actions.warming import warm
 from actions.world import World
 from bot import authority
 from bot.app import App, slack_client
@@ -48,6 +49,7 @@ T = TypeVar("T")
 FIRST_SECONDS = 2.0  # what the connection to Slack gets before the heavy imports; then they go on without it
 DEAF_SECONDS = 3.0  # a leader that was not sure of its lead for so long takes no input: it could not record any
 CATCH_UP_SECONDS = 5.0
+WARM_SECONDS = 10.0  # credentials that nobody gives may take as long; then commands are taken all the same
 
 
 async def serve(settings: Settings) -> None:
@@ -113,6 +115,7 @@ class Bot:
         taking = asyncio.create_task(lead.take())
         await in_thread(importlib.import_module, "bot.desk")
         await in_thread(importlib.import_module, "actions.aws.gateway")
+        await in_thread(importlib.import_module, "actions.http")
         await asyncio.wait({taking, checking}, return_when=asyncio.FIRST_COMPLETED)
         if not taking.done():
             checking.result()
@@ -145,7 +148,7 @@ class Bot:
         """Import and start what carries recoveries out; what was under way goes on, and what was recorded is handled."""
         await self.store.do(lambda _: importlib.import_module("sqlalchemy.orm"))  # no statement while it is half there
         await in_thread(importlib.import_module, "bot.desk")  # the engine is heavy: it must not hold up an ack
-        await in_thread(lambda: self.world.aws)  # boto3 is heavy too, and a run that goes on needs it at once
+        await in_thread(lambda: (self.world.aws, self.world.http))  # heavy too, and a run that goes on needs them at once
         from bot.desk import Desk
         from bot.kept import Shelf
         from bot.runs import Runs
@@ -159,9 +162,17 @@ class Bot:
         gate = authority.Gate(self.settings.authority, self.directory)
         desk = Desk(store=self.store, planner=planner, gate=gate, runs=self.runs, outbox=self.outbox, slack=self.client)
         await desk.resume()
+        self._warming = asyncio.create_task(self._warm())
+        await asyncio.wait({self._warming}, timeout=WARM_SECONDS)  # a first plan's seconds are for answers, as a second one's
         await self.inbox.open(desk.handle)
-        await self.world.aws.prewarm()
         return desk
+
+    async def _warm(self) -> None:
+        """Load and make what plans need, while what was cut off goes on already."""
+        try:
+            await warm(self.world)
+        except Exception:  # then the first plan does it
+            log.exception("warming_broke")
 
     # What goes on beside it -------------------------------------------------------------------------------------------
 

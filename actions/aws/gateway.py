@@ -60,11 +60,6 @@ REHEARSAL_KEYS = {
     "aws_access_key_id": "AKIAIOSFODNN7EXAMPLE",
     "aws_secret_access_key": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
 }
-PREWARMED = (  # what the first plan and its effect need; each client is made in about 50 ms and takes 0.3 to 6 MB
-    *(("ecs", "read"), ("rds", "read"), ("logs", "read"), ("cloudwatch", "read"), ("ecr", "read")),
-    *(("ecs", "change"), ("rds", "change"), ("rds", "probe")),
-    *(("ecs", "probe"), ("route53", "probe"), ("secretsmanager", "read")),  # of a region failover, which has six seconds
-)
 
 
 class Answer(dict[str, Any]):
@@ -153,13 +148,12 @@ class Gateway:
             await asyncio.sleep(random.uniform(0.2, 0.5) * 2**attempt / self._settings.speed)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def prewarm(self, clients: Sequence[tuple[str, str]] = PREWARMED) -> None:
-        """Make the clients that an incident will need first, in the background; failures are left to the first use."""
+    async def prewarm(self, clients: Sequence[tuple[str, str]], region: str = "") -> None:
+        """Make these clients (service and profile) before they are needed; failures are left to the first use."""
+        region = region or self._settings.region
         try:
             for service, profile in clients:
-                await asyncio.get_running_loop().run_in_executor(
-                    self._pool, self._client, self._settings.region, service, profile
-                )
+                await asyncio.get_running_loop().run_in_executor(self._pool, self._client, region, service, profile)
         except (ActionError, aws.BotoCoreError) as error:
             log.warning("aws_prewarm_failed", error=str(error))
 
