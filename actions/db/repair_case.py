@@ -40,8 +40,9 @@ SELECT case_id, tables, reference_at, state, counts FROM dr_repair.cases WHERE c
 STATES = "SELECT table_name, state, count(*) AS rows FROM dr_repair.rows WHERE case_id = %s GROUP BY 1, 2"
 # What must be so before a table can be repaired by us; every table is one row.
 RIGHTS = """
-SELECT asked.name AS asked, format('%%I.%%I', n.nspname, c.relname) AS name, c.relhasrules AS rules,
-  pg_get_userbyid(c.relowner)::text AS owner, current_user::text AS ours, pg_has_role(c.relowner, 'MEMBER') AS may
+SELECT asked.name AS asked, CASE WHEN c.oid IS NOT NULL THEN format('%%I.%%I', n.nspname, c.relname) END AS name,
+  c.relhasrules AS rules, pg_get_userbyid(c.relowner)::text AS owner, current_user::text AS ours,
+  pg_has_role(c.relowner, 'MEMBER') AS may
 FROM unnest(%s::text[]) AS asked (name)
 LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace)
   ON c.oid = to_regclass(asked.name) AND c.relkind IN ('r', 'p')

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 import commands
 from actions.base import Action, Level, Result
 from actions.db.repair import PutRowsBack, RepairHolds
+from actions.db.repair_case import read_rights
 from actions.db.repair_collect import ChooseRepair, CollectDifferences
 from actions.db.repair_undo import UndoRepair
 from actions.site import DatabaseRef
@@ -334,6 +335,15 @@ async def test_a_table_of_a_stranger_is_refused_with_the_grant(hospital: Hospita
     repair = await hospital.admit("CREATE TABLE foreign_ (id int PRIMARY KEY)", tables=("foreign_",))
     said = await repair.does(repair.collect, Result.FAILED)
     assert 'Run GRANT "postgres" TO "dr_bot" WITH INHERIT FALSE.' in said
+
+
+async def test_a_table_that_does_not_exist_is_named_in_one_sentence(hospital: Hospital) -> None:
+    repair = await hospital.admit(ORDERS, tables=("orders", "ordres"))
+    rights = await read_rights(repair.rig.world, repair.ref, ("orders", "ordres"))
+    assert rights.refusal == "There is no table ordres; write it as SCHEMA.TABLE if it isn't on the search path."
+    assert rights.tables == ("public.orders",)
+    said = await repair.does(repair.collect, Result.FAILED)
+    assert said == f"{rights.refusal} Nothing was done."
 
 
 async def test_a_table_that_stays_locked_ends_the_repair_unchanged(hospital: Hospital) -> None:
