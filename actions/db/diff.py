@@ -1,7 +1,8 @@
 """The exact difference between a table and the same table in another database, row by row, in little memory and two readings.
 
-First both sides sum the hashes of their rows by buckets of the key; then only the rows of buckets that differ are fetched, with
-their hashes, sorted by key, and merged. Each side is read in one snapshot. Indexes are not used: they may be what is damaged.
+First both sides sum the hashes of their rows' bytes by buckets of the key; then only the rows of buckets that differ are fetched,
+with the hashes of their text, sorted by key, and merged. Each side is read in one snapshot. No index tells which rows there are:
+it may be what is damaged.
 
 Hashes are summed and not XORed (two equal rows would cancel each other out), no row is in two buckets, the buckets cover the keys
 of both sides, and a reference that still replays its log is refused however quiet it is.
@@ -26,7 +27,7 @@ from actions.db.diff_merge import Entry, merged
 from actions.db.diff_shape import Incomparable, Shape, common_shape, full_name, in_recovery, quoted, read_shape
 
 MOST_BUCKETS = 65_536
-FEWEST_ROWS = 16  # in a bucket, if the keys leave no gaps
+FEWEST_ROWS = 32  # in a bucket, if the keys leave no gaps
 FETCHED = 5_000  # rows at a time
 # One text for one value, whatever the server's defaults are; no index is believed, and no policy hides a row.
 AS_TEXT = """
@@ -157,19 +158,30 @@ class Comparison:
             rows = max(self.source.rows, self.reference.rows)
             buckets = min(max(1 << (rows // FEWEST_ROWS).bit_length(), 256), MOST_BUCKETS)
             return f"hashtextextended({key}, {self._seed}) & {buckets - 1}"
-        ends = await asyncio.gather(
-            *(self._ask(number, f"SELECT min({key}), max({key}) FROM {self._shape(number).source}") for number in (0, 1))
-        )
-        known = [end for rows in ends for end in rows[0] if end is not None] or [0]
+        ends = await asyncio.gather(*(self._ends(number) for number in (0, 1)))
+        known = [end for found in ends for end in found if end is not None] or [0]
         shift = FEWEST_ROWS.bit_length() - 1
         while (max(known) >> shift) - (min(known) >> shift) >= MOST_BUCKETS:
             shift += 1
-        return f"{key} >> {shift}"
+        return f"({key} >> {shift}) & {MOST_BUCKETS - 1}"
+
+    async def _ends(self, number: int) -> tuple[int | None, int | None]:
+        """The least and the greatest key of a side, as its index says at once. If it lies, buckets are only larger or smaller."""
+        shape, key = self._shape(number), quoted(self.source.key[0])
+        sql = f"SELECT min({key}), max({key}) FROM {shape.source}"
+        try:
+            async with self._connections[number].transaction(force_rollback=True):  # of the settings, too
+                await self._connections[number].execute("SET LOCAL enable_indexscan = on; SET LOCAL enable_indexonlyscan = on")
+                (found,) = await self._ask(number, sql)
+        except psycopg.Error:  # the index is damaged
+            (found,) = await self._ask(number, sql)
+        return found[0], found[1]
 
     async def _sums(self, number: int, bucket: str) -> dict[int | None, tuple[int, str]]:
         """How many rows each bucket of a side has, and the sum of their hashes."""
         shape = self._shape(number)
-        sql = f"SELECT {bucket}, count(*), sum({self._hash(shape)})::text FROM {shape.source} GROUP BY 1"
+        hashed = f"hash_array_extended(ARRAY[{shape.bytes}], {self._seed})"
+        sql = f"SELECT {bucket}, count(*), sum({hashed})::text FROM {shape.source} GROUP BY 1"
         return {found: (rows, total) for found, rows, total in await self._ask(number, sql)}
 
     async def _entries(self, number: int, only: str) -> AsyncIterator[list[Entry]]:

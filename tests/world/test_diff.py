@@ -175,6 +175,27 @@ async def test_the_sign_of_a_numeric_is_a_difference(ward: Ward, patient: Patien
     assert kinds(await compared(ward, patient)) == {"changed": [("1",)]}
 
 
+async def test_values_of_types_of_its_own_are_compared(ward: Ward, patient: Patient) -> None:
+    await patient.run(
+        "CREATE TYPE mood AS ENUM ('sad', 'glad'); CREATE TYPE pair AS (a int, b text); CREATE DOMAIN padded AS char(3)",
+    )
+    columns = "id int PRIMARY KEY, m mood, p pair, d padded, may aclitem, all_may aclitem[]"
+    row = ["'sad'", "'(1,x)'", "'a'", "'dr_bot=r/postgres'", "'{dr_bot=r/postgres}'"]
+    others = ["'glad'", "'(2,x)'", "'b'", "'dr_bot=w/postgres'", "'{dr_bot=w/postgres}'"]
+    changed = [f"({n}, {', '.join([*row[:n], other, *row[n + 1 :]])})" for n, other in enumerate(others)]
+    rows = [f"({n}, {', '.join(row)})" for n in range(7)]
+    await tables(patient, columns, f"VALUES {', '.join([*changed, *rows[5:]])}", f"VALUES {', '.join(rows)}")
+    assert kinds(await compared(ward, patient)) == {"changed": [(str(n),) for n in range(5)]}
+
+
+async def test_rows_that_the_index_of_the_key_lacks_are_seen(ward: Ward, patient: Patient) -> None:
+    await tables(patient, "id int8 PRIMARY KEY", "SELECT generate_series(1, 200)", "SELECT generate_series(1, 200)")
+    ready = "UPDATE pg_index SET indisready = {} WHERE indexrelid = 'present.t_pkey'::regclass"
+    await patient.run(ready.format("false"), "INSERT INTO present.t VALUES (-7), (1000000000000)", ready.format("true"))
+    assert await patient.value("SELECT max(id) FROM present.t") == 200, "the index must lie"
+    assert kinds(await compared(ward, patient)) == {"extra": [("-7",), ("1000000000000",)]}
+
+
 async def test_numeric_keys_with_other_zeros_are_the_same_key(ward: Ward, patient: Patient) -> None:
     await tables(patient, "id numeric PRIMARY KEY, n int", "VALUES (2, 2)", "VALUES (2.0, 3)")
     assert kinds(await compared(ward, patient)) == {"changed": [("2",)]}
