@@ -82,9 +82,9 @@ def loss(found: Sequence[Beside]) -> Finding:
 
 
 def told(found: Iterable[Beside]) -> Iterator[Finding]:
-    """A finding for each table that differs or could not be compared, and one for all that are the same."""
+    """A finding for each table that differs or could not be compared, the most rows first, and one for all that are the same."""
     same = []
-    for one in found:
+    for one in sorted(found, key=lambda one: (-(_given_up(one) + _back(one) + one.changed), one.name)):
         if one.same:
             same.append(f"{one.name} {one.copy}")
         elif _only_one(one):

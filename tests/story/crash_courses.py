@@ -34,6 +34,7 @@ class Course:
     cards: int = 1  # how many plans and runs there are in the end
     since: str = ""
     sampled: str = ""
+    side_by_side: int = 0
 
 
 def _decision(name: str, answer: Answer, *, end: str, effects: tuple[Effect, ...] = ()) -> Drill:
@@ -74,8 +75,8 @@ COURSES = {
     for course in (
         *(Course(drill=drill) for drill in DRILLS.values() if drill.shows == "outage"),
         Course(drill=DRILLS["database-restore"], applied=8, sampled=AROUND_THE_SWITCH),  # the clean-up finds the service started
-        Course(drill=DRILLS["backup-verification"], applied=5, sampled=AROUND_EACH_CHANGE),
-        Course(drill=DRILLS["backup-damaged"], applied=4, proven=False, sampled=AROUND_THE_VERDICT),
+        Course(drill=DRILLS["backup-verification"], applied=5, sampled=AROUND_EACH_CHANGE, side_by_side=2),
+        Course(drill=DRILLS["backup-damaged"], applied=4, proven=False, sampled=AROUND_THE_VERDICT, side_by_side=2),
         Course(drill=RETRY, refused="UpdateService", since=ASKED),
         Course(drill=SKIP, refused="UpdateService", since=ASKED, proven=False),
         Course(drill=FALLBACK, refused="UpdateService", since=ASKED, proven=False, cards=2),

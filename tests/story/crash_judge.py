@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from rehearsal.aws.journal import Effect
 from rehearsal.drills.catalogue import ENDED_SESSIONS
 from rehearsal.drills.restored import wrong_after_restore
 from rehearsal.drills.verified import wrong_after_verification
@@ -35,6 +36,7 @@ VOLATILE = (  # what differs from run to run, and the word that replaces it
     (r"\b(\d+) of \1 sessions", "all sessions"),
     (r"\b\d+ of \d+ connections are used(, and \d+ of \d+ reserved ones)?", "N of M connections are used"),
     (r"\b\d+(\.\d+)? ?(s|ms|min|%)(?!\w)", "N \\2"),
+    (r"N s (before|after) the moment that it stands for", "N s from the moment that it stands for"),
 )
 
 
@@ -64,12 +66,17 @@ class Judge:
     def _effects(self) -> Iterator[str]:
         expected = [effect for effect in self.drill.effects if effect != ENDED_SESSIONS]
         effects = self.world.journal.effects(source="bot")
-        if effects != expected:
+        if self._in_order(effects) != self._in_order(expected):
             yield f"effects were {effects}"
         calls = self.world.journal.calls(source="bot", changing=True)
         sent = sum(call["fault"] != "access_denied" for call in calls)
         if sent != sum(effect["count"] for effect in expected):
             yield f"{sent} changing calls were sent"
+
+    def _in_order(self, effects: list[Effect]) -> list[Effect]:
+        """The effects, with those of steps that run side by side sorted by name: either may come first."""
+        beside = self.course.side_by_side
+        return [*sorted(effects[:beside], key=lambda effect: effect["operation"]), *effects[beside:]]
 
     def _ended_sessions(self) -> Iterator[str]:
         statements = self.world.database.statements()[self.recovery.statements_before :]
@@ -120,6 +127,9 @@ def canonical(text: str, run: str) -> str:
     """A line of the thread without what differs from run to run."""
     for pattern, word in VOLATILE:
         text = re.sub(pattern, word, text.replace(run, "RUN"))
+    if text.startswith("*Evidence"):  # the tables with the most rows come first, and how many differ isn't the same twice
+        first, *found = text.split("\n:")
+        text = "\n:".join([first, *sorted(found)])
     return text
 
 

@@ -55,6 +55,11 @@ def test_tables_that_agree_are_one_line_after_those_that_differ() -> None:
     ]
 
 
+def test_tables_with_the_most_rows_to_lose_come_first() -> None:
+    found = said(table("a", changed=1), table("c", back=4), table("b", given_up=4), table("d", why_not="Slow."))
+    assert [says.partition(":")[0] for _, says in found] == ["b", "c", "a", "d"]
+
+
 def test_the_loss_of_all_tables_is_said_in_one_sentence() -> None:
     whole = [table("a", given_up=90, back=304, changed=3), table("b", copy=None, in_copy=False), table("c")]
     finding = take_over.loss(whole)
