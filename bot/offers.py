@@ -14,6 +14,8 @@ from sqlalchemy import Connection, select, update
 
 from bot.actors import mention, upper
 from bot.approvals import clock
+from bot.blocks import length
+from bot.layout import PACKED, PART
 from bot.plan_card import evidence
 from bot.store import Store
 from bot.story import EVIDENCE, WHOLE, Offer
@@ -38,12 +40,20 @@ def show(connection: Connection, store: Store, row: dict[str, Any], replies: Seq
     """Store a plan, once, and order its card, the replies that hold what the card cannot, and the evidence."""
     store.offer(connection, row)
     of_plan = {"run_id": row["id"], "channel": row["channel"]}
-    for number, text in enumerate(replies, 1):
+    whole, seen = together([*replies], [*evidence(Plan.from_json(row["plan"]))])
+    for number, text in enumerate(whole, 1):
         key = f"{row['id']}/whole/{number}"
         store.insert_once(connection, outbox, key=key, kind="reply", mark=WHOLE, text=text, **of_plan)
-    for number, text in enumerate(evidence(Plan.from_json(row["plan"])), 1):
+    for number, text in enumerate(seen, 1):
         key = f"{row['id']}/evidence/{number}"
         store.insert_once(connection, outbox, key=key, kind="reply", mark=EVIDENCE, text=text, **of_plan)
+
+
+def together(whole: list[str], seen: list[str]) -> tuple[list[str], list[str]]:
+    """What must be read and what was looked at, the last of the one and the first of the other in one reply if they fit."""
+    if whole and seen and length(whole[-1]) + length(seen[0]) <= PACKED:
+        return [*whole[:-1], f"{whole[-1]}{PART}{seen[0]}"], seen[1:]
+    return whole, seen
 
 
 def already_on_offer(first: Offer, person: str) -> str:

@@ -25,6 +25,7 @@ from bot.pace import Pace, lane_of
 from bot.question_card import question_message
 from bot.report_card import blocks_of
 from bot.settings import Settings
+from bot.slack_errors import code, is_limited, is_unsure
 from bot.store import Store
 from bot.story import ENDS, WHOLE, Story
 from bot.tables import decisions, notes, outbox, runs
@@ -35,9 +36,7 @@ LOST = (ClientError, OSError, TimeoutError, SlackClientError)  # SlackApiError i
 EVENT = "dr_timeline"
 SIMPLE = "simple cards"  # the note that this workspace refused task cards
 DRAWN = ("card", "question")  # kinds of messages that are drawn when they are sent
-UNSURE = ("fatal_error", "internal_error", "request_timeout", "service_unavailable")  # "part of it may have succeeded"
 PAGES, PAGE = 10, 200  # of a thread or a channel, in which a message in flight is looked for
-LONGEST_PAUSE = 300  # seconds: no Retry-After silences the bot for longer
 
 
 def method_of(row: Any) -> str:
@@ -109,14 +108,17 @@ class Sender:
         await self.mark(row, ts=answer["ts"], sent_rev=row["rev"], in_flight=False)
 
     async def _share(self, row: Any) -> None:
-        """Upload a run's report into its thread. It's a convenience: what Slack refuses is logged, and not tried again."""
+        """Upload a run's report and hang it on the message of the end: no message of its own, and an edit calls nobody.
+
+        It's a convenience: what Slack refuses is logged, and not tried again.
+        """
         if not self._settings.slack.report:
             await self.mark(row, ts="not wanted", sent_rev=row["rev"])
             return
         story, look = await self._look(row["run_id"])
         await self.mark(row, in_flight=True)
         try:
-            shared = await upload_report(self._slack, self._store, story, look, row["channel"], row["thread"])
+            shared = await self._hang_on_end(row, await upload_report(self._slack, self._store, story, look))
         except SlackApiError as error:
             if is_unsure(error):
                 raise
@@ -126,6 +128,13 @@ class Sender:
             log.warning("report_not_shared", key=row["key"], error=code(error))
             shared = "refused"
         await self.mark(row, ts=shared, sent_rev=row["rev"], in_flight=False)
+
+    async def _hang_on_end(self, row: Any, files: list[str]) -> str:
+        """Add files to the message that says how the run ended; returns the id of the first."""
+        end = await self._store.do(end_of, row["run_id"])
+        await self._pace.turn(lane_of("chat.update", row["channel"]))
+        await self._slack.chat_update(channel=end["channel"], ts=end["ts"], file_ids=files, **await self._content(end))
+        return files[0]
 
     async def _edit(self, row: Any) -> None:
         """Edit a card, unless there is news since it was found to be due: a line about it may have to go first."""
@@ -243,36 +252,6 @@ class Sender:
         return {"text": text, "blocks": blocks} if blocks else {"text": text}
 
 
-# What Slack's errors mean -------------------------------------------------------------------------------------------------
-
-
-def code(error: SlackApiError) -> str:
-    """Slack's own word for what is wrong; "" if what came back is no answer of Slack's, but a proxy's page, say."""
-    data = getattr(error.response, "data", None)
-    return str(data.get("error") or "") if isinstance(data, dict) else ""
-
-
-def status(error: SlackApiError) -> int:
-    """The HTTP status; the client hands over another kind of response if the body is broken."""
-    return int(getattr(error.response, "status_code", 0) or getattr(error.response, "status", 0))
-
-
-def is_limited(error: SlackApiError) -> bool:
-    """Whether Slack was asked too often."""
-    return code(error) == "ratelimited" or status(error) == 429
-
-
-def retry_after(error: SlackApiError) -> int:
-    """The seconds that Slack asks us to wait; 1 if it does not say."""
-    seconds = str(error.response.headers.get("Retry-After", ""))
-    return min(int(seconds), LONGEST_PAUSE) if seconds.isdecimal() else 1
-
-
-def is_unsure(error: SlackApiError) -> bool:
-    """Whether Slack may have done what it was asked to, although no good answer came."""
-    return code(error) in UNSURE or status(error) >= 500 or not (code(error) or is_limited(error))
-
-
 # Helpers ------------------------------------------------------------------------------------------------------------------
 
 
@@ -296,6 +275,11 @@ def is_simple(connection: Connection) -> bool:
 def decision_on(connection: Connection, question: str) -> Any:
     """The row of the answer to a question, by its id; None if it has none."""
     return connection.execute(select(decisions).where(decisions.c.question == question)).mappings().first()
+
+
+def end_of(connection: Connection, run_id: str) -> Any:
+    """The row of the message that says how a run ended."""
+    return connection.execute(select(outbox).where(outbox.c.key == f"{run_id}/end")).mappings().one()
 
 
 def _note_simple(connection: Connection, store: Store) -> None:

@@ -1,4 +1,6 @@
-"""The report of a run in its thread: a Markdown file and a picture of the timeline, uploaded as Slack wants files uploaded.
+"""The report of a run: a Markdown file and a picture of the timeline, uploaded as Slack wants files uploaded.
+
+They hang on the message that says how the run ended: chat.update takes them as `file_ids`.
 
 https://docs.slack.dev/messaging/working-with-files#upload
 """
@@ -18,22 +20,20 @@ from bot.run_report import markdown, people_in
 from bot.store import Store
 from bot.story import Story
 
-COMMENT = "The report of this run."
-
 
 class NotUploaded(OSError):
     """Slack did not take the bytes of a file."""
 
 
-async def upload_report(slack: Any, store: Store, story: Story, look: Look, channel: str, thread: str) -> str:
-    """Draw, write and share both files as one message; returns the id of the first. Slack's errors are the caller's to judge."""
+async def upload_report(slack: Any, store: Store, story: Story, look: Look) -> list[str]:
+    """Draw, write and upload both files, which nobody sees yet; returns their ids. Slack's errors are the caller's to judge."""
     files = []
     for name, title, content in await report_files(slack, store, story, look):
         announced = await slack.files_getUploadURLExternal(filename=name, length=len(content))
         await _send(slack, announced["upload_url"], content)
         files.append({"id": announced["file_id"], "title": title})
-    await slack.files_completeUploadExternal(files=files, channel_id=channel, thread_ts=thread, initial_comment=COMMENT)
-    return str(files[0]["id"])
+    await slack.files_completeUploadExternal(files=files)
+    return [str(file["id"]) for file in files]
 
 
 async def report_files(slack: Any, store: Store, story: Story, look: Look) -> list[tuple[str, str, bytes]]:

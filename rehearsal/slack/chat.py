@@ -10,6 +10,7 @@ from rehearsal.slack.blocks import problems, too_long
 from rehearsal.slack.errors import RefusedError
 from rehearsal.slack.members import BOT_USER
 from rehearsal.slack.store import Channel, api_message
+from rehearsal.slack.uploads import uploaded
 from rehearsal.slack.workspace import Workspace
 
 Json = dict[str, Any]
@@ -88,13 +89,16 @@ def post_message(workspace: Workspace, arguments: Json) -> Json:
 
 
 def update(workspace: Workspace, arguments: Json) -> Json:
-    """chat.update: new contents for a message of the bot; text without blocks removes its blocks."""
+    """chat.update: new contents for a message of the bot; text without blocks removes its blocks, and `file_ids` adds files."""
     channel = _channel(workspace, arguments)
     message = channel.find(str(arguments.get("ts")))
     if message["user"] != BOT_USER:
         raise RefusedError("cant_update_message")
     text, blocks = _contents(workspace, arguments)
+    files = uploaded(workspace, arguments.get("file_ids"))
     previous = api_message(message, channel, metadata=False)
+    if files:
+        message["files"] = [*message.get("files", []), *files]
     message |= {"text": text, "blocks": workspace.store.with_block_ids(blocks)}
     if not blocks:
         message["edited"] = {"user": BOT_USER, "ts": workspace.store.next_ts()}

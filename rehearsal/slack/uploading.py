@@ -15,6 +15,7 @@ class Upload:
     length: int
     content: bytes | None = None
     done: bool = False
+    title: str = ""
 
 
 class Uploads:

@@ -37,14 +37,25 @@ def complete_upload(workspace: Workspace, arguments: Json) -> Json:
     uploads = [workspace.uploads.files.get(str(file.get("id"))) for file in files]
     if any(upload is None or upload.content is None or upload.done for upload in uploads):
         raise RefusedError("file_not_found")
-    titles = [str(file.get("title") or "") for file in files]
-    shared = [_file(upload, title) for upload, title in zip(uploads, titles, strict=True) if upload]
+    for upload, file in zip(uploads, files, strict=True):
+        if upload:
+            upload.title = str(file.get("title") or "")
+    shared = [_file(upload) for upload in uploads if upload]
     if arguments.get("channel_id"):
         _share(workspace, arguments, shared)
     for upload in uploads:
         if upload:
             upload.done = True
     return {"files": [{"id": file["id"], "title": file["title"]} for file in shared]}
+
+
+def uploaded(workspace: Workspace, given: Any) -> list[Json]:
+    """The files of these ids as a message holds them: what `file_ids` of chat.update adds. Refused unless all are complete."""
+    ids = given.split(",") if isinstance(given, str) else given or []
+    uploads = [workspace.uploads.files.get(str(one)) for one in ids]
+    if any(upload is None or not upload.done for upload in uploads):
+        raise RefusedError("file_not_found")
+    return [_file(upload) for upload in uploads if upload]
 
 
 def _share(workspace: Workspace, arguments: Json, shared: list[Json]) -> None:
@@ -57,12 +68,12 @@ def _share(workspace: Workspace, arguments: Json, shared: list[Json]) -> None:
     workspace.journal.changed("message", channel=channel.id, ts=message["ts"])
 
 
-def _file(upload: Upload, title: str) -> Json:
+def _file(upload: Upload) -> Json:
     kind = upload.name.rpartition(".")[2]
     return {
         "id": upload.id,
         "name": upload.name,
-        "title": title or upload.name,
+        "title": upload.title or upload.name,
         "filetype": kind,
         "size": upload.length,
         "user": BOT_USER,

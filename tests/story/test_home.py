@@ -53,7 +53,10 @@ async def test_a_run_ends_once_in_the_channel_with_its_report_and_few_messages(i
     report = incident.slack.uploads.files[shared[0]["id"]].content.decode()
     assert "@bob approved plan" in report, [line for line in report.splitlines() if "approved" in line.lower()]
     steps = len((await incident.story(run))["steps"])
-    assert len(thread) <= steps + 1 + 2 + 1, [m["text"][:60] for m in thread]  # one decision, evidence and end, and the report
+    assert len(thread) <= steps + 1 + 2, [
+        m["text"][:60] for m in thread
+    ]  # one decision; the evidence, and the end with the report
+    assert thread[-1]["files"] == shared
     code, out, _ = await incident.dr("report", run, "--out", str(incident.world.work_dir / "report"))
     assert code == 0
     assert len(out.splitlines()) == 2
