@@ -32,7 +32,7 @@ REFUSED_SECONDS = 3.0  # how long a run rests in a lane in which Slack refused a
 REPEAT_POSTS = 10  # the same sentence goes to the same person once in the time that this many posts take
 EPHEMERAL_SECONDS = 120.0  # after that a person has moved on, and the sentence would only confuse
 TURN_SECONDS = 60.0  # how long it is remembered who had a turn
-CARD_SECONDS = 15.0  # how long a card lets the lines of its run go first
+CARD_SECONDS = 3.0  # how long a card lets the lines of its run go first
 GONE = ("message_not_found", "cannot_reply_to_message", "thread_not_found")  # somebody deleted the card
 Row = dict[str, Any]
 

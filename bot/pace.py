@@ -26,7 +26,7 @@ class Limit:
 
 LIMITS = {
     "chat.postMessage": Limit(per_minute=60, per_channel=True),
-    "chat.update": Limit(per_minute=50, burst=5),
+    "chat.update": Limit(per_minute=36, burst=4),
     "chat.postEphemeral": Limit(per_minute=100, burst=5),
     "pins.add": Limit(per_minute=20, burst=2),
     "conversations.history": Limit(per_minute=50, burst=5),

@@ -13,7 +13,7 @@ from bot.choices import CHOICES, Choice
 from bot.layout import IN_THREAD, Draft, lay_out_blocks
 from bot.look import Look
 from bot.mrkdwn import foreign, inert
-from bot.plan_card import CLEANUP, MOST_STEPS, lay_out_plan
+from bot.plan_card import CLEANUP, lay_out_plan
 from bot.story import Run, StepState, Story
 from bot.words import listed, running, span, who_could
 
@@ -49,7 +49,9 @@ SYMBOLS = {
     "not started": "⚪",
     "cleaning up": "🧹",
 }
-SHOWN_AROUND = 3  # of a long run: so many steps before and after the one under way
+GOOD = ("done", "already done")
+MOST_SHOWN = 9  # steps on the card: of a longer run those that are done, and those far ahead, are a line each
+SHOWN_AROUND = 2  # of a long run: so many steps before and after the one under way
 
 
 def run_text(story: Story, run: Run) -> str:
@@ -165,7 +167,8 @@ def _steps(story: Story, run: Run, look: Look) -> list[Block]:
 
 def _cards(story: Story, run: Run, draft: Draft, away: frozenset[str]) -> Iterator[Block]:
     """The steps as task cards, those of the clean-up in a list of their own."""
-    steps, hidden = _window(story)
+    steps, before, after = _window(story)
+    yield from blocks.sections([before]) if before else []
     for is_cleanup, title in ((False, "Steps"), (True, CLEANUP.strip("*"))):
         tasks = [
             rich.task(f"{run.id}-{step_id}", f"{step_id} {title_}", state, command, says)
@@ -173,35 +176,52 @@ def _cards(story: Story, run: Run, draft: Draft, away: frozenset[str]) -> Iterat
             if story.offer.plan.is_cleanup(step_id) is is_cleanup
         ]
         if tasks:
-            yield rich.plan(f"{title}{'' if is_cleanup else hidden}", tasks, f"plan:{run.id}:{title[:5]}")
+            yield rich.plan(title, tasks, f"plan:{run.id}:{title[:5]}")
+    yield from blocks.sections([after]) if after else []
 
 
 def _lines(story: Story, run: Run, draft: Draft, away: frozenset[str]) -> Iterator[Block]:
     """The steps as plain sections, for a workspace that takes no task cards."""
-    plan, lines = story.offer.plan, list[str]()
-    steps, hidden = _window(story)
+    plan = story.offer.plan
+    steps, before, after = _window(story)
+    lines = [before] if before else []
     for step_id, title, state, command, says in _shown(story, run, draft, away, steps, is_code=True):
         if plan.is_cleanup(step_id) and CLEANUP not in lines:
             lines.append(CLEANUP)
         lines += [f"{STATES[state]} *{step_id} {title}*", *([f"      {command}"] if command else [])]
         lines += [f"      {says}"] if says else []
-    yield from blocks.sections([*([f"*Steps{hidden}*"] if hidden else []), *lines]) if lines else []
+    lines += [after] if after else []
+    yield from blocks.sections(lines) if lines else []
 
 
-def _window(story: Story) -> tuple[list[tuple[str, Step]], str]:
-    """The steps to show: all, or of a long run those around the one under way; and what the title says of the others."""
+def _window(story: Story) -> tuple[list[tuple[str, Step]], str, str]:
+    """The steps to show, and a line each for those before and after them: all, or of a long run what needs a person's eyes."""
     steps = list(story.offer.plan.steps())
-    if len(steps) <= MOST_STEPS:
-        return steps, ""
+    if len(steps) <= MOST_SHOWN:
+        return steps, "", ""
     states = {state.step: state.state for state in story.steps}
-    good = ("done", "already done")
-    ended = [n for n, (step, _) in enumerate(steps) if states.get(step) in good]
-    middle = next((n for n, (step, _) in enumerate(steps) if states.get(step) not in good), len(steps))
-    begin = max(0, middle - SHOWN_AROUND)
-    around = steps[begin : middle + 1 + SHOWN_AROUND]
-    bad = [pair for pair in steps if states.get(pair[0], "") not in ("", "started", *good)][: MOST_STEPS // 2]
-    chosen = [pair for pair in steps if pair in around or pair in bad] if bad else around
-    return chosen, f": {len(ended)} of {len(steps)} done; these are the ones around now"
+    good = [step for step, _ in steps if states.get(step) in GOOD]
+    middle = next((n for n, (step, _) in enumerate(steps) if states.get(step, "") in ("", "started")), len(steps))
+    around = steps[max(0, middle - SHOWN_AROUND) : middle + 1 + SHOWN_AROUND]
+    bad = [pair for pair in steps if states.get(pair[0], "") not in ("", "started", *GOOD)][: MOST_SHOWN - len(around)]
+    chosen = [pair for pair in steps if pair in around or pair in bad]
+    shown = dict(chosen)
+    folded = [n for n, (step, _) in enumerate(steps) if step in good and step not in shown]
+    ahead = sum(not states.get(step) and step not in shown for step, _ in steps)
+    after = f"{STATES['']} {count(ahead, 'more step follows', 'more steps follow')}." if ahead else ""
+    if others := len(steps) - len(shown) - len(folded) - ahead:
+        are = count(others, "other step is", "other steps are")
+        after = f":warning: {are} under way or didn't end well: `/dr show {story.offer.id}` has all. {after}".strip()
+    return chosen, _done([steps[n][0] for n in folded], folded, len(steps)), after
+
+
+def _done(names: list[str], places: list[int], total: int) -> str:
+    """The line for the steps that are done and not shown: a range, if there is no other step in it."""
+    if not names:
+        return ""
+    is_range = len(names) > 1 and places[-1] - places[0] == len(places) - 1
+    which = f"Steps {names[0]} to {names[-1]}" if is_range else count(len(names), "other step", "other steps")
+    return f"{STATES['done']} *{which} of {total} {'is' if len(names) == 1 else 'are'} done.*"
 
 
 def _shown(

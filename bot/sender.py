@@ -19,6 +19,7 @@ from actions.scrub import plain
 from bot import cards
 from bot.alerts import alert_text
 from bot.end_card import end_blocks
+from bot.folding import fold
 from bot.look import Look, look_at, read_usual
 from bot.mrkdwn import escape
 from bot.pace import Pace, lane_of
@@ -95,6 +96,8 @@ class Sender:
         await self._store.do(close_ephemerals, [row])
 
     async def _post(self, row: Any) -> None:
+        if row["kind"] == "reply":
+            row = await self._store.do(fold, row)
         content = await self._content(row)
         await self.mark(row, in_flight=True)
         try:
