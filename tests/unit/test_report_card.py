@@ -14,7 +14,7 @@ from bot.mrkdwn import CUT, escape
 from bot.report_card import IN_NEXT, report_text, report_texts
 from commands.memory import Memory
 from commands.report import SOURCE, Line, Mark, Report, ReportKind, line
-from tests.unit.test_scenarios import WORLD
+from tests.unit.plan_facts import WORLD
 
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 MOST, USUAL = 40_000, 4000  # characters of a message's text: where Slack cuts it, and what Slack recommends

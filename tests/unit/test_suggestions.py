@@ -15,7 +15,7 @@ from commands import control_plane, database
 from commands.control_plane.seen import DOWN
 from commands.plan import Plan
 from commands.scenario import SCENARIOS, BadCommand, parse, suggest
-from tests.unit.test_scenarios import WORLD, fact, health, idle, instance, looked, missing, seen
+from tests.unit.plan_facts import WORLD, fact, health, idle, instance, looked, missing, seen
 
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"`/dr( [^`]*)?`")

@@ -1,99 +1,21 @@
-"""Which plan fits which facts: the rules of the scenarios, without a server."""
+"""Which plan fits which facts of a control plane: the rules, without a server."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from actions.aws.deployments import Deployment, Own, Revision, Rollout, Service, StoppedTask
+from actions.aws.deployments import Own, Revision
 from actions.aws.logs import LogLine
-from actions.aws.rds import Event, Instance
 from actions.base import Level
-from actions.db.diagnosis import Diagnosis, judge_handshake, judge_state
-from actions.db.diagnosis import State as ServerState
-from actions.db.handshake import Handshake
-from actions.db.sessions import IdleSession
-from actions.health import Health
-from actions.site import Aws, DatabaseSection, ServiceSection, Site
-from actions.world import World
+from actions.db.diagnosis import Diagnosis
 from commands import control_plane, database
-from commands.control_plane.seen import DOWN, Seen
-from commands.facts import Fact, read, unanswered
-
-NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
-SITE = Site(
-    aws=Aws(region="us-west-2"),
-    services={"s": ServiceSection(cluster="c", service="s", log_group="/ecs/c-s", health_url="https://app.example/health")},
-    databases={"primary": DatabaseSection(instance="prod")},
-)
-WORLD = World(SITE)
-
-
-def fact(value: Any, error: str = "") -> Fact[Any]:
-    return Fact(source="The source", at=NOW, value=value, error=error)
-
-
-def missing() -> Fact[Any]:
-    return fact(None, "It did not answer.")
-
-
-def service(*, age: timedelta = timedelta(days=3), rollout: str = "COMPLETED", failed: int = 0, running: int = 2) -> Service:
-    primary = Deployment(
-        id="ecs-svc/1",
-        status="PRIMARY",
-        revision="s:7",
-        rollout=rollout,
-        reason="",
-        created_at=NOW - age,
-        running=running,
-        failed=failed,
-    )
-    return Service(
-        arn="arn:aws:ecs:us-west-2:1:service/c/s",
-        status="ACTIVE",
-        revision="s:7",
-        desired=2,
-        running=running,
-        pending=0,
-        breaker=True,
-        rolls_back=True,
-        deployments=(primary,),
-        events=(),
-        at=NOW,
-    )
-
-
-def crash(revision: str = "s:7") -> StoppedTask:
-    return StoppedTask(revision=revision, reason="exited", code="EssentialContainerExited", exit_codes=(1,), stopped_at=NOW)
-
-
-def health(*statuses: int) -> Fact[Any]:
-    return fact(Health(url="https://app.example/health", statuses=statuses))
-
-
-def rollout(revision: str, age: timedelta, status: str = "SUCCESSFUL") -> Rollout:
-    name = f"{revision}@{age}"
-    return Rollout(arn=name, status=status, reason="", created_at=NOW - age, target=name, revision=revision)
-
-
-def seen(**other: Any) -> Seen:
-    facts = {
-        "site": SITE.service(),
-        "service": fact(service()),
-        "history": fact([]),
-        "ours": fact([]),
-        "stopped": fact([]),
-        "previous": fact(Revision(name="s:6", found_by="service deployments", images=("image",))),
-        "lines": fact(()),
-        "health": health(504, 504, 504),
-        "region_health": None,
-        "database": fact(Diagnosis(kind="answers", says="The database answers.")),
-    }
-    return Seen(**(facts | other))
-
+from commands.control_plane.seen import DOWN
+from commands.facts import Fact
+from tests.unit.plan_facts import NOW, WORLD, crash, fact, health, idle, instance, looked, missing, rollout, seen, service
 
 HOT = timedelta(minutes=10)
 INTERNAL_ERROR = health(500, 500, 500)
@@ -269,24 +191,6 @@ def test_only_a_plan_that_changes_what_works_says_that_it_interrupts_it() -> Non
         assert database.plan_for(WORLD, other, 60).interrupts == ""
 
 
-@pytest.mark.parametrize(
-    ("used", "says"),
-    [
-        (10, "10 of 24 connections are used"),
-        (24, "24 of 24 connections are used"),
-        (25, "24 of 24 connections are used, and 1 of 6 reserved ones"),
-    ],
-)
-def test_no_more_connections_are_used_than_there_are(used: int, says: str) -> None:
-    assert state_with(used=used).usage == says
-    assert says in judge_state(state_with(used=used)).evidence
-
-
-def state_with(**other: Any) -> ServerState:
-    facts = {"in_recovery": False, "read_only": False, "started_at": NOW, "slots": 30, "kept": 6, "used": 10}
-    return ServerState(**({"oldest_transaction": 0.0} | facts | other))
-
-
 def test_a_restart_offers_the_rollback_only_where_there_is_a_revision_for_it() -> None:
     assert control_plane.restart_plan(WORLD, seen(), False, "").fallback == "control-plane rollback"
     assert control_plane.restart_plan(WORLD, seen(previous=fact(None)), False, "").fallback == ""
@@ -331,165 +235,3 @@ def test_a_plan_comes_out_when_no_source_answers() -> None:
     sources = ("service", "history", "ours", "stopped", "previous", "lines", "health", "database")
     plan = control_plane.restart_plan(WORLD, seen(**{name: missing() for name in sources}), False, "")
     assert any("plan `/dr region failover`" in f.says for f in plan.forbidden)
-
-
-# --- database ---------------------------------------------------------------------------------------------------
-
-
-def instance(**other: Any) -> Instance:
-    facts = {"status": "available", "multi_az": True, "zone": "a", "standby_zone": "b", "restorable_to": NOW, "at": NOW}
-    return Instance(name="prod", arn="arn:aws:rds:us-west-2:1:db:prod", resource_id="db-1", **(facts | other))
-
-
-def looked(kind: str = "refused", **other: Any) -> database.Seen:
-    facts = {
-        "database": SITE.database(),
-        "instance": fact(instance()),
-        "events": fact([]),
-        "alarm": None,
-        "diagnosis": fact(Diagnosis(kind=kind, says=f"It is {kind}.")),
-        "idle": fact([]),
-    }
-    return database.Seen(**(facts | other))
-
-
-def idle(seconds: float, application: str = "report") -> IdleSession:
-    return IdleSession(application=application, idle_seconds=seconds, transaction_seconds=seconds + 1)
-
-
-@pytest.mark.parametrize("kind", ["refused", "timeout", "starting", "read-only", "other"])
-def test_a_database_that_does_not_serve_is_failed_over(kind: str) -> None:
-    plan = database.plan_for(WORLD, looked(kind), 60)
-    assert [step.kind for step in plan.actions()] == ["rds.fail_over"]
-    assert not plan.forbidden
-
-
-@pytest.mark.parametrize("kind", ["dns", "tls", "auth"])
-def test_what_a_failover_does_not_cure_forbids_it(kind: str) -> None:
-    assert any("A failover changes no" in f.says for f in database.plan_for(WORLD, looked(kind), 60).forbidden)
-
-
-def test_failing_over_a_database_that_answers_warns() -> None:
-    findings = database.plan_for(WORLD, looked("answers"), 60).findings
-    assert any(f.level is Level.WARN and "60 to 120 s" in f.says for f in findings)
-
-
-@pytest.mark.parametrize(
-    ("facts", "says"),
-    [
-        ({"instance": fact(instance(multi_az=False))}, "not Multi-AZ"),
-        ({"instance": fact(instance(status="storage-full"))}, "storage-full"),
-        ({"instance": missing()}, "plan `/dr region failover`"),
-    ],
-)
-def test_an_instance_that_cannot_fail_over_forbids_it(facts: dict[str, Any], says: str) -> None:
-    assert says in database.plan_for(WORLD, looked(**facts), 60).forbidden[0].says
-
-
-@pytest.mark.parametrize(
-    "facts",
-    [
-        {"instance": fact(instance(status="rebooting"))},
-        {"events": fact([Event(at=NOW, message="Multi-AZ instance failover started.")])},
-    ],
-)
-def test_a_failover_under_way_is_only_watched(facts: dict[str, Any]) -> None:
-    plan = database.plan_for(WORLD, looked(**facts), 60)
-    assert not plan.actions()
-    assert next(plan.steps())[1].kind == "rds.failover_finished"
-
-
-def test_a_failover_that_has_completed_is_not_under_way() -> None:
-    done = [
-        Event(at=NOW, message="Multi-AZ instance failover started."),
-        Event(at=NOW, message="Multi-AZ instance failover completed"),
-    ]
-    assert database.plan_for(WORLD, looked(events=fact(done)), 60).actions()
-
-
-def test_used_up_slots_end_idle_sessions_and_never_fail_over() -> None:
-    plan = database.plan_for(WORLD, looked("slots used up", idle=fact([idle(90)] * 12 + [idle(5, "web")])), 60)
-    (step,) = plan.actions()
-    database_meant = {"name": "primary", "instance": "prod", "region": "us-west-2", "dsn_env": "DATABASE_URL"}
-    narrowed = {"applications": ["report"], "idle_for_seconds": 60, "at_most": 20}
-    assert step.arguments == {"database": database_meant, **narrowed}
-    assert "12 of report" in plan.findings[1].says
-
-
-def test_one_more_idle_session_is_the_same_plan() -> None:
-    few, more = (database.plan_for(WORLD, looked("slots used up", idle=fact([idle(90)] * n)), 60) for n in (12, 13))
-    assert few.digest == more.digest
-
-
-@pytest.mark.parametrize(
-    ("sessions", "says"),
-    [(fact([]), "No session is idle"), (fact([idle(20)]), "idle_for=10"), (missing(), "pg_use_reserved_connections")],
-)
-def test_no_session_to_end_forbids_the_plan_and_says_what_next(sessions: Fact[Any], says: str) -> None:
-    plan = database.plan_for(WORLD, looked("slots used up", idle=sessions), 60)
-    assert says in plan.forbidden[0].says
-    assert not plan.actions()
-
-
-@pytest.mark.parametrize(
-    ("handshake", "said", "kind"),
-    [
-        (Handshake(reached="refused"), "", "refused"),
-        (Handshake(reached="closed"), "", "refused"),
-        (Handshake(reached="dns"), "", "dns"),
-        (Handshake(reached="timeout"), "", "timeout"),
-        (Handshake(reached="error", sqlstate="53300"), "", "slots used up"),
-        (Handshake(reached="error", sqlstate="57P03"), "", "starting"),
-        (Handshake(reached="error", sqlstate="28000"), "", "auth"),
-        (Handshake(reached="error", sqlstate="XX000"), "", "other"),
-        (Handshake(reached="alive"), "remaining connection slots are reserved", "slots used up"),
-        (Handshake(reached="alive"), "password authentication failed", "auth"),
-        (Handshake(reached="alive"), "server certificate does not match host name", "tls"),
-        (Handshake(reached="alive"), "etwas anderes", "other"),
-    ],
-)
-def test_a_failure_to_connect_is_told_by_the_handshake(handshake: Handshake, said: str, kind: str) -> None:
-    assert judge_handshake(handshake, said).kind == kind
-
-
-@pytest.mark.parametrize(
-    ("facts", "kind"),
-    [
-        ({}, "answers"),
-        ({"used": 94}, "slots used up"),
-        ({"in_recovery": True}, "read-only"),
-        ({"read_only": True}, "read-only"),
-    ],
-)
-def test_a_server_that_lets_us_in_may_still_be_of_no_use(facts: dict[str, Any], kind: str) -> None:
-    state = {
-        "in_recovery": False,
-        "read_only": False,
-        "started_at": NOW,
-        "slots": 100,
-        "kept": 6,
-        "used": 10,
-        "oldest_transaction": 0.0,
-    }
-    assert judge_state(ServerState(**(state | facts))).kind == kind
-
-
-async def test_an_answer_that_nobody_understands_is_a_fact() -> None:
-    async def garbled() -> str:
-        return str({}["status"])
-
-    answer = await read("The source", garbled())
-    assert answer.error == "Unexpected error: KeyError: 'status'."
-    assert "The source could not be read" in unanswered({"source": answer})[0].says
-
-
-async def test_a_source_that_does_not_answer_is_a_fact() -> None:
-    answer = await read("The database", World(SITE).database(SITE.database()).state())
-    assert "DATABASE_URL" in answer.error
-    assert unanswered({"database": answer})[0].level is Level.WARN
-
-
-def test_a_failover_falls_back_to_a_restore_of_the_same_database() -> None:
-    assert database.plan_for(WORLD, looked(), 60).fallback == "database restore time=latest"
-    assert database.plan_for(WORLD, looked(), 60, "billing").fallback == "database restore time=latest database=billing"
-    assert database.plan_for(WORLD, looked("slots used up", idle=fact([idle(90)])), 60).fallback == ""
