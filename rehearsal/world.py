@@ -48,11 +48,10 @@ MANIFEST = Path(__file__).parent.parent / "manifest.yml"
 class Options:
     """How to start a rehearsal. `work_dir` is its own folder, `cache` one that outlives it. Port 0 is any free port.
 
-    Without `reports` the bot draws and uploads none.
-    `slack_speed` is how many times Slack's own rate limits its Slack allows, and its bot uses. `hosts` is how many agents'
-    hosts there are; with 0 there is no fleet, and the bot's settings have no [agents]. `witness_every` is how many seconds the
-    witness waits between two requests of a kind: each costs the control plane a connection to its database. In `two_regions`
-    there are a replica, DNS and terraform besides, and faults of them.
+    Without `reports` the bot draws and uploads none. `slack_speed` is how many times Slack's own rate limits its Slack allows,
+    and its bot uses. `hosts` is how many agents' hosts there are; with 0 there is no fleet, and the bot's settings have no
+    [agents]. `witness_every` is how many seconds the witness waits between two requests of a kind: each costs the control plane
+    a connection to its database. In `two_regions` there are a replica, DNS and terraform besides, and faults of them.
     With `training` a pager tells the channel of outages, and the page offers `drills`. With `tls` the database's endpoint
     speaks TLS with clients that ask for it, as RDS does.
     """

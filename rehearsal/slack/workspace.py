@@ -21,6 +21,7 @@ from rehearsal.slack.store import Channel, Store, is_outside
 from rehearsal.slack.uploading import Uploads
 
 Json = dict[str, Any]
+AWAY = Ack(acked=False, ack_ms=0.0, error="slack_away")
 
 
 class Workspace:
@@ -100,7 +101,7 @@ class Workspace:
         message = self._visible_message(who, where, ts)
         action = forms.action(message, action_id, value, action_ts=self.store.next_ts())
         if self.faults.away:
-            return _slack_away()
+            return AWAY.to_json()
         payload = payloads.block_actions(
             who,
             where,
@@ -120,7 +121,7 @@ class Workspace:
         view = self.modals.of(who.id, view_id)
         action = forms.action(view, action_id, value, action_ts=self.store.next_ts())
         if self.faults.away:
-            return _slack_away()
+            return AWAY.to_json()
         view["state"]["values"] = forms.with_choice(view, state or {}, view["state"]["values"], action)
         payload = payloads.view_actions(who, view, action, trigger_id=self.modals.trigger(who.id, view_id))
         return await self._interactive(who, payload, f"click {action_id}", accepts_response=False)
@@ -132,7 +133,7 @@ class Workspace:
         if not any((s["callback_id"], s["type"]) == (callback_id, kind) for s in features(self.manifest, "shortcuts")):
             raise UnknownError(f"The manifest has no {kind} shortcut {callback_id!r}.")
         if self.faults.away:
-            return _slack_away()
+            return AWAY.to_json()
         trigger_id, action_ts = self.modals.trigger(who.id), self.store.next_ts()
         if not ts:
             payload = payloads.global_shortcut(who, callback_id, trigger_id=trigger_id, action_ts=action_ts)
@@ -163,7 +164,7 @@ class Workspace:
         if errors:
             return {"acked": False, "ack_ms": 0.0, "response": None, "error": "incomplete", "errors": errors}
         if self.faults.away:
-            return _slack_away()
+            return AWAY.to_json()
         payload = payloads.view_submission(who, view, values, trigger_id=self.modals.trigger(who.id, view_id))
         ack = await self.sockets.deliver("interactive", payload, person=who.name, says=f"submit {view['callback_id']}")
         error = self._after_submit(who, view, ack.response or {}) if ack.acked else ack.error
@@ -316,7 +317,3 @@ class Workspace:
         except RefusedError as error:
             self.journal.note("bad_ack", error=error.error, **error.more)
             return error.error
-
-
-def _slack_away() -> Json:
-    return Ack(acked=False, ack_ms=0.0, error="slack_away").to_json()
