@@ -14,7 +14,7 @@ from rehearsal.two_regions import NAME, TARGETS, TwoRegions
 from rehearsal.waiting import until
 from rehearsal.world import Rehearsal
 
-LINK_DOWN = (0.3, 3.0)  # seconds from the link's end to the region's: what is written meanwhile is lost
+LINK_DOWN = (0.3, 8.0)  # seconds from the link's end to the region's, which is some heartbeats: what is written meanwhile is lost
 BEATS_SECONDS = 60.0
 BEATS = "SELECT count(*) FROM dr_heartbeat"
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import acks, answers, diffs, engine, fleets, recoveries, restores, starts
+from tests.bench import acks, answers, diffs, engine, fleets, recoveries, regions, restores, starts
 from tests.bench.figures import Figure, machine, table
 from tests.bench.subjects import opened
 
@@ -18,6 +18,7 @@ PARTS = {
     "recoveries": recoveries.measure,
     "answers": answers.measure,
     "restores": restores.measure,
+    "regions": regions.measure,
     "engine": engine.measure,
     "diffs": diffs.measure,
     "fleets": fleets.measure,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rehearsal.aws.ecs.service import PREVIOUS
 from rehearsal.aws.journal import Effect
@@ -15,6 +15,7 @@ AROUND_THE_SWITCH = r"after effect: (rds\.restore_to_time|secrets\.move_stage) |
 # Each change of a verification, and the intent that is recorded before it.
 AROUND_EACH_CHANGE = r"(before|after) effect: |after record: dr_intents "
 AROUND_THE_VERDICT = r".*dr_timeline\(main end\)|.*operation_outputs\(ask "  # it is on disk, and the clean-up has not begun
+AROUND_EACH_MOVE = rf"{AROUND_EACH_CHANGE}|during program: "  # terraform goes on when its bot is killed
 CLICKED = r"before record: dr_inbox\(click\)"
 
 
@@ -28,6 +29,7 @@ class Course:
 
     drill: Drill
     refused: str = ""  # the operation that AWS refuses until people decide
+    lost: str = ""  # the operation whose first answer is lost
     deployed: int = 0  # the revision that somebody else deploys between the plan and its approval
     applied: int = 1  # how often an action makes its change, or finds it made
     proven: bool = True  # whether every step must be done in the end
@@ -70,6 +72,21 @@ CHANGED_WORLD = Drill(
     effects=(),
     end="Not started",
 )
+
+
+def _unanswered(name: str, operation: str, applied: int) -> Course:
+    """A move to the other region in which the answer to a changing call is lost."""
+    drill = replace(DRILLS[name], name=f"{name}-without-{operation}")
+    return Course(drill=drill, lost=operation, applied=applied, sampled=AROUND_EACH_MOVE)
+
+
+REGIONS = (  # by hand only: each trial takes a minute
+    Course(drill=DRILLS["region-failure"], applied=3, sampled=AROUND_EACH_MOVE),
+    Course(drill=DRILLS["region-switchover"], applied=6, sampled=AROUND_EACH_MOVE),
+    _unanswered("region-failure", "PromoteReadReplica", 3),
+    _unanswered("region-failure", "ChangeResourceRecordSets", 3),
+    _unanswered("region-switchover", "UpdateService", 6),
+)
 COURSES = {
     course.drill.name: course
     for course in (
@@ -77,6 +94,7 @@ COURSES = {
         Course(drill=DRILLS["database-restore"], applied=8, sampled=AROUND_THE_SWITCH),  # the clean-up finds the service started
         Course(drill=DRILLS["backup-verification"], applied=5, sampled=AROUND_EACH_CHANGE, side_by_side=2),
         Course(drill=DRILLS["backup-damaged"], applied=4, proven=False, sampled=AROUND_THE_VERDICT, side_by_side=2),
+        *REGIONS,
         Course(drill=RETRY, refused="UpdateService", since=ASKED),
         Course(drill=SKIP, refused="UpdateService", since=ASKED, proven=False),
         Course(drill=FALLBACK, refused="UpdateService", since=ASKED, proven=False, cards=2),

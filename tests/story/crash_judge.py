@@ -8,6 +8,8 @@ from typing import Any
 
 from rehearsal.aws.journal import Effect
 from rehearsal.drills.catalogue import ENDED_SESSIONS
+from rehearsal.drills.lost import wrong_loss
+from rehearsal.drills.moved import wrong_after_move
 from rehearsal.drills.restored import wrong_after_restore
 from rehearsal.drills.verified import wrong_after_verification
 from rehearsal.people import told
@@ -35,9 +37,16 @@ VOLATILE = (  # what differs from run to run, and the word that replaces it
     (r"\bN rows (added|deleted|changed) since (is|are|comes?|gets?)( its| their)?", r"N rows \1 since"),
     (r"\b(\d+) of \1 sessions", "all sessions"),
     (r"\b\d+ of \d+ connections are used(, and \d+ of \d+ reserved ones)?", "N of M connections are used"),
+    (r"\b0/[0-9A-F]+\b", "POSITION"),
+    (r"\b[0-9a-f]{64}\b", "SHA-256"),
+    (r"\b(public|drizzle)\.(\w+) \d+", r"\1.\2 N"),
+    (r"\b(1 session has|\d+ sessions have) ended", "N sessions have ended"),
     (r"\b\d+(\.\d+)? ?(s|ms|min|%)(?!\w)", "N \\2"),
     (r"N s (before|after) the moment that it stands for", "N s from the moment that it stands for"),
+    (r" \(about N rows\)", ""),  # of a loss: said if there are enough heartbeats to count by
+    (r" Fewer than before: public\.records N\.", ""),  # which the loss explains, if there is one
 )
+ATTACHED = re.compile(r"\*terraform plan .*\n```")  # a text that the thread has whole, and `dr show` apart from the lines
 
 
 class Judge:
@@ -65,20 +74,25 @@ class Judge:
 
     def _effects(self) -> Iterator[str]:
         expected = [effect for effect in self.drill.effects if effect != ENDED_SESSIONS]
-        effects = self.world.journal.effects(source="bot")
+        sources = ("bot", "terraform") if self.drill.shows == "region" else ("bot",)
+        effects = [effect for source in sources for effect in self.world.journal.effects(source=source)]
         if self._in_order(effects) != self._in_order(expected):
             yield f"effects were {effects}"
-        calls = self.world.journal.calls(source="bot", changing=True)
+        calls = [call for source in sources for call in self.world.journal.calls(source=source, changing=True)]
         sent = sum(call["fault"] != "access_denied" for call in calls)
         if sent != sum(effect["count"] for effect in expected):
             yield f"{sent} changing calls were sent"
 
     def _in_order(self, effects: list[Effect]) -> list[Effect]:
-        """The effects, with those of steps that run side by side sorted by name: either may come first."""
+        """The effects, with those that run side by side sorted: either may come first. Of a region, some are terraform's."""
+        if self.drill.shows == "region":
+            return sorted(effects, key=str)
         beside = self.course.side_by_side
         return [*sorted(effects[:beside], key=lambda effect: effect["operation"]), *effects[beside:]]
 
     def _ended_sessions(self) -> Iterator[str]:
+        if self.drill.shows == "region":  # a fence ends sessions, of however many databases
+            return
         statements = self.world.database.statements()[self.recovery.statements_before :]
         sent = sum(ENDED_SESSIONS["operation"] in line for line in statements)
         if sent != (1 if ENDED_SESSIONS in self.drill.effects else 0):
@@ -106,7 +120,7 @@ class Judge:
         if shown["state"] != self.drill.end.lower() or (self.course.proven and unproven):
             yield f"`dr show` says {shown['state']}, {outcomes}"
         recorded = told(shown["timeline"])
-        posted = self.people.thread(self.run)
+        posted = [line for line in self.people.thread(self.run) if not ATTACHED.match(line)]
         if recorded != posted:
             yield f"`dr show` prints {recorded}, and the thread has {posted}"
 
@@ -120,7 +134,17 @@ class Judge:
             return wrong_after_verification(self.world) + ([f"{lost} acknowledged rows are lost"] if lost else [])
         if self.drill.shows == "data":
             return await wrong_after_restore(self.world, self.world.faults.data.incidents[-1])
+        if self.drill.shows == "region":
+            return await self._moved(lost)
         return [f"{lost} acknowledged rows are lost"] if lost else []
+
+    async def _moved(self, lost: int) -> list[str]:
+        """Names, secret and databases are as they must be, no two databases took writes, and the loss is what was agreed to."""
+        wrong = await wrong_after_move(self.world, self.drill, self.recovery.approved_at)
+        if self.drill.fault:
+            figure = wrong_loss(self.recovery.stated, self.world.witness.report()["rpo_seconds"])
+            return [*wrong, figure] if figure else wrong
+        return [*wrong, f"{lost} acknowledged rows are lost"] if lost else wrong
 
 
 def canonical(text: str, run: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 
 from rehearsal.drills.breaking import break_it
+from rehearsal.drills.lost import stated_loss
 from rehearsal.people import ENDS, UNDECIDED, Answer, NotAcknowledged, People
 from rehearsal.slack.errors import SlackError
 from rehearsal.waiting import NotSeen, until
@@ -61,7 +62,8 @@ class Trial:
 class Lane:
     """One rehearsal for trial after trial. It's replaced after a trial that went wrong."""
 
-    def __init__(self, work_dir: Path, cache: Path) -> None:
+    def __init__(self, work_dir: Path, cache: Path, *, two_regions: bool = False) -> None:
+        self._two_regions = two_regions
         self._work_dir = work_dir
         self._cache = cache
         self._number = 0
@@ -73,7 +75,8 @@ class Lane:
         if self._world is None:
             self._number += 1
             work_dir = self._work_dir / str(self._number)
-            world = Rehearsal(calm_options(work_dir=work_dir, cache=self._cache, speed=SPEED, with_bot=False))
+            two = self._two_regions
+            world = Rehearsal(calm_options(work_dir=work_dir, cache=self._cache, speed=SPEED, with_bot=False, two_regions=two))
             self._world = await world.__aenter__()
             self._patience = world.balancer.seconds
         return self._world
@@ -106,6 +109,8 @@ class Recovery:
         self.run = ""
         self.command = self.drill.command
         self.sessions: set[int] = set()
+        self.stated: float | None = None  # seconds of commits that may be lost, by the button
+        self.approved_at = 0.0
         self.statements_before = len(world.database.statements())
         self.ended_before = ended_sessions(world)
         self.people = People(world.workspace, since=world.workspace.store.next_ts())
@@ -141,7 +146,9 @@ class Recovery:
     async def _break(self) -> None:
         if self.course.refused:
             self.world.aws_faults.put("access_denied", operation=self.course.refused, times=None)
-        if not self.drill.fault:
+        if self.course.lost:
+            self.world.aws_faults.put("after_drop", operation=self.course.lost)
+        if not self.drill.fault and self.drill.shows != "region":
             return
         self.world.balancer.seconds = HUNG_SECONDS  # not without a fault, or a busy machine passes for a service that is down
         self.command = await break_it(self.world, self.drill)
@@ -181,6 +188,8 @@ class Recovery:
         await self.people.asked(answer, self.run, END_SECONDS)
         if answer.when == UNDECIDED:
             self.world.aws_faults.clear()
+        self.stated = self.stated or stated_loss(self.people.card(self.run))
+        self.approved_at = self.approved_at or time.time()
         for _ in range(3):
             acknowledged = not self._asks(answer) or await self._is_acknowledged(
                 self.people.give(answer, CAST[answer.by], self.run)

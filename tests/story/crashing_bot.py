@@ -8,6 +8,7 @@ around `apply` of every registered action shows the effects.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ from sqlalchemy import Connection, event, pool
 
 import bot.planner  # noqa: F401 - every scenario, and with them every action, is registered by it
 from actions.base import Action, Facts, Step
+from actions.terraform.program import SECONDS, Ran, Stack
 from actions.world import World
 from bot.cli import main
 
@@ -35,6 +37,7 @@ TELLING = {  # the parameter that tells one write of a table from another
     "workflow_status": "status",
 }
 BEGINNING = "dr_inbox(command)"
+UNDER_WAY_SECONDS = 0.5  # after its start terraform has read its state and begun to change something
 PROGRESS = "dr_steps(progress)"
 
 
@@ -128,12 +131,25 @@ def _watch(points: Points, kind: str, apply: Callable[..., Awaitable[Facts]]) ->
     return watched
 
 
+def watch_programs(points: Points) -> None:
+    """A point while terraform applies: it was started, and hasn't ended."""
+    run = Stack.run
+
+    async def watched(self: Stack, *words: str, seconds: float = SECONDS, apply: bool = False) -> Ran:
+        if apply:
+            asyncio.get_running_loop().call_later(UNDER_WAY_SECONDS, points.passed, "during program: terraform apply")
+        return await run(self, *words, seconds=seconds, apply=apply)
+
+    Stack.run = watched  # type: ignore[method-assign]
+
+
 def watch() -> None:
     """Watch what CRASH_LIST or CRASH_AT says."""
     listed = os.environ.get("CRASH_LIST")
     points = Points(os.environ.get("CRASH_AT", ""), Path(listed) if listed else None)
     watch_records(points)
     watch_effects(points)
+    watch_programs(points)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.story.crash_courses import COURSES, Course
+from tests.story.crash_courses import COURSES, REGIONS, Course
 from tests.story.crash_judge import Judge
 from tests.story.crash_world import Lane, Recovery, Trial
 
@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.spread, pytest.mark.timeout(7200)]
 DRILLS = [name for name, course in COURSES.items() if not course.since]
 DECISIONS = [name for name, course in COURSES.items() if course.since]
 LONG = {"database-restore", "backup-verification", "backup-damaged"}  # as long as all others: only by name, or --every-point
+MOVES = {course.drill.name for course in REGIONS}  # an hour and more: only by name, and then around each change
 MORE = 1  # how many other points a sample has beside those around the effect
 AROUND = re.compile(r"(before|after) effect: ")
 HANDED_OVER = re.compile(r"after record: .*dr_(decisions|plans)")  # it is on disk, and what follows from it is not
@@ -45,20 +46,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _chosen(config: pytest.Config) -> list[str]:
     """The courses to take: those that `--drill` names, or all, without the long ones if only a sample is taken."""
     named: list[str] = config.getoption("--drill")
-    return named or [name for name in COURSES if name not in LONG or config.getoption("--every-point")]
+    every = config.getoption("--every-point")
+    return named or [name for name in COURSES if name not in MOVES and (name not in LONG or every)]
 
 
 class Matrix:
     """Trials in one rehearsal. The first of a course is without a kill; the others are compared with it."""
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    def __init__(self, lanes: dict[bool, Lane]) -> None:
+        self._lanes = lanes  # by whether there are two regions
         self._without_kill: dict[str, Trial] = {}
 
     async def without_kill(self, name: str) -> Trial:
         """How the course goes if nothing is killed."""
         if name not in self._without_kill:
-            self._without_kill[name] = await try_once(self._lane, COURSES[name], "", None)
+            self._without_kill[name] = await try_once(self._lane(name), COURSES[name], "", None)
         return self._without_kill[name]
 
     async def kill_at(self, name: str, points: list[str]) -> list[Trial]:
@@ -66,9 +68,12 @@ class Matrix:
         expected = (await self.without_kill(name)).thread
         trials = []
         for point in points:
-            trials.append(await try_once(self._lane, COURSES[name], point, expected))
+            trials.append(await try_once(self._lane(name), COURSES[name], point, expected))
             log.info("%s", trials[-1])
         return trials
+
+    def _lane(self, name: str) -> Lane:
+        return self._lanes[name in MOVES]
 
 
 async def try_once(lane: Lane, course: Course, point: str, expected: list[str] | None) -> Trial:
@@ -95,9 +100,10 @@ async def try_once(lane: Lane, course: Course, point: str, expected: list[str] |
 
 @pytest.fixture(scope="module")
 async def matrix(work_dirs: Path, cache: Path) -> AsyncIterator[Matrix]:
-    lane = Lane(work_dirs / "lane", cache)
-    yield Matrix(lane)
-    await lane.close()
+    lanes = {two: Lane(work_dirs / f"lane-{two:d}", cache, two_regions=two) for two in (False, True)}
+    yield Matrix(lanes)
+    for lane in lanes.values():
+        await lane.close()
 
 
 def sample(name: str, points: list[str], around: re.Pattern[str]) -> list[str]:
@@ -123,7 +129,7 @@ async def test_a_bot_killed_in_a_drill_repeats_and_forgets_nothing(
 ) -> None:
     points = (await matrix.without_kill(drill)).points
     every = request.config.getoption("--every-point")
-    await kill_at(matrix, drill, points if every else sample(drill, points, AROUND))
+    await kill_at(matrix, drill, points if every and drill not in MOVES else sample(drill, points, AROUND))
 
 
 async def test_a_bot_killed_around_a_decision_carries_it_out_once(
