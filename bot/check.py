@@ -9,6 +9,7 @@ from dataclasses import replace
 from slack_sdk.errors import SlackApiError
 
 from actions.base import ActionError, Finding, Step, ok, stop, warn
+from actions.db.migrations import what_is_missing
 from actions.scrub import plain, scrub
 from actions.world import World
 from bot.app import slack_client
@@ -41,6 +42,7 @@ async def check(settings: Settings) -> list[Finding]:
         **{f"Health of {name}": _health(world, service.health_url) for name, service in settings.services.items()},
         "The reports": _reports(world),
         **({"The agents' hosts": _agents(world)} if settings.agents else {}),
+        **({"The migrations": _migrations(world)} if settings.migrations.dir else {}),
         "Verifications of backups": _verifications(world),
         "A lost region": steady(world),
     }
@@ -190,6 +192,14 @@ async def _agents(world: World) -> list[Finding]:
     from actions.ssh.readiness import readiness  # asyncssh is heavy, too
 
     return await readiness(world)
+
+
+async def _migrations(world: World) -> list[Finding]:
+    """Whether a restore could run the pending migrations on this machine."""
+    wanted = world.site.migrations
+    missing = await asyncio.to_thread(what_is_missing, wanted.dir, wanted.command)
+    found = [warn(f"Migrations: {says}", "Until then a restore leaves them to be run by hand.") for says in missing]
+    return found or [ok(f"Migrations can be run here: {wanted.dir} is there, and so is what `{wanted.command}` needs.")]
 
 
 async def _database(world: World, name: str) -> list[Finding]:

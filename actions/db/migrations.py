@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +87,33 @@ async def pending(connections: Connections, migrations: Sequence[Migration]) -> 
         return list(migrations)
     (row,) = await connections.ask(NEWEST)
     return [one for one in migrations if one.made_at > row["newest"]]
+
+
+def what_is_missing(folder: str, command: str) -> list[str]:
+    """What of this machine the command would lack in the project's folder, as sentences; empty if it can run."""
+    root = Path(folder)
+    if not root.is_dir():
+        return [f"The folder {folder} of [migrations] dir isn't there. Put the project on this machine, or set dir."]
+    missing = []
+    try:
+        project(folder)
+    except UnknownProject as error:
+        missing.append(str(error))
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        return [*missing, f"[migrations] command = {command!r} can't be read: {error}."]
+    for program in ("npx", "node") if words[:1] == ["npx"] else words[:1]:
+        if not shutil.which(program if os.sep not in program else str(root / program)):
+            missing.append(f"{program} isn't on this machine, so `{command}` can't run. Install {_package(program)}.")
+    tool = next((word for word in words[1:] if not word.startswith("-")), "") if words[:1] == ["npx"] else ""
+    if tool and not (root / "node_modules" / ".bin" / tool).exists():
+        missing.append(f"{tool} isn't installed in {folder}, so npx would fetch it from the internet. Run `npm ci` there.")
+    return missing
+
+
+def _package(program: str) -> str:
+    return "Node.js" if program in ("npx", "node") else "it"
 
 
 async def about_migrations(connections: Connections, folder: str, command: str) -> tuple[Finding, ...]:

@@ -1,7 +1,9 @@
 """`python -m tests.bench.killed_repairs KILLS`: SIGKILL at random moments of the three transactions of a repair and its undo.
 
-Each time the tables must be either as they were or wholly as the step leaves them, and the step must end well the second time.
-As `python -m tests.bench.killed_repairs --bot STATE JSON` it is the bot: it says that it begins, and carries out one step.
+The moments are, in turn: any time after the beginning, while the transaction has written something, and as soon as it is
+committed, when the bot may not know it yet. Each time the tables must be either as they were or wholly as the step leaves
+them, and the step must end well the second time. As `python -m tests.bench.killed_repairs --bot STATE JSON` it is the bot:
+it says that it begins, and carries out one step.
 """
 
 from __future__ import annotations
@@ -38,6 +40,13 @@ SET ROLE shielda; CREATE TABLE orders (id bigint PRIMARY KEY, total numeric, not
 INSERT INTO orders SELECT n, n, repeat('x', 40), '2026-01-10 09:00+00' FROM generate_series(1, 20000) AS n
 """
 DAMAGE = "DELETE FROM orders WHERE id % 5 = 3; UPDATE orders SET total = -total WHERE id % 10 = 4"
+# The bot's transaction has written something and is not committed.
+INSIDE = """
+SELECT count(*) > 0 FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'dr-bot' AND backend_xid IS NOT NULL
+"""
+MOMENTS = ("at any time", "inside", "after")
+LATER = {"at any time": LONGEST, "inside": 0.25, "after": 0.05}  # seconds, at the most, after the moment
 STEPS = {"collect": "collected", "put_back": "repaired", "undo": "undone"}
 
 
@@ -54,21 +63,25 @@ async def main(kills: int) -> int:
             repair = await hospital.admit(ORDERS)
             await repair.present.run(DAMAGE)
             for name, state in STEPS.items():
-                wrong += not await killed(repair, name, state, folder / f"{number}-{name}.sqlite", dice, seen)
+                moment = MOMENTS[number % len(MOMENTS)]
+                wrong += not await killed(repair, name, state, moment, folder / f"{number}-{name}.sqlite", dice, seen)
     for what, times in sorted(seen.items()):
         print(f"{times:4}  {what}")
     print(f"{kills * len(STEPS)} kills, {wrong} wrong")
     return 1 if wrong else 0
 
 
-async def killed(repair: Repair, name: str, state: str, store: Path, dice: random.Random, seen: Counter[str]) -> bool:
+async def killed(
+    repair: Repair, name: str, state: str, moment: str, store: Path, dice: random.Random, seen: Counter[str]
+) -> bool:
     """Carry the step out and kill it in the middle; then carry it out to its end. Whether all was as it must be."""
     action: Action = getattr(repair, name)
     before = (await repair.rows(), await state_of(repair))
     process = await bot(repair, action, store)
     assert process.stdout
     await process.stdout.readline()
-    await asyncio.sleep(dice.uniform(0, LONGEST))
+    await come(repair, moment, state, process)
+    await asyncio.sleep(dice.uniform(0, LATER[moment]))
     ended = process.returncode is not None
     if not ended:
         process.kill()
@@ -78,15 +91,26 @@ async def killed(repair: Repair, name: str, state: str, store: Path, dice: rando
     out, _ = await (await bot(repair, action, store)).communicate()
     outcome = out.decode().splitlines()[-1]
     last = (await repair.rows(), await state_of(repair))
-    seen[
-        f"{name}: {'had ended' if ended else 'untouched' if after == before else 'wholly done' if after == last else 'HALF'}"
-    ] += 1
+    found = "untouched" if after == before else "wholly done" if after == last else "HALF"
+    seen[f"{name}, {moment}: {f'had ended, {found}' if ended else found}"] += 1
     good = after in (before, last) and last[1] == state and outcome in ("done", "already done")
     if not good:
         print(
             f"{name}: {outcome}, {before[1]} -> {after[1]} -> {last[1]}, rows {len(before[0])}, {len(after[0])}, {len(last[0])}"
         )
     return good
+
+
+async def come(repair: Repair, moment: str, state: str, process: asyncio.subprocess.Process) -> None:
+    """Wait for the moment, or for the end of the bot, whichever comes first."""
+    async with repair.present.session() as connection:
+        while moment != "at any time" and process.returncode is None:
+            row = await (await connection.execute(INSIDE)).fetchone()
+            if moment == "inside" and row and row[0]:
+                return
+            if moment == "after" and await state_of(repair) == state:
+                return
+            await asyncio.sleep(0.002)
 
 
 async def state_of(repair: Repair) -> str:

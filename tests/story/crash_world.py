@@ -148,9 +148,12 @@ class Recovery:
             self.world.aws_faults.put("access_denied", operation=self.course.refused, times=None)
         if self.course.lost:
             self.world.aws_faults.put("after_drop", operation=self.course.lost)
+        if self.drill.shows == "nothing":  # after many trials production has outgrown the snapshot of its first day
+            await self.world.rds.take_automated_snapshot()
         if not self.drill.fault and self.drill.shows != "region":
             return
-        self.world.balancer.seconds = HUNG_SECONDS  # not without a fault, or a busy machine passes for a service that is down
+        if self.drill.fault:  # not without one, or a busy machine passes for a service that is down
+            self.world.balancer.seconds = HUNG_SECONDS
         self.command = await break_it(self.world, self.drill)
         self.sessions = await sessions_of(self.world, "nightly-report") if "connections" in self.drill.name else set()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actions.aws.secret_value import UnknownForm, dsn_of
-from actions.db.migrations import BREAK, Migration, UnknownProject, decides_itself, fingerprint, project
+from actions.db.migrations import BREAK, Migration, UnknownProject, decides_itself, fingerprint, project, what_is_missing
 from rehearsal.migrations.project import FILES, HARMLESS, TRUNCATING, Project
 
 DSN = "postgresql://app:s%3Acret@old.example:5432/shielda"
@@ -36,6 +36,32 @@ def test_statements_that_take_something_away_are_found_in_a_release(tmp_path: Pa
     mine.renew()
     mine.release(TRUNCATING)
     assert project(str(mine.folder))[-1].takes_away == ['TRUNCATE TABLE "organizations" CASCADE;']
+
+
+def program(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+
+
+def test_what_a_machine_lacks_for_migrations_is_said_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    folder, command = tmp_path / "app", "npx drizzle-kit migrate"
+    (gone,) = what_is_missing(str(folder), command)
+    assert gone.startswith(f"The folder {folder} of [migrations] dir isn't there.")
+    folder.mkdir()
+    unread, npx, node, kit = what_is_missing(str(folder), command)
+    assert unread.startswith(f"The migrations in {folder} can't be read: FileNotFoundError")
+    assert npx == "npx isn't on this machine, so `npx drizzle-kit migrate` can't run. Install Node.js."
+    assert node.startswith("node isn't on this machine")
+    assert kit.endswith("so npx would fetch it from the internet. Run `npm ci` there.")
+    Project(folder).renew()
+    for name in ("bin/npx", "bin/node", "app/node_modules/.bin/drizzle-kit"):
+        program(tmp_path / name)
+    assert what_is_missing(str(folder), command) == []
+    assert what_is_missing(str(folder), "./migrate.sh now")[0].startswith("./migrate.sh isn't on this machine")
+    program(folder / "migrate.sh")
+    assert what_is_missing(str(folder), "./migrate.sh now") == []
 
 
 @pytest.mark.parametrize(
