@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 CRASHES := tests/story/test_crash_matrix.py
 
-.PHONY: transcript setup rehearse check test unit world node story bench bench-peers crash-matrix explore storm sigterms two-bots clean
+.PHONY: pictures transcript setup rehearse check test unit world node story bench bench-peers crash-matrix explore storm sigterms two-bots clean
 
 setup: $(STAMP)
 
@@ -61,6 +61,10 @@ transcript: setup
 	mkdir -p .rehearsal
 	$(BIN)/python -m tests.transcript > .rehearsal/transcript.md
 	cp .rehearsal/transcript.md docs/transcript.md
+
+# Plan, card, question, home and report as people see them, in both themes; needs Playwright and a Chromium.
+pictures: setup
+	$(BIN)/python -m tests.pictures docs/images
 
 crash-matrix: setup
 	$(BIN)/pytest $(CRASHES) --every-point --numprocesses=3 --dist=loadgroup $(addprefix --drill ,$(DRILL))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import structlog
 
+from bot.actors import mention
 from bot.choices import Choice, Who
 from bot.pace import Pace, lane_of
 from bot.settings import Authority
 from bot.store import Refusal
+from bot.words import called, listed
 from commands.plan import Plan
 from commands.scenario import parse
 
 log = structlog.get_logger(__name__)
+MOST_NAMED = 6  # of those who could do what somebody may not
 GROUP_SECONDS = 60.0  # how long a user group's members are remembered; a person is asked about anew every time
 _OUTSIDERS = {
     "deleted": "is deactivated in Slack",
@@ -39,13 +42,13 @@ class Directory:
         self._pace = pace or Pace()
         self._groups: dict[str, tuple[float, list[str]]] = {}
 
-    async def require_member(self, person: str) -> None:
-        """Raises `Refusal` for a guest, a bot, a deactivated or foreign user, and where Slack does not answer."""
+    async def require_member(self, person: str, ask: str = "") -> None:
+        """Raises `Refusal` for a guest, a bot, a deactivated or foreign user, and if Slack is silent. `ask` says who could."""
         if says := await self.why_not(person):
-            raise Refusal(f"<@{person}> {says}; only full members may do this. Nothing was done.")
+            raise Refusal(f"<@{person}> {says}, and only full members may do this. {ask}".strip())
 
     async def why_not(self, person: str) -> str:
-        """Why a person is no full member ("is a guest in Slack"), "" for a member. Raises `Refusal` where Slack is silent."""
+        """Why a person is no full member ("is a guest in Slack"), "" for a member. Raises `Refusal` if Slack is silent."""
         await self._pace.turn(lane_of("users.info", ""))  # else many clicks of one person would use up Slack's limit for all
         user = await self._ask(f"user {person}", lambda: self._client.users_info(user=person), "user")
         if user.get("id") != person:
@@ -88,29 +91,29 @@ class Gate:
         self.authority = authority
         self.directory = directory
 
-    async def may_request(self, person: str, scenario: str) -> None:
-        """Whether a person may ask for a plan."""
+    async def may_request(self, person: str, scenario: str, *, is_told: bool = True) -> None:
+        """Whether a person may ask for a plan. Without `is_told`, whoever approves it is told."""
         rule = self.authority.rule(scenario)
-        await self._listed(person, [*rule.requesters, *rule.approvers], f"ask for `/dr {scenario}`", "[authority] requesters")
+        who = "You" if is_told else mention(person)
+        await self._listed(person, [*rule.requesters, *rule.approvers], f"{who} can't ask for `/dr {scenario}`.")
 
     async def may_approve(self, person: str, scenario: str, requester: str) -> None:
         """Whether a person may approve what another asked for."""
+        approvers = self.authority.rule(scenario).approvers
         if person == requester:
-            raise Refusal(f"You asked for this plan yourself, <@{person}>, so somebody else must approve it. Nothing was done.")
-        rule = self.authority.rule(scenario)
-        await self._listed(person, rule.approvers, f"approve `/dr {scenario}`", "[authority] approvers")
+            raise Refusal(f"You asked for this plan yourself, so you can't approve it. {_ask(approvers, requester)}")
+        await self._listed(person, approvers, f"You're not an approver of `/dr {scenario}`.", requester)
 
     async def may_decide(self, person: str, scenario: str) -> None:
         """Whether a person may decide what an approver decides in a run."""
-        rule = self.authority.rule(scenario)
-        await self._listed(person, rule.approvers, f"decide in a run of `/dr {scenario}`", "[authority] approvers")
+        approvers = self.authority.rule(scenario).approvers
+        await self._listed(person, approvers, f"You're not an approver of `/dr {scenario}`, so you can't decide in its run.")
 
     async def may_end(self, person: str, scenario: str) -> None:
         """Whether a person may reject a plan, stop or abort a run: everyone who may ask or approve."""
         rule = self.authority.rule(scenario)
-        await self._listed(
-            person, [*rule.requesters, *rule.approvers], f"end a run of `/dr {scenario}`", "[authority] requesters"
-        )
+        says = f"You can't reject a plan or end a run of `/dr {scenario}`."
+        await self._listed(person, [*rule.requesters, *rule.approvers], says)
 
     async def may_choose(self, person: str, choice: Choice, plan: Plan) -> None:
         """Whether a person may make this choice in a run of the plan."""
@@ -122,7 +125,17 @@ class Gate:
         if choice.name == "fallback" and plan.fallback:
             await self.may_request(person, parse(plan.fallback).words)
 
-    async def _listed(self, person: str, entries: Iterable[str], what: str, where: str) -> None:
+    async def _listed(self, person: str, entries: Sequence[str], says: str, besides: str = "") -> None:
+        """Raises `Refusal` with `says` and who could, unless the person is on the list and a full member."""
         if person not in await self.directory.members(entries):
-            raise Refusal(f"<@{person}> may not {what}: the list {where} of dr.toml does not have you. Nothing was done.")
-        await self.directory.require_member(person)
+            raise Refusal(f"{says} {_ask(entries, besides)}")
+        await self.directory.require_member(person, _ask([one for one in entries if one != person], besides))
+
+
+def _ask(entries: Sequence[str], besides: str = "") -> str:
+    """Who could do it instead, as a sentence. Whether they are full members isn't known before they try."""
+    others = [one for one in dict.fromkeys(entries) if one != besides]
+    if not others:
+        return "Nobody else is listed in [authority] (dr.toml)."
+    more = ["another of [authority] (dr.toml)"] if len(others) > MOST_NAMED else []
+    return f"Ask {listed([*map(called, others[:MOST_NAMED]), *more])}."

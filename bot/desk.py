@@ -116,12 +116,12 @@ class Desk:
         form = pick_form(self.planner.settings, item.channel)
         await self._open_form(item, form, "Plan a recovery")
 
-    async def _may_request(self, person: str, plan: Plan) -> None:
+    async def _may_request(self, person: str, plan: Plan, *, is_told: bool = True) -> None:
         """Whether a person may ask for what the plan does, too, if it is something else than what they typed."""
         if plan.scenario in ("", plan.asked):
             return
         try:
-            await self.gate.may_request(person, plan.scenario)
+            await self.gate.may_request(person, plan.scenario, is_told=is_told)
         except Refusal as refusal:
             raise Refusal(f"The plan for `/dr {plan.asked}` would be: {plan.title}. {refusal}") from refusal
 
@@ -160,7 +160,7 @@ class Desk:
         for scenario in offer.plan.scenarios:
             await self.gate.may_approve(item.person, scenario, offer.requested_by)
         if is_person(offer.requested_by):
-            await self._may_request(offer.requested_by, offer.plan)
+            await self._may_request(offer.requested_by, offer.plan, is_told=False)
         if offer.plan.confirm and item.kind != "submit":
             await self.store.do(approvals.require_open, click)
             await self._open_form(item, cards.name_form(offer, item.payload["value"], item.channel), "Approve")

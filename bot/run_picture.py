@@ -93,7 +93,13 @@ def _frame(axes: Any, story: Story, begins: float, rto_minutes: float, rows: int
         axes.text(rto, rows + 0.7, f"RTO {rto_minutes:g} min ", ha="right", va="bottom", fontsize=8, weight="bold")
     else:
         axes.text(
-            1.0, 1.0, f"RTO {rto_minutes:g} min, far to the right ", transform=axes.transAxes, ha="right", va="top", fontsize=8
+            1.0,
+            1.03,
+            f"RTO {rto_minutes:g} min, far to the right ",
+            transform=axes.transAxes,
+            ha="right",
+            va="bottom",
+            fontsize=8,
         )
     axes.set_ylim(rows + 0.9, -2.2)
     axes.set_xlim(left=0, right=axes.get_xlim()[1] * 1.08)

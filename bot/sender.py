@@ -251,7 +251,7 @@ class Sender:
         if row["key"] == f"{row['run_id']}/end":
             story, look = await self._look(row["run_id"])
             if story.run is not None:
-                return {"text": text, "blocks": end_blocks(story, story.run, text, look), "reply_broadcast": True}
+                return {"text": text, "blocks": end_blocks(story, story.run, row["text"], look), "reply_broadcast": True}
         return {"text": text, "blocks": blocks} if blocks else {"text": text}
 
 

@@ -16,6 +16,8 @@ EVIDENCE = "evidence"  # the mark of a reply that holds what a plan rests on; no
 NOTE, ASKED = "note", "question"  # marks of lines that the card, or a question's own message, tells: none is in the thread
 QUIET = (NOTE, ASKED)
 ENDS = ("done", "failed", "aborted", "stopped", "not started")
+MOST_KEPT = 32  # plans
+_plans: dict[tuple[str, str, float], Plan] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +112,7 @@ def read_story(connection: Connection, run_id: str) -> Story | None:
     people = select(approvals.c.person).where(approvals.c.plan_id == run_id).order_by(approvals.c.at)
     approved_by = tuple(connection.execute(people).scalars())
     kept = {k: v for k, v in row.items() if k not in ("plan", "changes", "scenario", "target")}
-    plan, unread = Plan.from_json(row["plan"]), is_unread(connection, run_id)
+    plan, unread = _plan(row), is_unread(connection, run_id)
     offer = Offer(plan=plan, changes=tuple(row["changes"]), approved_by=approved_by, unread=unread, **kept)
     run = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().first()
     of_run = [select(t).where(t.c.run_id == run_id) for t in (steps, timeline)]
@@ -123,6 +125,16 @@ def read_story(connection: Connection, run_id: str) -> Story | None:
         timeline=tuple(Line(at=line["at"], mark=line["mark"], text=line["text"]) for line in lines),
         outage=_outage(connection, row["requested_at"], run["ended"] if run else None),
     )
+
+
+def _plan(row: RowMapping) -> Plan:
+    """The plan of a row. It never changes, and one of 500 steps takes a quarter of a second to read, so the latest are kept."""
+    key = row["id"], row["digest"], row["requested_at"]
+    if key not in _plans:
+        while len(_plans) >= MOST_KEPT:
+            _plans.pop(next(iter(_plans)), None)
+        _plans[key] = Plan.from_json(row["plan"])
+    return _plans[key]
 
 
 def _outage(connection: Connection, asked: float, ended: float | None) -> Outage | None:

@@ -34,7 +34,9 @@ def _contents(workspace: Workspace, arguments: Json) -> tuple[str, list[Json]]:
     if len(text) > TEXT_CHARACTERS:
         raise RefusedError("msg_too_long")
     if workspace.strict:
-        complaints = problems(blocks)
+        complaints = problems(blocks) or [
+            f"unsupported block: {one['type']}" for one in blocks if one["type"] in workspace.faults.refused_blocks
+        ]
         if complaints:
             raise RefusedError("invalid_blocks", errors=complaints, response_metadata={"messages": complaints})
         if too_long(blocks):

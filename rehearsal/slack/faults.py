@@ -41,6 +41,7 @@ class Faults:
         self._limits: list[Pending] = []
         self._lost: list[Pending] = []
         self._slow: list[Pending] = []
+        self.refused_blocks: set[str] = set()
 
     @property
     def away(self) -> bool:
@@ -57,7 +58,7 @@ class Faults:
         """End an outage now, and forget every fault that hasn't hit a call yet."""
         self._tell("recover")
         self._away_until = 0.0
-        for pending in (self._limits, self._lost, self._slow):
+        for pending in (self._limits, self._lost, self._slow, self.refused_blocks):
             pending.clear()
 
     def rate_limit(self, method: str, times: int = 1, retry_after: int = 1, channel: str = "*") -> None:
@@ -74,6 +75,11 @@ class Faults:
         """The next calls of this method are answered only after `seconds`."""
         self._tell("slow", method=method, seconds=seconds, times=times)
         self._slow.append(Pending(method=method, times=times, amount=seconds))
+
+    def refuse_blocks(self, kind: str) -> None:
+        """From now on blocks of this type are refused with `invalid_blocks`, as by a workspace that doesn't have them yet."""
+        self._tell("refuse_blocks", blocks=kind)
+        self.refused_blocks.add(kind)
 
     def duplicate_next_envelope(self) -> None:
         """The next envelope is delivered twice, with the same envelope_id."""
@@ -93,6 +99,7 @@ class Faults:
             "rate_limit": self.rate_limit,
             "lose_answer": self.lose_answer,
             "slow": self.slow,
+            "refuse_blocks": self.refuse_blocks,
             "duplicate_next_envelope": self.duplicate_next_envelope,
             "reset_sockets": self.reset_sockets,
         }

@@ -211,7 +211,7 @@ async def test_only_people_on_the_lists_stop_a_run(incident: Incident) -> None:
     run = await failed(incident)
     async with incident.told("dave", 2) as sentences:
         await incident.type("dave", f"stop {run}")
-    assert "<@U0DAVE> may not end a run" in sentences[-1]
+    assert "You can't reject a plan or end a run" in sentences[-1]
     assert incident.title(run) == "Waiting for a person"
 
 

@@ -79,7 +79,7 @@ async def test_who_may_not_approve_answers_nothing(incident: HeldIncident) -> No
         run = await incident.held()
         await until(lambda: "dr_hold_yes" in incident.buttons(run))
         for person, button in (("alice", "dr_hold_yes"), ("alice", "dr_hold_no"), ("dave", "dr_hold_yes")):
-            assert "may not decide in a run of `/dr test hold`" in await incident.refused(person, run, button)
+            assert "not an approver of `/dr test hold`, so you can't decide" in await incident.refused(person, run, button)
         assert incident.title(run) == "Waiting for a person"
         await incident.click("carol", run, "dr_hold_yes")
         assert await incident.ended(run, 60) == "Done"

@@ -46,7 +46,7 @@ async def test_a_report_is_answered_once_to_the_person_alone(incident: Incident,
 async def test_a_stranger_gets_no_report(incident: Incident) -> None:
     async with incident.told("dave", count=2) as sentences:
         await incident.type("dave", "targets")
-    assert "may not ask for `/dr targets`" in sentences[-1]
+    assert "You can't ask for `/dr targets`" in sentences[-1]
     assert answers(incident, "dave", "targets") == []
 
 

@@ -137,7 +137,7 @@ async def test_without_a_time_a_form_says_what_each_choice_gives_up(incident: Re
 async def test_whoever_may_not_ask_gets_no_form(incident: Restoring) -> None:
     async with incident.told("dave", 2) as told:
         await incident.type("dave", RESTORE)
-    assert "may not ask for `/dr database restore`" in told[-1]
+    assert "can't ask for `/dr database restore`" in told[-1]
     assert not incident.world.workspace.views("dave")
 
 

@@ -61,7 +61,7 @@ async def test_a_vouched_change_whose_goal_is_not_seen_asks_again(incident: Inci
 
 async def test_only_an_approver_vouches_and_only_with_a_reason(incident: Incident) -> None:
     run = await doubtful(incident)
-    assert "<@U0DAVE> may not decide" in await incident.refused("dave", run, "dr_happened")
+    assert "You're not an approver" in await incident.refused("dave", run, "dr_happened")
     assert incident.slack.views("dave") == []
     await incident.click("carol", run, "dr_happened")
     answer = await incident.fill_in("carol", reason="    ")
