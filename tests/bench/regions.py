@@ -11,12 +11,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from rehearsal.aws.cloud import PRIMARY, SECOND
 from rehearsal.drills.moved import ready_to_move
 from rehearsal.people import HOLD_YES, People
 from rehearsal.settings import inherited
 from rehearsal.two_regions import TwoRegions
 from rehearsal.waiting import until
-from rehearsal.world import PRIMARY, SECOND, Options, Rehearsal
+from rehearsal.world import Options, Rehearsal
 from tests.bench.figures import Figure
 from tests.bench.subjects import LOOK_SECONDS, ROOT, made
 
@@ -35,12 +36,12 @@ async def measure(folder: Path) -> list[Figure]:
         for _ in range(ROUNDS):
             await ready_to_move(world)
             bare.append(await outage(world, by_script(world)))
-            await world.restore()
+            await restore(world)
             await ready_to_move(world)
             checks: list[float] = []
             whole.append(await outage(world, by_bot(world, checks)))
             ours.append(whole[-1] - sum(checks))
-            await world.restore()
+            await restore(world)
         plans = await without_region(world)
     note = (
         f"with the counts and the integrity suite, which the script leaves out, {median(whole):.1f} s; {ROUNDS} of each in turns"
@@ -52,6 +53,14 @@ async def measure(folder: Path) -> list[Figure]:
         ),
         Figure(name="Plan while the region is a black hole", value=max(plans), unit="s", aim=PLAN_AIM, note=slowest),
     ]
+
+
+async def restore(world: Rehearsal) -> None:
+    """As at the start; the replica is a new one, at another address, so the bot starts anew."""
+    await world.kill_bot()
+    await world.restore()
+    await world.start_bot()
+    await until(lambda: world.workspace.sockets.open, 60, "a connected bot")
 
 
 async def outage(world: Rehearsal, moving: Any) -> float:
