@@ -115,9 +115,10 @@ class Witness:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop watching; the report stays."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while watching := [task for task in self._tasks if not task.done()]:
+            for task in watching:
+                task.cancel()
+            await asyncio.wait(watching, timeout=1.0)  # aiohttp takes a cancellation for its own timeout if both come at once
         self._tasks = []
         if self._session:
             await self._session.close()
