@@ -25,6 +25,7 @@ SCOPES = frozenset(
 NEEDED = {"database restore": {"time": "10m"}}  # the arguments without which a scenario can't be planned
 OWN = {
     "backup drop",
+    "corruption copy",
     "corruption reindex",
     "corruption repair",
     "corruption undo",

@@ -3,6 +3,7 @@
 from commands import agents as agents
 from commands import backups as backups
 from commands import control_plane as control_plane
+from commands import corruption_copy as corruption_copy
 from commands import corruption_reindex as corruption_reindex
 from commands import corruption_repair as corruption_repair
 from commands import corruption_scan as corruption_scan

@@ -116,7 +116,8 @@ async def read_rights(world: World, database: DatabaseRef, tables: Sequence[str]
     owners = sorted({row["owner"] for row in rows if row["owner"]})
     refusal = next(
         (
-            f"There is no table {row['asked']}; write it as SCHEMA.TABLE if it isn't on the search path."
+            f"There is no table {row['asked']}; write it as SCHEMA.TABLE if it isn't on the search path. "
+            f"If it was dropped, plan `/dr corruption copy table={row['asked']} time=TIME`."
             for row in rows
             if not row["name"]
         ),

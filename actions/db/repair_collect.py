@@ -123,7 +123,7 @@ class CollectDifferences(OfCase, Action, kind="postgresql.collect_differences"):
         seconds = max(world.local(self.timeout), 120.0)
         async with transaction(world, connections, seconds=seconds) as connection:
             await act_as(connection, facts["owner"])
-            await _make_room(connection)
+            await make_room(connection)
             insert = "INSERT INTO dr_repair.cases (case_id, tables, reference_at, state) VALUES (%s, %s, %s, %s)"
             tables = await parents_first(connection, facts["tables"])
             await connection.execute(insert.encode(), [self.case, tables, self.at, COLLECTED])
@@ -215,7 +215,8 @@ class ChooseRepair(OfCase, Hold, kind="postgresql.choose_repair"):
         return (warn if kind in ("missing", "changed", "twice") else ok)(says, samples)
 
 
-async def _make_room(connection: psycopg.AsyncConnection[Any]) -> None:
+async def make_room(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Make the schema of repairs, if this is the first one."""
     row = await (await connection.execute(IS_MADE.encode())).fetchone()
     if row and not row["made"]:
         await connection.execute(MAKE.encode())

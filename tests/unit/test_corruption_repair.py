@@ -15,6 +15,8 @@ from actions.db.indexes import Index
 from actions.db.repair_case import Case, Rights
 from actions.site import Aws, DatabaseRef, DatabaseSection, ServiceSection, Site
 from actions.world import World
+from commands.corruption_copy import corruption_copy
+from commands.corruption_copy import plan_for as copy_plan
 from commands.corruption_reindex import corruption_reindex
 from commands.corruption_reindex import plan_for as reindex_plan
 from commands.corruption_repair import Seen, corruption_repair, corruption_undo, plan_for, undo_plan
@@ -183,3 +185,43 @@ def test_an_index_that_may_not_be_rebuilt_gets_no_steps(seen: Fact[Any], says: s
 async def test_a_rebuild_without_an_index_is_refused() -> None:
     with pytest.raises(BadCommand, match="needs the index"):
         await corruption_reindex(WORLD)
+
+
+# --- a table that is gone ---------------------------------------------------------------------------------------------
+
+
+def test_a_table_that_is_gone_is_copied_and_compared() -> None:
+    gone = replace(SEEN, rights=fact(Rights(owner="", tables=(), refusal="There is no table orders.")), tables=("orders",))
+    plan = copy_plan(gone, {})
+    assert [step.kind for stage in plan.stages for step in stage] == [
+        "rds.create_snapshot",
+        "rds.restore_to_time",
+        "postgresql.recovered",
+        "postgresql.copy_table",
+        "postgresql.repair_holds",
+    ]
+    assert [step.kind for stage in plan.cleanup for step in stage] == ["rds.drop_instance"]
+    assert any(finding.says.startswith("There is no table orders now. It is made again") for finding in plan.findings)
+
+
+def test_a_table_that_is_there_is_copied_only_if_it_is_empty_then() -> None:
+    (there,) = [finding for finding in copy_plan(SEEN, {}).findings if "is there" in finding.says]
+    assert (there.level, there.says[-49:]) == (Level.WARN, "filled only if it has no row when the run gets to it."[-49:])
+    stranger = replace(SEEN, rights=fact(Rights(owner="x", tables=("public.orders",), refusal="Run GRANT x TO us.")))
+    assert not copy_plan(stranger, {}).stages
+    assert not copy_plan(replace(SEEN, rights=fact(None, "It doesn't answer.")), {}).stages
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"table": "a,b", "time": "5m"},
+        {"table": "a"},
+        {"table": "a", "time": "latest"},
+        {"table": "a", "time": "2099-01-01 10:00"},
+    ],
+)
+async def test_a_copy_of_nothing_of_several_or_of_the_future_is_refused(arguments: dict[str, str]) -> None:
+    with pytest.raises(BadCommand):
+        await corruption_copy(WORLD, **arguments)

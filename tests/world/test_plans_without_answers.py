@@ -22,6 +22,7 @@ ASKED = {  # every plan that begins with questions to AWS
     "database restore": {"time": "5m"},
     "backup verify": {},
     "corruption repair": {"table": "orders", "time": "5m"},
+    "corruption copy": {"table": "orders", "time": "5m"},
 }
 AT_MOST = 11.0  # seconds, on a busy machine; the aim is 6, of which `make bench` is the judge, and without a budget it was 12.1
 

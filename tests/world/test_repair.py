@@ -340,7 +340,10 @@ async def test_a_table_of_a_stranger_is_refused_with_the_grant(hospital: Hospita
 async def test_a_table_that_does_not_exist_is_named_in_one_sentence(hospital: Hospital) -> None:
     repair = await hospital.admit(ORDERS, tables=("orders", "ordres"))
     rights = await read_rights(repair.rig.world, repair.ref, ("orders", "ordres"))
-    assert rights.refusal == "There is no table ordres; write it as SCHEMA.TABLE if it isn't on the search path."
+    assert rights.refusal == (
+        "There is no table ordres; write it as SCHEMA.TABLE if it isn't on the search path. "
+        "If it was dropped, plan `/dr corruption copy table=ordres time=TIME`."
+    )
     assert rights.tables == ("public.orders",)
     said = await repair.does(repair.collect, Result.FAILED)
     assert said == f"{rights.refusal} Nothing was done."
