@@ -89,7 +89,7 @@ def _told(told: Told | None, never: str, fine: str) -> Iterator[str]:
     if len(bad) > MOST_FINDINGS:
         yield f"… and {count(len(bad) - MOST_FINDINGS, 'more')}."
     good = len(told.lines) - len(bad)
-    yield f"{fine if not bad else f'{good} others are as they should be.'} (read at {stamp(told.at)})"
+    yield f"{fine if not bad else f'{good} others are as they should be.'} Read at {stamp(told.at)}."
 
 
 def _next(cron: str, now: datetime) -> str:

@@ -85,7 +85,7 @@ async def _home(people: People, pages: Pages, folder: Path) -> None:
     await people.type("alice", "targets")
     await people.quiet()
     for page in pages.values():
-        await page.set_viewport_size({"width": 1280, "height": 640})
+        await page.set_viewport_size({"width": 1280, "height": 760})
         await page.click("#channels button:has-text('home')")
         await page.wait_for_selector("#home >> text=Running now")
     await _shoot(pages, "#home", folder, "home")

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import acks, answers, diffs, engine, fleets, recoveries, regions, restores, starts
+from tests.bench import acks, answers, diffs, engine, fleets, recoveries, regions, restores, starts, surfaces
 from tests.bench.figures import Figure, machine, table
 from tests.bench.subjects import opened
 
@@ -19,6 +19,7 @@ PARTS = {
     "answers": answers.measure,
     "restores": restores.measure,
     "regions": regions.measure,
+    "surfaces": surfaces.measure,
     "engine": engine.measure,
     "diffs": diffs.measure,
     "fleets": fleets.measure,

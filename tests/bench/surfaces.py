@@ -1,0 +1,93 @@
+"""What people wait for: from `/dr` to the form or the plan, how far a card is behind its run, and memory after 100 runs."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rehearsal.people import People
+from rehearsal.waiting import until
+from rehearsal.world import Options, Rehearsal
+from tests.bench.figures import Figure, memory_mb, percentile
+from tests.bench.subjects import LOOK_SECONDS, made
+
+RUNS, FORMS = 100, 30
+PLAN, FORM = "control-plane restart anyway=yes", "database restore"
+PATIENCE = 120.0
+
+
+async def measure(folder: Path) -> list[Figure]:
+    """Runs one after the other in one world, through Slack as people do it."""
+    made(folder)
+    options = Options(work_dir=folder / "work", cache=folder / "cache", port=0, speed=600.0, reports=False, witness_every=0.25)
+    async with Rehearsal(options) as world:
+        await world.witness.healthy()
+        people = People(world.workspace)
+        forms = [await _form(people) for _ in range(FORMS)]
+        before = memory_mb(_pid(world))
+        plans, runs = [], []
+        for _ in range(RUNS):
+            seconds, run = await _run(people)
+            plans.append(seconds)
+            runs.append(run)
+        after = memory_mb(_pid(world))
+        lags = [lag for run in runs for lag in _lags(world, people, run)]
+    return [
+        *_both("/dr to the opened form", forms, "s"),
+        *_both("/dr to the posted plan", plans, "s"),
+        *_both("Card behind the end of its step", lags, "s"),
+        Figure(name=f"Memory, after {RUNS} runs", value=after, unit="MB", note=f"{before:.0f} MB before the first of them"),
+    ]
+
+
+async def _form(people: People) -> float:
+    await people.close_forms("alice")
+    began = time.monotonic()
+    await people.type("alice", FORM)
+    await until(lambda: people.slack.views("alice"), PATIENCE, "a form", every=LOOK_SECONDS)
+    return time.monotonic() - began
+
+
+async def _run(people: People) -> tuple[float, str]:
+    """A plan, its approval and its run; the seconds to the plan, and the run's id."""
+    known, began = set(people.ids()), time.monotonic()
+    await people.type("alice", PLAN)
+    run = (await until(lambda: set(people.ids()) - known, PATIENCE, "a plan", every=LOOK_SECONDS)).pop()
+    seconds = time.monotonic() - began
+    await until(lambda: "dr_approve" in people.buttons(run), PATIENCE, "an Approve button")
+    await people.click("bob", run, "dr_approve")
+    await until(lambda: people.title(run) == "Done", PATIENCE, "the end of the run")
+    await people.quiet()
+    return seconds, run
+
+
+def _lags(world: Rehearsal, people: People, run: str) -> Iterator[float]:
+    """For each step: the seconds from its end, as it is on record, to the edit that shows it on the card."""
+    with contextlib.closing(sqlite3.connect(world.work_dir / "state.sqlite", timeout=5)) as state:
+        ended = state.execute("SELECT step, ended FROM dr_steps WHERE run_id = ?", [run]).fetchall()
+    edits = [e for e in people.slack.log if e["kind"] == "call" and e["method"] == "chat.update" and e["ok"]]
+    of_card = [e for e in edits if e["args"]["ts"] == people.card(run)["ts"]]
+    for step, at in ended:
+        shown = [e["at"] for e in of_card if _is_done(e["args"]["blocks"], f"{run}-{step}")]
+        yield max(0.0, min(shown) - at)
+
+
+def _is_done(blocks: Any, task: str) -> bool:
+    tasks = [one for block in blocks if block["type"] == "plan" for one in block["tasks"]]
+    return any(one["task_id"] == task and one["status"] == "complete" for one in tasks)
+
+
+def _both(name: str, seen: list[float], unit: str) -> Iterator[Figure]:
+    for label, share in (("p50", 0.5), ("p99", 0.99)):
+        yield Figure(name=f"{name}, {label}", value=percentile(seen, share), unit=unit)
+
+
+def _pid(world: Rehearsal) -> int:
+    pid = world.processes.pid("bot")
+    if pid is None:
+        raise RuntimeError("The bot does not run.")
+    return int(pid)
