@@ -44,6 +44,10 @@ VOLATILE = (  # what differs from run to run, and the word that replaces it
     (r"\b\d+(\.\d+)? ?(s|ms|min|%)(?!\w)", "N \\2"),
     (r"N s (before|after) the moment that it stands for", "N s from the moment that it stands for"),
     (r" \(about N rows\)", ""),  # of a loss: said if there are enough heartbeats to count by
+    (
+        r"(There are no earlier figures to compare with\. Rows now|The tables hold their rows, as they were counted .*?\. Now):",
+        "ROWS",
+    ),
     (r" Fewer than before: public\.records N\.", ""),  # which the loss explains, if there is one
 )
 ATTACHED = re.compile(r"\*terraform plan .*\n```")  # a text that the thread has whole, and `dr show` apart from the lines
