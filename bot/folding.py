@@ -16,6 +16,7 @@ from bot.tables import outbox
 MOST_BEHIND = 10  # lines that wait: as long as there are no more, each is a message of its own
 FOLDED = "folded"  # stands for the ts of a line that is part of another's message
 LONGEST_LINE = 1000  # characters: a longer line stays a message of its own
+END_OF_STEP = ":end"  # how the keys of such lines end
 SIGNS = {"ok": ":white_check_mark:", "bad": ":x:"}  # the marks of lines that are folded
 
 
@@ -49,7 +50,8 @@ def _beginning(waiting: Any) -> list[Any]:
 
 
 def _is_short(line: Any) -> bool:
-    return line["mark"] in SIGNS and length(line["text"]) <= LONGEST_LINE
+    """Whether it is the end of a step, and short. The end of the run, which has such a mark too, stands alone in the channel."""
+    return line["key"].endswith(END_OF_STEP) and line["mark"] in SIGNS and length(line["text"]) <= LONGEST_LINE
 
 
 def _as_one(together: list[Any]) -> str:

@@ -27,7 +27,8 @@ async def measure(folder: Path) -> list[Figure]:
     async with Rehearsal(options) as world:
         await world.witness.healthy()
         people = People(world.workspace)
-        forms = [await _form(people) for _ in range(FORMS)]
+        opened = [await _form(people) for _ in range(FORMS)]
+        forms = [seconds for seconds in opened if seconds is not None]
         before = memory_mb(_pid(world))
         plans, runs = [], []
         for _ in range(RUNS):
@@ -37,19 +38,26 @@ async def measure(folder: Path) -> list[Figure]:
         after = memory_mb(_pid(world))
         lags = [lag for run in runs for lag in _lags(world, people, run)]
     return [
-        *_both("/dr to the opened form", forms, "s"),
+        *_both(
+            "/dr to the opened form", forms, "s", note=f"{FORMS - len(forms)} of {FORMS} came too late for Slack's three seconds"
+        ),
         *_both("/dr to the posted plan", plans, "s"),
         *_both("Card behind the end of its step", lags, "s"),
         Figure(name=f"Memory, after {RUNS} runs", value=after, unit="MB", note=f"{before:.0f} MB before the first of them"),
     ]
 
 
-async def _form(people: People) -> float:
+async def _form(people: People) -> float | None:
+    """The seconds until the form is open; None if it came too late, which Slack refuses after three seconds."""
     await people.close_forms("alice")
-    began = time.monotonic()
+    told, began = len(people.slack.ephemerals("alice")), time.monotonic()
     await people.type("alice", FORM)
-    await until(lambda: people.slack.views("alice"), PATIENCE, "a form", every=LOOK_SECONDS)
-    return time.monotonic() - began
+
+    def too_late() -> bool:
+        return any("did not say that it opened the form" in m["text"] for m in people.slack.ephemerals("alice")[told:])
+
+    await until(lambda: people.slack.views("alice") or too_late(), PATIENCE, "a form", every=LOOK_SECONDS)
+    return time.monotonic() - began if people.slack.views("alice") else None
 
 
 async def _run(people: People) -> tuple[float, str]:
@@ -81,9 +89,9 @@ def _is_done(blocks: Any, task: str) -> bool:
     return any(one["task_id"] == task and one["status"] == "complete" for one in tasks)
 
 
-def _both(name: str, seen: list[float], unit: str) -> Iterator[Figure]:
+def _both(name: str, seen: list[float], unit: str, note: str = "") -> Iterator[Figure]:
     for label, share in (("p50", 0.5), ("p99", 0.99)):
-        yield Figure(name=f"{name}, {label}", value=percentile(seen, share), unit=unit)
+        yield Figure(name=f"{name}, {label}", value=percentile(seen, share), unit=unit, note=note if share == 0.5 else "")
 
 
 def _pid(world: Rehearsal) -> int:

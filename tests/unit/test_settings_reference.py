@@ -35,7 +35,9 @@ def sections(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tup
                 yield from sections(kind, (*path, name, *inside))
 
 
-@pytest.mark.parametrize(("path", "model"), [*sections(Settings)], ids=lambda one: ".".join(one) if isinstance(one, tuple) else "")
+@pytest.mark.parametrize(
+    ("path", "model"), [*sections(Settings)], ids=lambda one: ".".join(one) if isinstance(one, tuple) else ""
+)
 def test_every_key_stands_in_the_reference(path: tuple[str, ...], model: type[BaseModel]) -> None:
     given = whole()
     for part in path:

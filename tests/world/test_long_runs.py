@@ -19,7 +19,7 @@ async def wait_for_slack(told: Told, count: int, mark: str = "ok") -> list[str]:
     """Lines of a run that Slack has not been told, each its own text; returns those texts."""
     texts = [f"Step {number}.1 done: <b> & *{number}* of `{count}`, {'x' * (number % 50)}." for number in range(count)]
     rows = [
-        {"key": f"run/{n}", "kind": "reply", "run_id": "run", "channel": INCIDENT, "text": text, "mark": mark}
+        {"key": f"run/{n}.1#1:end", "kind": "reply", "run_id": "run", "channel": INCIDENT, "text": text, "mark": mark}
         for n, text in enumerate(texts)
     ]
     await told.add(*rows)
@@ -42,7 +42,7 @@ def whole_once_and_in_order(told: Told, texts: list[str]) -> bool:
 async def test_many_lines_that_wait_stand_in_few_messages(told: Told) -> None:
     await told.card("run")
     texts = await wait_for_slack(told, LINES)
-    await told.add({"key": "run/end", "kind": "reply", "run_id": "run", "channel": INCIDENT, "text": "The end.", "mark": "end"})
+    await told.add({"key": "run/end", "kind": "reply", "run_id": "run", "channel": INCIDENT, "text": "The end.", "mark": "ok"})
     async with told.telling():
         await until(lambda: "The end." in said(told), 10)
     assert whole_once_and_in_order(told, texts)
@@ -56,7 +56,7 @@ async def test_few_lines_and_decisions_stay_messages_of_their_own(told: Told, co
     await wait_for_slack(told, count, mark)
     async with told.telling():
         await until(lambda: len(told.thread("run")) == count, 10)
-    assert told.thread("run") == [f"run/{n}" for n in range(count)]
+    assert told.thread("run") == [f"run/{n}.1#1:end" for n in range(count)]
 
 
 @pytest.mark.parametrize("kills", [1, 2])
