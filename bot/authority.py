@@ -41,6 +41,7 @@ class Directory:
         self._client = client
         self._pace = pace or Pace()
         self._groups: dict[str, tuple[float, list[str]]] = {}
+        self.outsiders: frozenset[str] = frozenset()  # listed people who are no full members: nobody is sent to them
 
     async def require_member(self, person: str, ask: str = "") -> None:
         """Raises `Refusal` for a guest, a bot, a deactivated or foreign user, and if Slack is silent. `ask` says who could."""
@@ -101,7 +102,7 @@ class Gate:
         """Whether a person may approve what another asked for."""
         approvers = self.authority.rule(scenario).approvers
         if person == requester:
-            raise Refusal(f"You asked for this plan yourself, so you can't approve it. {_ask(approvers, requester)}")
+            raise Refusal(f"You asked for this plan yourself, so you can't approve it. {self._ask(approvers, requester)}")
         await self._listed(person, approvers, f"You're not an approver of `/dr {scenario}`.", requester)
 
     async def may_decide(self, person: str, scenario: str) -> None:
@@ -128,14 +129,13 @@ class Gate:
     async def _listed(self, person: str, entries: Sequence[str], says: str, besides: str = "") -> None:
         """Raises `Refusal` with `says` and who could, unless the person is on the list and a full member."""
         if person not in await self.directory.members(entries):
-            raise Refusal(f"{says} {_ask(entries, besides)}")
-        await self.directory.require_member(person, _ask([one for one in entries if one != person], besides))
+            raise Refusal(f"{says} {self._ask(entries, besides)}")
+        await self.directory.require_member(person, self._ask([one for one in entries if one != person], besides))
 
-
-def _ask(entries: Sequence[str], besides: str = "") -> str:
-    """Who could do it instead, as a sentence. Whether they are full members isn't known before they try."""
-    others = [one for one in dict.fromkeys(entries) if one != besides]
-    if not others:
-        return "Nobody else is listed in [authority] (dr.toml)."
-    more = ["another of [authority] (dr.toml)"] if len(others) > MOST_NAMED else []
-    return f"Ask {listed([*map(called, others[:MOST_NAMED]), *more])}."
+    def _ask(self, entries: Sequence[str], besides: str = "") -> str:
+        """Who could do it instead, as a sentence."""
+        others = [one for one in dict.fromkeys(entries) if one != besides and one not in self.directory.outsiders]
+        if not others:
+            return "Nobody else is listed in [authority] (dr.toml)."
+        more = ["another of [authority] (dr.toml)"] if len(others) > MOST_NAMED else []
+        return f"Ask {listed([*map(called, others[:MOST_NAMED]), *more])}."

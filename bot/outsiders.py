@@ -1,6 +1,6 @@
-"""Who stands on the lists of dr.toml by mistake: guests, bots, people who have left. A card doesn't call them to approve.
+"""Who stands on the lists of dr.toml by mistake: guests, bots, people who have left. Nobody is sent to them.
 
-Whoever presses a button is asked about anew; this only spares a card the names of people whom the bot would refuse.
+Whoever presses a button is asked about anew; this only spares cards and refusals the names of people whom the bot would refuse.
 """
 
 from __future__ import annotations
@@ -46,5 +46,5 @@ class Outsiders:
             except Refusal:
                 told = False
                 found |= self.known & {person}
-        self.known = frozenset(found)
+        self.known = self._directory.outsiders = frozenset(found)
         return told
