@@ -7,7 +7,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rehearsal.people import People
 from rehearsal.waiting import until
@@ -36,13 +35,13 @@ async def measure(folder: Path) -> list[Figure]:
             plans.append(seconds)
             runs.append(run)
         after = memory_mb(_pid(world))
-        lags = [lag for run in runs for lag in _lags(world, people, run)]
+        lags = [_lag(world, people, run) for run in runs]
     return [
         *_both(
             "/dr to the opened form", forms, "s", note=f"{FORMS - len(forms)} of {FORMS} came too late for Slack's three seconds"
         ),
         *_both("/dr to the posted plan", plans, "s"),
-        *_both("Card behind the end of its step", lags, "s"),
+        *_both("Card behind the end of its run", lags, "s"),
         Figure(name=f"Memory, after {RUNS} runs", value=after, unit="MB", note=f"{before:.0f} MB before the first of them"),
     ]
 
@@ -73,20 +72,13 @@ async def _run(people: People) -> tuple[float, str]:
     return seconds, run
 
 
-def _lags(world: Rehearsal, people: People, run: str) -> Iterator[float]:
-    """For each step: the seconds from its end, as it is on record, to the edit that shows it on the card."""
+def _lag(world: Rehearsal, people: People, run: str) -> float:
+    """The seconds from a run's end, as it is on record, to the edit that shows it on the card."""
     with contextlib.closing(sqlite3.connect(world.work_dir / "state.sqlite", timeout=5)) as state:
-        ended = state.execute("SELECT step, ended FROM dr_steps WHERE run_id = ?", [run]).fetchall()
+        (ended,) = state.execute("SELECT ended FROM dr_runs WHERE id = ?", [run]).fetchone()
     edits = [e for e in people.slack.log if e["kind"] == "call" and e["method"] == "chat.update" and e["ok"]]
     of_card = [e for e in edits if e["args"]["ts"] == people.card(run)["ts"]]
-    for step, at in ended:
-        shown = [e["at"] for e in of_card if _is_done(e["args"]["blocks"], f"{run}-{step}")]
-        yield max(0.0, min(shown) - at)
-
-
-def _is_done(blocks: Any, task: str) -> bool:
-    tasks = [one for block in blocks if block["type"] == "plan" for one in block["tasks"]]
-    return any(one["task_id"] == task and one["status"] == "complete" for one in tasks)
+    return max(0.0, min(e["at"] for e in of_card if str(e["args"]["text"]).startswith("Done")) - float(ended))
 
 
 def _both(name: str, seen: list[float], unit: str, note: str = "") -> Iterator[Figure]:
