@@ -61,7 +61,8 @@ def _evidence(replica: Replica, rhythm: Rhythm | None, silent: datetime | None) 
         last = rhythm.beats[-1]
         said += f" The primary's last heartbeat is of {clock(last.at)}, at {lsn(last.flushed)}."
     if silent:
-        return f"{said} None could be written since {clock(silent)}."
+        others = "If others still reach it, what they have written since is lost as well."
+        return f"{said} None could be written since {clock(silent)}. {others}"
     why = (
         "No heartbeat has failed to be written so far" if rhythm else "The bot writes no heartbeats (heartbeat_table in dr.toml)"
     )
