@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from actions.base import Check, Finding, Hold, Outcome, Unreachable, count, done, failed, ok, stop, warn
 from actions.db.psql import psql
 from actions.db.replication import Replica, lsn, replica_position, written
+from actions.db.rhythm import borne_out
 from actions.reach import connect_to
 from actions.site import DatabaseRef
 
@@ -88,7 +89,8 @@ class ReplayedAll(_OnReplica, kind="postgresql.replayed_all"):
             return failed(
                 f"{has}, and doesn't say when its last commit was. Nobody knows what would be lost; nothing was promoted."
             )
-        until = datetime.fromisoformat(self.silent_since) if self.silent_since else now.now
+        silent = datetime.fromisoformat(self.silent_since) if self.silent_since else None
+        until = borne_out(silent, now.replayed_at) or now.now
         lost = max((until - now.replayed_at).total_seconds(), 0.0)
         newest = f"its last commit is of {now.replayed_at:%H:%M:%S} UTC"
         if lost > self.at_most:

@@ -14,6 +14,7 @@ from actions.base import Json
 from actions.db.heartbeat import EVERY_SECONDS, Beat
 
 MOST = 24  # two minutes of beats
+LENGTH = 1.0  # seconds of a beat: a commit that came so soon after the beginning of one that failed says nothing about it
 SILENT = 3 * EVERY_SECONDS  # a rhythm without a beat or a failure for so long is of a bot that was away
 
 
@@ -68,6 +69,13 @@ class Rhythm:
         beats = tuple(Beat(at=datetime.fromisoformat(at), flushed=flushed, rows=rows) for at, flushed, rows in stored["beats"])
         failing = stored["failing_since"]
         return cls(beats=beats, failing_since=datetime.fromisoformat(failing) if failing else None, ahead=stored["ahead"])
+
+
+def borne_out(failing_since: datetime | None, replayed_at: datetime) -> datetime | None:
+    """Since when the primary is silent; None if the replica has later commits than the beat that failed: it proves nothing."""
+    if failing_since and (replayed_at - failing_since).total_seconds() > LENGTH:
+        return None
+    return failing_since
 
 
 def rhythm_name(database: str) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from actions.base import count
 from actions.db.replication import Replica, lsn
-from actions.db.rhythm import Rhythm
+from actions.db.rhythm import Rhythm, borne_out
 from commands.moments import clock
 from commands.report import span
 
@@ -40,7 +40,7 @@ def loss_of(replica: Replica | None, rhythm: Rhythm | None) -> Loss | None:
     """What a promotion of this replica would lose now; None if the replica doesn't say what its last commit was."""
     if replica is None or replica.replayed_at is None:
         return None
-    silent = rhythm.failing_since if rhythm else None
+    silent = borne_out(rhythm.failing_since, replica.replayed_at) if rhythm else None
     until = silent or replica.now
     seconds = max((until - replica.replayed_at).total_seconds(), 0.0)
     rows = rhythm.rows_between(replica.replayed_at, until) if rhythm else None
@@ -63,7 +63,12 @@ def _evidence(replica: Replica, rhythm: Rhythm | None, silent: datetime | None) 
     if silent:
         others = "If others still reach it, what they have written since is lost as well."
         return f"{said} None could be written since {clock(silent)}. {others}"
-    why = (
-        "No heartbeat has failed to be written so far" if rhythm else "The bot writes no heartbeats (heartbeat_table in dr.toml)"
-    )
-    return f"{said} {why}, so the figure counts until now and grows although nothing more may be lost."
+    return f"{said} {_why_unsure(rhythm)}, so the figure counts until now and grows although nothing more may be lost."
+
+
+def _why_unsure(rhythm: Rhythm | None) -> str:
+    if rhythm is None:
+        return "The bot writes no heartbeats (heartbeat_table in dr.toml)"
+    if rhythm.failing_since is None:
+        return "No heartbeat has failed to be written so far"
+    return f"The heartbeat of {clock(rhythm.failing_since)} failed although the primary took commits after it"

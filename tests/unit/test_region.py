@@ -253,9 +253,16 @@ def test_without_heartbeats_the_figure_is_coarse_and_stays_the_same_for_a_while(
 
 
 def test_a_replica_that_has_all_loses_a_second_at_most() -> None:
-    loss = loss_of(position(replayed_at=ago(20)), rhythm())
+    loss = loss_of(position(replayed_at=ago(26.5)), rhythm())
     assert loss
     assert loss.figure == "up to 1 s (about 0 rows)"
+
+
+def test_a_heartbeat_that_failed_before_the_replica_s_last_commit_is_no_silence() -> None:
+    loss = loss_of(position(replayed_at=ago(20)), rhythm(failing=27))
+    assert loss
+    assert (loss.silent_since, loss.seconds) == (None, 300)
+    assert "failed although the primary took commits after it, so the figure counts until now" in loss.evidence
 
 
 @pytest.mark.parametrize(("seconds", "rounded"), [(0, 1), (2.1, 3), (10, 10), (11, 11), (61, 90), (601, 900)])
