@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from actions.aws.drops import DropInstance
-from actions.aws.restores import RestoreToTime
-from actions.aws.settings import copied, restorable
-from actions.aws.snapshots import CreateSnapshot
 from actions.base import Finding, Step, ok, stop, warn
 from actions.db.repair import RepairHolds
-from actions.db.restored import Recovered
 from actions.db.table_copy import CopyTable
 from actions.world import World
-from commands.copies import TAG, source_findings
-from commands.corruption_repair import TEMPORARY, Seen, look
+from commands.copies import source_findings
+from commands.corruption_repair import Seen, dropped, look, restored_beside
 from commands.moments import BEFORE, ago, clock, iso, moment
 from commands.plan import Plan
 from commands.scenario import BadCommand, scenario
@@ -51,7 +46,7 @@ def plan_for(seen: Seen, arguments: dict[str, str]) -> Plan:
         why=f"The table was dropped or emptied within the last {ago(seen.at, seen.now)}. It comes back whole, or not at all.",
         target=str(seen.database),
         stages=tuple((step,) for step in _steps(seen)) if possible else (),
-        cleanup=((DropInstance(instance=seen.name, region=seen.database.region, tag=f"{TAG}={seen.name}"),),) if possible else (),
+        cleanup=((dropped(seen),),) if possible else (),
         basis={"table": table},
         identity={"DbiResourceId": seen.source.value.resource_id if seen.source.value else ""},
         findings=findings,
@@ -65,20 +60,8 @@ def plan_for(seen: Seen, arguments: dict[str, str]) -> Plan:
 
 def _steps(seen: Seen) -> Iterator[Step]:
     """Save what is, restore beside, copy, prove."""
-    source = seen.source.value
-    assert source is not None
-    database, case, tables, at, region = seen.database, seen.name, seen.tables, iso(seen.at), seen.database.region
-    yield CreateSnapshot(instance=database.instance, snapshot=f"{case}-before", region=region)
-    yield RestoreToTime(
-        source=database.instance,
-        instance=case,
-        at=at,
-        region=region,
-        settings={**restorable(source.settings), **TEMPORARY},
-        tags=copied(source.tags),
-        tag=f"{TAG}={case}",
-    )
-    yield Recovered(database=seen.copy)
+    database, case, tables, at = seen.database, seen.name, seen.tables, iso(seen.at)
+    yield from restored_beside(seen)
     yield CopyTable(database=database, case=case, tables=tables, copy=seen.copy, at=at)
     yield RepairHolds(database=database, case=case, tables=tables, copy=seen.copy, at=at, revert="all")
 

@@ -121,7 +121,7 @@ def plan_for(seen: Seen, arguments: dict[str, str]) -> Plan:
         why=f"Rows that were lost or went wrong within the last {ago(seen.at, seen.now)} come back. All else stays as it is.",
         target=str(seen.database),
         stages=tuple((step,) for step in _steps(seen)) if possible else (),
-        cleanup=((_drop(seen),),) if possible else (),
+        cleanup=((dropped(seen),),) if possible else (),
         basis={"tables": list(seen.tables), "owner": seen.rights.value.owner if seen.rights.value else ""},
         identity={"DbiResourceId": seen.source.value.resource_id if seen.source.value else ""},
         findings=findings,
@@ -151,23 +151,28 @@ def undo_plan(database: DatabaseRef, run: str, case: Fact[Case | None], argument
     )
 
 
-def _steps(seen: Seen) -> Iterator[Step]:
-    """Ask, save what is, restore beside, compare, ask again, put back, prove."""
-    source = seen.source.value
+def restored_beside(seen: Seen) -> Iterator[Step]:
+    """Save what is, then restore the moment to a temporary instance and wait until it's whole."""
+    source, database = seen.source.value, seen.database
     assert source is not None
-    database, tables, at, region = seen.database, seen.tables, iso(seen.at), seen.database.region
-    yield WritersStopped(database=database, tables=tables)
-    yield CreateSnapshot(instance=database.instance, snapshot=f"{seen.name}-before", region=region)
+    yield CreateSnapshot(instance=database.instance, snapshot=f"{seen.name}-before", region=database.region)
     yield RestoreToTime(
         source=database.instance,
         instance=seen.name,
-        at=at,
-        region=region,
+        at=iso(seen.at),
+        region=database.region,
         settings={**restorable(source.settings), **TEMPORARY},
         tags=copied(source.tags),
         tag=f"{TAG}={seen.name}",
     )
     yield Recovered(database=seen.copy)
+
+
+def _steps(seen: Seen) -> Iterator[Step]:
+    """Ask, save what is, restore beside, compare, ask again, put back, prove."""
+    database, tables, at = seen.database, seen.tables, iso(seen.at)
+    yield WritersStopped(database=database, tables=tables)
+    yield from restored_beside(seen)
     case, copy, touched, revert = seen.name, seen.copy, seen.touched, seen.revert
     yield CollectDifferences(database=database, case=case, tables=tables, copy=copy, at=at, touched=touched, revert=revert)
     yield ChooseRepair(database=database, case=case, tables=tables)
@@ -175,7 +180,8 @@ def _steps(seen: Seen) -> Iterator[Step]:
     yield RepairHolds(database=database, case=case, tables=tables, copy=copy, at=at, touched=touched, revert=revert)
 
 
-def _drop(seen: Seen) -> Step:
+def dropped(seen: Seen) -> Step:
+    """The clean-up: the temporary instance goes."""
     return DropInstance(instance=seen.name, region=seen.database.region, tag=f"{TAG}={seen.name}")
 
 
