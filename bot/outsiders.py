@@ -26,7 +26,11 @@ class Outsiders:
         listed = [entry for rule in rules for entry in rule.approvers]
         self._listed = tuple(dict.fromkeys(entry for entry in listed if not entry.startswith("S")))
         self._directory = directory
-        self.known: frozenset[str] = frozenset()
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Who they are, as far as Slack has said."""
+        return self._directory.outsiders
 
     async def run(self) -> None:
         """Ask once an hour until cancelled."""
@@ -46,5 +50,5 @@ class Outsiders:
             except Refusal:
                 told = False
                 found |= self.known & {person}
-        self.known = self._directory.outsiders = frozenset(found)
+        self._directory.outsiders = frozenset(found)
         return told
