@@ -55,14 +55,14 @@ class Form:
 
     @classmethod
     def read(cls, metadata: str, at: int) -> Self:
-        """The form behind what Slack kept. Raises `ValueError` if that is none of ours."""
+        """The form behind what Slack kept. Raises `ValueError` if it isn't ours."""
         try:
             kept = json.loads(metadata)
             earliest, latest = (datetime.fromtimestamp(bound, UTC) if bound else None for bound in kept["bounds"])
             window = Window(earliest=earliest, latest=latest, error=str(kept["error"])) if kept["known"] else None
             names = {name: str(kept[name]) for name in ("channel", "database", "instance")}
         except (KeyError, TypeError, OverflowError) as error:
-            raise ValueError("This is no form for the time of a restore.") from error
+            raise ValueError("This isn't a form for the time of a restore.") from error
         return cls(**names, at=at, window=window)
 
     def wrong(self, now: datetime) -> str:
