@@ -45,5 +45,4 @@ def _load(world: World) -> None:
         importlib.import_module(client)
     if world.site.agents:
         importlib.import_module("actions.ssh.client")
-    assert world.http
-    assert world.aws
+    _made = world.http, world.aws  # which are made when they are first asked for
