@@ -19,7 +19,7 @@ from bot.settings import BadSettings
 from bot.tables import NEW_COLUMNS, metadata
 
 ANSWER_SECONDS = 5.0  # a server that says nothing for so long is away
-OPTIONS = "-c idle_in_transaction_session_timeout=2000"  # who vanished within a transaction must not hold its locks for long
+IDLE_SECONDS = 2.0  # between two statements of a transaction, after which the server ends it
 
 
 class CannotOpen(BadSettings):
@@ -87,11 +87,9 @@ def _open_server(url: str, patience: Patience | None) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def _connect(dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:
-        theirs = {name: value for name, value in parameters.items() if name != "options"}
-        options = f"{parameters.get('options', '')} {OPTIONS}".strip()
         for tries in itertools.count(1):
             try:
-                connection = bounded.connect(*arguments, answer_seconds=ANSWER_SECONDS, options=options, **theirs)
+                connection = bounded.connect(*arguments, answer_seconds=ANSWER_SECONDS, idle_seconds=IDLE_SECONDS, **parameters)
             except dialect.dbapi.OperationalError as error:
                 if patience is None or not answered.is_set():
                     raise

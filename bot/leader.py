@@ -37,6 +37,7 @@ MARGIN_SECONDS = 0.3  # by how much sooner a leader stops sending than another m
 LOOK_SECONDS = 0.1
 GAP_SECONDS = 1.0  # a standby that could not look for so long has seen nothing, and its wait begins anew
 ANSWER_SECONDS = 1.5
+IDLE_SECONDS = 1.0  # less than TTL: a leader that froze within a renewal holds up nobody who takes over
 WAIT_SECONDS = 0.01
 CANNOT_START_OVER = 75
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine is suspended
@@ -132,7 +133,7 @@ class Records:
         from actions.db import bounded  # psycopg is heavy, and SQLite does without it
 
         arguments, parameters = self._engine.dialect.create_connect_args(self._engine.url)
-        return bounded.connect(*arguments, answer_seconds=ANSWER_SECONDS, **parameters)
+        return bounded.connect(*arguments, answer_seconds=ANSWER_SECONDS, idle_seconds=IDLE_SECONDS, **parameters)
 
     def _connect_file(self) -> Any:
         connection = sqlite3.connect(

@@ -46,8 +46,14 @@ class BoundedConnection(psycopg.Connection[Any]):
             raise SilentServer(f"The server did not answer within {self.answer_seconds:g} s.") from error
 
 
-def connect(*arguments: Any, answer_seconds: float, **parameters: Any) -> BoundedConnection:
-    """A new connection. Raises `psycopg.OperationalError` when there is none within a few seconds."""
-    connection = BoundedConnection.connect(*arguments, **(PARAMETERS | parameters))
+def connect(*arguments: Any, answer_seconds: float, idle_seconds: float, **parameters: Any) -> BoundedConnection:
+    """A new connection, on which a silence of the server for `answer_seconds` counts as its loss.
+
+    The server ends it when it is idle in a transaction for `idle_seconds`: who froze or vanished there must not hold its locks.
+    Raises `psycopg.OperationalError` when there is none within a few seconds.
+    """
+    ends_idle = f"-c idle_in_transaction_session_timeout={round(idle_seconds * 1000)}"
+    options = f"{parameters.pop('options', '')} {ends_idle}".strip()
+    connection = BoundedConnection.connect(*arguments, **(PARAMETERS | parameters), options=options)
     connection.answer_seconds = answer_seconds
     return connection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -249,3 +250,20 @@ async def test_a_transaction_of_a_leader_that_vanished_does_not_hold_up_the_next
     link.come_back()
     connection.invalidate()
     await ended(bots)
+
+
+async def test_a_leader_that_froze_within_its_renewal_does_not_hold_up_the_next_one(
+    server: ServerPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row of the epoch is locked until its owner's connection ends, and a frozen process keeps its connection."""
+    thaw = threading.Event()
+    bots = Bots(server.url("postgres"))
+    first, second = await bots.add(), await bots.add()
+    assert await first.try_to_take()
+    await bots.hide_holder()
+    assert not await second.try_to_take()
+    monkeypatch.setattr(first._records, "_end", lambda _well: thaw.wait(20.0))
+    took = await leads(second, 10.0)
+    thaw.set()
+    await ended(bots)
+    assert took < 4.0
