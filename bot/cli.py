@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -23,9 +23,6 @@ EXIT_CODES = (
     "Exit codes: 0 all is well; 1 it is not (a plan that cannot be approved, a target missed, a run that did not end well); "
     "2 bad words, settings or environment; 130 interrupted."
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def main(argv: list[str] | None = None) -> int:

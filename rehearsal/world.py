@@ -129,14 +129,16 @@ class Rehearsal:
         self.migrations.renew()
         self.url = await enter(serve(self.workspace, listen(self.options.port), Routes(self).all()))
         await enter(self.processes)
-        await asyncio.gather(enter(self.database), enter(self.aws))
-        self.rds.open()
-        self._keep_secret()
-        if self.regions is not None:
+        self.database.reserve()
+        await enter(self.aws)
+        if self.regions is None:  # the bot takes as long as the database: both start at once, and it finds out when it's there
+            await asyncio.gather(enter(self.database), self._start_bot())
+            self._open_database()
+        else:
+            await enter(self.database)
+            self._open_database()
             await enter(self.regions)
-        self._write_settings()
-        if self.options.with_bot:
-            await self.start_bot()
+            await self._start_bot()
         await asyncio.gather(self.ecs.start(), self._start_fleet())
         self.witness = await enter(Witness(self.public, lambda: self.live_dsn("postgres"), interval=self.options.witness_every))
         if self.writers is not None:
@@ -146,6 +148,16 @@ class Rehearsal:
         if self.options.with_bot:
             await self._bot_connects()
         self._describe()
+
+    def _open_database(self) -> None:
+        self.rds.open()
+        self._keep_secret()
+
+    async def _start_bot(self) -> None:
+        """Write its settings, for which every address must be known, and start it."""
+        self._write_settings()
+        if self.options.with_bot:
+            await self.start_bot()
 
     async def _start_fleet(self) -> None:
         if self.fleet is not None:

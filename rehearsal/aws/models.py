@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import botocore.session
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
 # botocore files a few services under another name than the one requests are signed with.
@@ -25,14 +26,15 @@ COMMON_CODES = frozenset(
 
 
 @cache
-def _session() -> Any:
-    return botocore.session.Session()
+def model_of(service: str) -> Any:
+    """botocore's ServiceModel of a service by its boto3 name; raises UnknownServiceError if there is none."""
+    return ServiceModel(_loader().load_service_model(service, "service-2"), service)
 
 
 @cache
-def model_of(service: str) -> Any:
-    """botocore's ServiceModel of a service by its boto3 name; raises UnknownServiceError if there is none."""
-    return _session().get_service_model(service)
+def _loader() -> Any:
+    """What reads the models from their files; a whole session would load the code of clients as well."""
+    return Loader()
 
 
 def service_of(signing_name: str) -> str:

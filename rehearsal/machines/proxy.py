@@ -100,6 +100,11 @@ class Proxy:
         self._server = await loop.create_server(self._client, self.host, self.port, backlog=256)
         self.port = self._server.sockets[0].getsockname()[1]
 
+    def reserve(self) -> None:
+        """Know the port from now on; it refuses connections until the first `accept()`."""
+        if self._server is None and self._holder is None and self._hole is None:
+            self._hold()
+
     async def refuse(self) -> None:
         """Give clients a real "connection refused". No other process can take the port meanwhile."""
         if self._server is None:  # or nobody gets through anyhow
@@ -145,6 +150,7 @@ class Proxy:
         self._holder = socket.socket()
         self._holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._holder.bind((self.host, self.port))
+        self.port = self._holder.getsockname()[1]
 
     def _release(self) -> None:
         if self._holder is not None:

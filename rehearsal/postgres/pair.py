@@ -91,6 +91,10 @@ class ServerPair:
         await self.backups.close()
         await self._clear()
 
+    def reserve(self) -> None:
+        """Fix the endpoint's port before the servers run; it refuses connections until they do."""
+        self._proxy.reserve()
+
     @property
     def host(self) -> str:
         """The endpoint's host."""
