@@ -11,7 +11,7 @@ import pytest
 
 from actions.gate import Gate, GateClosed
 from bot.holder import is_gone, name_of_this_process
-from bot.leader import GAP_SECONDS, LOOK_SECONDS, MARGIN_SECONDS, TTL_SECONDS, Seen, Watch
+from bot.leader import GAP_SECONDS, IDLE_SECONDS, LOOK_SECONDS, MARGIN_SECONDS, TTL_SECONDS, Seen, Watch
 
 LEASE = Seen(epoch=3, holder="elsewhere/1/2/word", beat=7)
 
@@ -50,6 +50,11 @@ def test_a_standby_that_could_not_look_for_a_while_waits_anew() -> None:
 def test_a_leader_stops_sending_before_a_standby_can_take_over() -> None:
     """Its lease counts from before the renewal, the standby's wait from after it has read it; and there is a margin."""
     assert 0 < MARGIN_SECONDS < TTL_SECONDS - 2 * LOOK_SECONDS
+
+
+def test_a_killed_leader_is_replaced_within_two_seconds() -> None:
+    assert TTL_SECONDS + 2 * LOOK_SECONDS < 2.0
+    assert IDLE_SECONDS < TTL_SECONDS  # and one that was killed within a renewal holds up nobody
 
 
 # Who is gone ----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ async def test_command_button_modal_and_update_go_all_the_way_round(world: Slack
 
     clicked = await world.slack.click("bob", "incident", card["ts"], "dr_approve")
     assert clicked["acked"]
-    assert clicked["ack_ms"] < 400
+    assert 0 <= clicked["ack_ms"] < 3000  # what Slack waits for
     assert world.heard[1]["actions"][0]["value"] == "run:1:nonce"
     assert world.heard[1]["message"]["metadata"]["event_payload"] == {"key": "R1"}
 
