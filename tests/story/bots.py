@@ -57,9 +57,10 @@ class BotProcess:
 
     @property
     def ready(self) -> bool:
-        """Whether the process has led or stood by since it was started."""
+        """Whether the process stands by, or leads and is through with all that this begins with."""
         said = self.says(self._began)
-        return "standing_by" in said or '"serving"' in said
+        led, served = said.rfind('"event": "leading"'), said.rfind('"event": "serving"')
+        return served > led if led >= 0 else "standing_by" in said
 
     @property
     def lives(self) -> bool:
