@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 CRASHES := tests/story/test_crash_matrix.py
 
-.PHONY: pictures transcript setup rehearse check test unit world node story bench bench-peers crash-matrix explore storm sigterms two-bots clean
+.PHONY: pictures transcript setup rehearse check test unit world node story drills bench bench-peers crash-matrix explore storm sigterms two-bots clean
 
 setup: $(STAMP)
 
@@ -47,6 +47,10 @@ explore: setup
 
 story: setup
 	$(BIN)/pytest tests/story
+
+# Every drill by its program and on a second seed; a quarter of an hour.
+drills: setup
+	$(BIN)/pytest tests/story/test_drills.py --every-seed --numprocesses=2 --dist=loadgroup
 
 bench: setup bench-peers
 	$(BIN)/python -m tests.bench

@@ -23,7 +23,8 @@ settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of the crash matrix."""
+    """How much of what takes long is done."""
+    parser.addoption("--every-seed", action="store_true", help="run every drill by its program, and on a second seed")
     parser.addoption("--every-point", action="store_true", help="kill the bot at every record and effect (takes long)")
     parser.addoption("--drill", action="append", default=[], metavar="NAME", help="only this drill or decision (repeatable)")
 

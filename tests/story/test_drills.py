@@ -1,4 +1,7 @@
-"""The drills as people start them: a program, a fault, two people, a recovery, and a witness who judges."""
+"""The drills as people start them: a program, a fault, two people, a recovery, and a witness who judges.
+
+`make test` runs each on one seed, and one of them by its program; `make drills` runs each by its program, and on a second seed.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,20 @@ KEYS = {
 pytestmark = [pytest.mark.spread, pytest.mark.timeout(600)]
 HERE = {name: drill for name, drill in DRILLS.items() if drill.shows != "region"}
 SLOW = {name: 60 if drill.shows == "outage" else 600 for name, drill in HERE.items()}  # a restore takes AWS too long for 60
-REGIONS = [("region-failure", 60, 2), ("region-switchover", 60, 1)]  # region-failback is run by hand: it takes both of them
-CASES = [*((name, 600, 1) for name in HERE), *((name, speed, 2) for name, speed in SLOW.items()), *REGIONS]
+REGIONS = [("region-failure", 60, 2), ("region-switchover", 60, 2)]
+PROGRAM = ("control-plane-down", 600, 1)
+CASES = [PROGRAM, *((name, speed, 2) for name, speed in SLOW.items()), *REGIONS]
+EVERY = [(name, 600, 1) for name in HERE] + [(name, 60, 1) for name in DRILLS.keys() - HERE.keys()]
 Case = tuple[str, int, int]  # name, speed, seed
 Ended = tuple[int, dict[str, Any]]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A case for each drill, or for each drill and seed if `--every-seed` says so."""
+    if "case" in metafunc.fixturenames:
+        more = EVERY if metafunc.config.getoption("--every-seed") else []
+        cases = sorted({*CASES, *more})
+        metafunc.parametrize("case", cases, ids=[f"{name} at {speed} seed {seed}" for name, speed, seed in cases])
 
 
 @pytest.fixture
@@ -57,10 +70,7 @@ async def _here(home: Path, cache: Path, name: str, speed: int, seed: int) -> En
     return int(report.outcome != DRILLS[name].outcome), json.loads(json.dumps(report.to_json()))
 
 
-@pytest.mark.parametrize("case", CASES, ids=[f"{name} at {speed} seed {seed}" for name, speed, seed in CASES])
-async def test_a_drill_ends_as_it_must_with_each_effect_once_and_its_story(
-    home: Path, cache: Path, case: tuple[str, int, int]
-) -> None:
+async def test_a_drill_ends_as_it_must_with_each_effect_once_and_its_story(home: Path, cache: Path, case: Case) -> None:
     name, speed, seed = case
     drill = DRILLS[name]
     code, report = await (_program(home, *case) if seed == 1 else _here(home, cache, *case))

@@ -106,7 +106,7 @@ async def test_a_leader_that_ends_cleanly_is_replaced_at_once(pair: Pair) -> Non
     seconds, code = await pair.bots[leader].terminate()
     assert (seconds < 5.0, code) == (True, 0)
     await changes_hands(pair, epoch, 10.0)
-    await until(lambda: '"lease_was": "free"' in pair.says(start), 4.0, lambda: pair.says(start))  # nobody waited until it expired
+    await until(lambda: '"lease_was": "free"' in pair.says(start), 4.0, lambda: pair.says(start))  # and nobody waited
 
 
 async def test_a_leader_whose_host_vanished_is_replaced_and_stands_by_when_it_is_back(pair: Pair) -> None:
