@@ -117,7 +117,7 @@ class ServerPair:
 
     def dsn(self, role: str) -> str:
         """A connection string to the endpoint, for the role shielda, dr_bot or postgres (the rehearsal's own superuser)."""
-        return self._dsn(role, self.port)
+        return conninfo.make_conninfo(host=self.host, port=self.port, user=role, password=self.password(role), dbname=DATABASE)
 
     def url(self, role: str) -> str:
         """The same as a URL, for DATABASE_URL."""
@@ -240,9 +240,6 @@ class ServerPair:
         data = self._folder / f"{name}-{self._generation}"
         log, archiving = self._folder / f"{name}.log", self.backups.archive.settings
         return Server(self._processes, data.name, data, log, self._template.binaries, always=archiving)
-
-    def _dsn(self, role: str, port: int) -> str:
-        return conninfo.make_conninfo(host=self.host, port=port, user=role, password=self.password(role), dbname=DATABASE)
 
     async def _ship(self) -> None:
         await asyncio.sleep(min(self._ship_every, FIRST_SHIPPING))  # A start has enough to do.
