@@ -217,11 +217,10 @@ async def test_only_people_on_the_lists_stop_a_run(incident: Incident) -> None:
     assert incident.title(run) == "Waiting for a person"
 
 
-@pytest.mark.parametrize(("text", "said"), [("stop aaaaaaaa", "There is no run 'aaaaaaaa' to stop.")])
-async def test_stopping_what_is_no_run_is_a_sentence(incident: Incident, text: str, said: str) -> None:
+async def test_stopping_what_is_no_run_is_a_sentence(incident: Incident) -> None:
     async with incident.told("alice", 2) as sentences:
-        await incident.type("alice", text)
-    assert said in sentences[-1]
+        await incident.type("alice", "stop aaaaaaaa")
+    assert "There is no run 'aaaaaaaa' to stop." in sentences[-1]
 
 
 async def test_a_run_that_is_over_cannot_be_stopped(incident: Incident) -> None:
@@ -305,8 +304,7 @@ async def test_an_unknown_button_is_answered_with_the_names_of_the_known_ones(in
     message = incident.photo(run)
     message["blocks"][-2]["elements"][0]["action_id"] = "dr_destroy"
     said = await incident.stale_refused("bob", message, "dr_destroy")
-    assert "I have no button 'dr_destroy'" in said
-    assert "dr_approve" in said
+    assert all(words in said for words in ("I have no button 'dr_destroy'", "dr_approve")), said
     assert said.endswith("Nothing was done.")
 
 

@@ -10,13 +10,11 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from actions.base import Result
 from actions.ssh import lines
-from actions.ssh.batch import RestartBatch
 from actions.ssh.readiness import readiness
 from bot.items import items_json, items_of
 from commands.report import REPORTS
@@ -26,19 +24,7 @@ from rehearsal.postgres.pair import ServerPair
 from rehearsal.waiting import until
 from tests.conftest import SetVariable
 from tests.world.agents_rig import RUN, Bot, batches, bot, control_plane, fleet_at, site_of
-
-HOSTS = 24
-
-
-class NoMemory:
-    """A bot that has done nothing yet."""
-
-    async def recoveries(self) -> list[Any]:
-        return []
-
-    async def verifications(self) -> list[Any]:
-        return []
-
+from tests.world.restarted_fleet import HOSTS, NoMemory, batch, counts, down, since
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,51 +52,6 @@ async def fleet(started: Fleet, database: ServerPair, set_variable: SetVariable)
 async def ours(fleet: Fleet, url: str, tmp_path: Path) -> AsyncIterator[Bot]:
     async with bot(site_of(fleet.folder, url), tmp_path / "state.sqlite") as ours:
         yield ours
-
-
-async def counts(fleet: Fleet) -> dict[str, int]:
-    return {name: host["restarts"] for name, host in (await fleet.report()).items()}
-
-
-async def since(fleet: Fleet, before: dict[str, int]) -> dict[str, int]:
-    """How often each agent was restarted since then, without those that were not."""
-    return {name: number - before[name] for name, number in (await counts(fleet)).items() if number != before[name]}
-
-
-async def down(fleet: Fleet, ours: Bot, *numbers: int) -> tuple[list[str], dict[str, int]]:
-    """These agents are down, long enough to be offline; returns their names, and the restarts so far."""
-    from actions.ssh.heartbeats import heartbeats
-
-    names = [f"agent-{number:04d}" for number in numbers]
-    everybody = await counts(fleet)
-
-    async def fresh() -> set[str]:
-        return (await heartbeats(ours.world, everybody)).fresh(ours.world.agents.fresh_seconds)
-
-    async def all_fresh() -> bool:
-        return await fresh() == set(everybody)
-
-    async def none_of_them() -> bool:
-        return not await fresh() & set(names)
-
-    await until(all_fresh, 20, "heartbeats of the whole fleet", every=0.1)
-    await fleet.order(do="fall", hosts=names)
-    await until(none_of_them, 20, "silence", every=0.1)
-    return names, await counts(fleet)
-
-
-def batch(names: list[str], *, budget: int = 5, batch_budget: int = 0, docker: bool = False) -> RestartBatch:
-    return RestartBatch(
-        systemd=() if docker else tuple(names),
-        docker=tuple(names) if docker else (),
-        systemd_line="timeout -k 2 1 sudo -n systemctl restart shielda-agent",
-        docker_line="timeout -k 2 1 sudo -n docker restart shielda-agent",
-        batch=1,
-        of=2,
-        budget=budget,
-        batch_budget=batch_budget,
-        healthy_too=False,
-    )
 
 
 async def test_agents_that_are_down_are_restarted_once_and_healthy_ones_left_alone(fleet: Fleet, ours: Bot) -> None:
