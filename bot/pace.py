@@ -13,15 +13,20 @@ from dataclasses import dataclass
 
 Lane = tuple[str, str]  # a method, and the channel if the limit is per channel (else "")
 BACK_OFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)  # while a lane gets no answer
+UPLOAD_BACK_OFF_SECONDS = (1.0, 5.0, 15.0, 60.0, 120.0)  # nobody waits for a report, and it isn't tried for ever
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """What Slack allows: calls a minute, and how many of them may come at once after a pause."""
+    """What Slack allows: calls a minute, and how many of them may come at once after a pause.
+
+    `back_off` are the pauses while it gives no answer, the last one again and again.
+    """
 
     per_minute: float
     burst: int = 1
     per_channel: bool = False
+    back_off: tuple[float, ...] = BACK_OFF_SECONDS
 
 
 LIMITS = {
@@ -32,7 +37,7 @@ LIMITS = {
     "conversations.history": Limit(per_minute=50, burst=5),
     "conversations.replies": Limit(per_minute=50, burst=5),
     "users.info": Limit(per_minute=100, burst=10),
-    "files.completeUploadExternal": Limit(per_minute=50, burst=2),
+    "files.completeUploadExternal": Limit(per_minute=50, burst=2, back_off=UPLOAD_BACK_OFF_SECONDS),
 }
 
 
@@ -72,7 +77,8 @@ class Pace:
 
     def back_off(self, lane: Lane) -> float:
         """Pause a lane that got no answer, longer each time; returns the seconds."""
-        seconds = BACK_OFF_SECONDS[min(self._failures[lane], len(BACK_OFF_SECONDS) - 1)]
+        pauses = LIMITS[lane[0]].back_off
+        seconds = pauses[min(self._failures[lane], len(pauses) - 1)]
         self._failures[lane] += 1
         self.pause(lane, seconds)
         return seconds

@@ -37,6 +37,7 @@ LOST = (ClientError, OSError, TimeoutError, SlackClientError)  # SlackApiError i
 EVENT = "dr_timeline"
 SIMPLE = "simple cards"  # the note that this workspace refused task cards
 DRAWN = ("card", "question")  # kinds of messages that are drawn when they are sent
+MOST_UPLOADS = 6  # of one report; before each but the first, Slack has said that the report isn't there
 PAGES, PAGE = 10, 200  # of a thread or a channel, in which a message in flight is looked for
 
 
@@ -113,24 +114,39 @@ class Sender:
     async def _share(self, row: Any) -> None:
         """Upload a run's report and hang it on the message of the end: no message of its own, and an edit calls nobody.
 
-        It's a convenience: what Slack refuses is logged, and not tried again.
+        It's a convenience: what Slack refuses isn't tried again, and what gets no answer isn't tried for ever.
         """
         if not self._settings.slack.report:
             await self.mark(row, ts="not wanted", sent_rev=row["rev"])
             return
+        if row["uploads"] >= MOST_UPLOADS:
+            await self._give_up_report(row, f"Slack didn't confirm it in {MOST_UPLOADS} tries")
+            return
         story, look = await self._look(row["run_id"])
-        await self.mark(row, in_flight=True)
+        await self.mark(row, in_flight=True, uploads=row["uploads"] + 1)
         try:
             shared = await self._hang_on_end(row, await upload_report(self._slack, self._store, story, look))
         except SlackApiError as error:
             if is_unsure(error):
                 raise
-            await self.mark(row, in_flight=False)
             if is_limited(error):
+                await self.mark(row, in_flight=False, uploads=row["uploads"])
                 raise
-            log.warning("report_not_shared", key=row["key"], error=code(error))
-            shared = "refused"
+            await self._give_up_report(row, f"Slack refused it ({code(error)})")
+            return
         await self.mark(row, ts=shared, sent_rev=row["rev"], in_flight=False)
+
+    async def _give_up_report(self, row: Any, why: str) -> None:
+        """Say in the thread that the report isn't there, and how to get it; it's not tried again."""
+        log.warning("report_not_shared", key=row["key"], why=why)
+        says = f"The report couldn't be uploaded: {why}. `dr report {row['run_id']} --out DIR` writes its files."
+
+        def work(connection: Connection) -> None:
+            self._store.tell(connection, row["run_id"], "report:not-shared", "warn", says)
+            given_up = {"ts": "given up", "sent_rev": row["rev"], "in_flight": False}
+            connection.execute(update(outbox).where(outbox.c.seq == row["seq"]).values(**given_up))
+
+        await self._store.do(work)
 
     async def _hang_on_end(self, row: Any, files: list[str]) -> str:
         """Add files to the message that says how the run ended; returns the id of the first."""

@@ -163,6 +163,7 @@ outbox = Table(
     Column("pinned", Boolean, nullable=False, default=False),
     Column("pin_wanted", Boolean, nullable=False, default=False),
     Column("at", Float, nullable=False, default=time.time, server_default="0"),
+    Column("uploads", Integer, nullable=False, default=0, server_default="0"),  # how often a file's upload was begun
 )
 
 
@@ -225,7 +226,7 @@ notes = Table(
     Column("at", Float, nullable=False),
 )
 
-NEW_COLUMNS = (outbox.c.at, runs.c.main_end, steps.c.progress)
+NEW_COLUMNS = (outbox.c.at, outbox.c.uploads, runs.c.main_end, steps.c.progress)
 
 # Who leads: `epoch` goes up when the lead changes hands, and every transaction that writes checks it. `holder` names the
 # process, "" after it gave the lead up. The beat is a row of its own, so that renewing it waits for no transaction.

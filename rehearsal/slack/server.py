@@ -133,6 +133,9 @@ class SlackServer:
         """The bytes of a file whose upload was announced."""
         if self._workspace.faults.away:
             return self._away(request, "upload")
+        if self._workspace.faults.loses("upload"):
+            self._workspace.journal.note("lost_answer", method="upload")
+            return _drop(request)
         sound = self._workspace.uploads.receive(request.match_info["id"], await request.read())
         return web.Response(text="OK" if sound else "no such upload, or not as long as announced", status=200 if sound else 400)
 

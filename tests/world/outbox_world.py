@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 from sqlalchemy import insert, update
 
@@ -42,13 +43,16 @@ class Told:
     @asynccontextmanager
     async def telling(self) -> AsyncIterator[Outbox]:
         """The outbox works as long as the block lasts."""
-        working = Outbox(self.store, slack_client(self.site), self.site)
+        client = slack_client(self.site)
+        client.session = aiohttp.ClientSession()
+        working = Outbox(self.store, client, self.site)
         worker = asyncio.create_task(working.run())
         try:
             yield working
         finally:
             worker.cancel()
             await asyncio.gather(worker, return_exceptions=True)
+            await client.session.close()
 
     async def add(self, *rows: Json) -> None:
         """Order what is to be told."""
@@ -113,6 +117,7 @@ async def open_told(folder: Path) -> AsyncIterator[Told]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     site = settings.load(ROOT / "dr.toml")
+    workspace.sockets.base = f"http://127.0.0.1:{runner.addresses[0][1]}"
     slack = {"api_url": f"http://127.0.0.1:{runner.addresses[0][1]}/api/", "posts_per_second": SPEED, "channel": INCIDENT}
     store = Store(open_engine(f"sqlite:///{folder / 'state.sqlite'}"))
     yield Told(workspace, store, site.model_copy(update={"slack": site.slack.model_copy(update=slack)}))
