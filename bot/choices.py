@@ -164,6 +164,10 @@ class Question:
         """What each choice does, as a sentence."""
         return "; ".join(CHOICES[choice].explain(fallback) for choice in self.choices) + "."
 
+    def asks(self, fallback: str) -> str:
+        """The question of a stage that failed, after what failed: who is waited for, and what each choice does."""
+        return f"Waiting for your decision. {self.explain(fallback)}"
+
     def to_json(self) -> Json:
         """As it is stored."""
         return asdict(self) | {"choices": list(self.choices), "steps": list(self.steps), "id": self.id}

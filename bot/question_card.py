@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from actions.base import Result
 from bot import blocks
 from bot.actors import mention
 from bot.blocks import Block, clock
@@ -16,7 +17,7 @@ from bot.choices import CHOICES, Question
 from bot.look import Look
 from bot.mrkdwn import foreign, inert, shown
 from bot.run_card import question_buttons
-from bot.story import Outage, Run, Story
+from bot.story import Outage, Run, StepState, Story
 from bot.words import concerned, running
 
 MOST_SAID = 700  # characters of what each step said; the thread has all of it
@@ -30,7 +31,7 @@ def question_message(story: Story, run: Run, name: str, decision: Any, look: Loo
         closed = shown(_closed(run, decision), 2900)
         return closed, [blocks.section(closed)]
     lines = [_headline(story, asked), *_said(story, asked)]
-    lines += [shown(run.says, 1500), *_recommends(asked)]
+    lines += [shown(_asks(story, run, asked), 1500), *_recommends(asked)]
     text = f"{lines[0]} {run.says}"
     made = [*blocks.sections(lines), *question_buttons(run, story.offer.unread)]
     return shown(text, 2900), [*made, blocks.context(f"Run `{run.id}`: {foreign(story.offer.plan.heading, 300)}")]
@@ -54,8 +55,21 @@ def _service(outage: Outage | None) -> str:
 
 
 def _said(story: Story, asked: Question) -> Iterator[str]:
-    for state in [state for state in story.steps if state.step in asked.steps and state.says][:MOST_STEPS]:
-        yield f"Step {state.step} {state.state}: {shown(state.says, MOST_SAID)}"
+    for state in _failed(story, asked)[:MOST_STEPS]:
+        how = "is in doubt" if state.state == Result.UNKNOWN else state.state
+        yield f"Step {state.step} {how}: {shown(state.says, MOST_SAID)}"
+
+
+def _failed(story: Story, asked: Question) -> list[StepState]:
+    return [state for state in story.steps if state.step in asked.steps and state.says]
+
+
+def _asks(story: Story, run: Run, asked: Question) -> str:
+    """What the run asks, without saying once more what the lines about each step say already."""
+    everything_said = len(_failed(story, asked)) == len(asked.steps) <= MOST_STEPS
+    if everything_said and run.says.endswith(asks := asked.asks(story.offer.plan.fallback)):
+        return asks
+    return run.says
 
 
 def _recommends(asked: Question) -> Iterator[str]:

@@ -54,7 +54,7 @@ class Questions:
         best = recommend(choices, doubtful=bool(doubtful), again=not name.endswith("-1"), said=said)
         nonce = secrets.token_urlsafe(12)
         question = Question(run_id=run_id, name=name, nonce=nonce, choices=choices, steps=tuple(failed), recommended=best)
-        says = f"{_what_failed(failed, doubtful)} Waiting for your decision. {question.explain(fallback)}"
+        says = f"{_what_failed(failed, doubtful)} {question.asks(fallback)}"
         stopped_by = await self.store.ask(run_id, question, says)
         if stopped_by:  # a stop that came before the question answers it
             await self.answer(run_id, name, "abort", stopped_by, STOPPED)

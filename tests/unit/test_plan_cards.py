@@ -13,12 +13,15 @@ import pytest
 from actions.aws.ecs import ForceNewDeployment
 from actions.base import Finding, Level
 from bot import cards
+from bot.approved import name_steps
 from bot.blocks import code
+from bot.choices import Question
 from bot.look import Look, Usual
 from bot.plan_card import evidence, lay_out_plan
-from bot.story import Line, Offer, Outage, Run, Story
+from bot.question_card import question_message
+from bot.story import Line, Offer, Outage, Run, StepState, Story
 from commands.plan import Plan
-from tests.unit.card_texts import read
+from tests.unit.card_texts import marked_up, read
 
 
 def plan_with(command: str = "", **other: Any) -> Plan:
@@ -169,3 +172,26 @@ def test_a_run_says_until_when_the_other_way_would_still_meet_the_target() -> No
     )
     late = json.dumps(cards.render(down, Look(usual=Usual(fallback=1800)))[1])
     assert "usually takes 30 min: too long for the RTO now" in late
+
+
+def failed_story(steps: tuple[str, ...]) -> Story:
+    """A run that asks about these steps, which failed."""
+    question = Question(run_id="abcdefgh", name="stage1-1", nonce="n", choices=("retry", "abort"), steps=steps)
+    says = f"{name_steps([*steps]).capitalize()} failed. {question.asks('')}"
+    run = Run(id="abcdefgh", target="x", state="waiting", says=says, began=0, ended=None, stop_by="", question=question)
+    why = "ECS refused UpdateService (AccessDenied)."
+    states = tuple(StepState(step=step, attempt=1, state="failed", says=why, began=0, ended=1) for step in steps)
+    return replace(offered(plan_with()), run=run, steps=states)
+
+
+@pytest.mark.parametrize(("steps", "said"), [(1, 1), (3, 3), (5, 4)])  # of five, three have their line, and one line lists all
+def test_a_question_says_once_which_step_failed_and_why(steps: int, said: int) -> None:
+    names = tuple(f"1.{number}" for number in range(1, steps + 1))
+    story = failed_story(names)
+    assert story.run is not None
+    _, blocks = question_message(story, story.run, "stage1-1", None, Look())
+    text = "".join(marked_up(blocks))
+    assert text.count("failed") == said, text
+    assert "Step 1.1 failed: ECS refused UpdateService (AccessDenied)." in text
+    assert "Waiting for your decision. Retry looks again" in text
+    assert all(name in text for name in names)
