@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from actions.base import Finding, Step, ok, stop, warn
+from actions.db.choose_copy import ChooseCopy
 from actions.db.repair import RepairHolds
 from actions.db.table_copy import CopyTable
 from actions.world import World
@@ -59,9 +60,10 @@ def plan_for(seen: Seen, arguments: dict[str, str]) -> Plan:
 
 
 def _steps(seen: Seen) -> Iterator[Step]:
-    """Save what is, restore beside, copy, prove."""
+    """Save what is, restore beside, ask, copy, prove."""
     database, case, tables, at = seen.database, seen.name, seen.tables, iso(seen.at)
     yield from restored_beside(seen)
+    yield ChooseCopy(database=database, case=case, tables=tables, copy=seen.copy, at=at)
     yield CopyTable(database=database, case=case, tables=tables, copy=seen.copy, at=at)
     yield RepairHolds(database=database, case=case, tables=tables, copy=seen.copy, at=at, revert="all")
 
@@ -77,6 +79,9 @@ def _findings(seen: Seen) -> Iterator[Finding]:
         yield warn(f"{table} is there. It is filled only if it has no row when the run gets to it.")
     else:
         yield ok(f"There is no table {table} now. It is made again with its rows, indexes, constraints, triggers and grants.")
-        yield warn("Views, and foreign keys of other tables, that were dropped with it don't come back.")
+        yield warn("Views, and foreign keys of other tables, that were dropped with it don't come back. The question names them.")
+    yield warn(
+        "I don't stop what dropped or emptied the table. The run asks before a row is written, and shows what the copy has."
+    )
     if not seen.snapshots.known:
         yield seen.snapshots.missing()

@@ -14,7 +14,7 @@ from actions.aws.settings import copied, restorable
 from actions.aws.snapshots import CreateSnapshot, Snapshot, snapshots_of
 from actions.base import Finding, Step, ok, stop, warn
 from actions.db.repair import PutRowsBack, RepairHolds
-from actions.db.repair_case import REPAIRED, Case, Rights, read_case, read_rights
+from actions.db.repair_case import COPIED, REPAIRED, Case, Rights, read_case, read_rights
 from actions.db.repair_collect import ALL, ChooseRepair, CollectDifferences
 from actions.db.repair_undo import UndoRepair
 from actions.db.restored import Recovered
@@ -208,6 +208,9 @@ def _undo_finding(run: str, case: Fact[Case | None]) -> Finding:
         return stop("The database could not be read, so nothing is known of the repair.", case.error)
     if case.value is None:
         return stop(f"There is no repair {run} in this database. They are listed in dr_repair.cases.")
+    if case.value.state == COPIED:
+        back = "`DROP TABLE` if it was gone before, `TRUNCATE` if it was empty; that takes newer rows along"
+        return stop(f"{run} brought {', '.join(case.value.tables)} back whole, and that is taken back by hand: {back}.")
     if case.value.state != REPAIRED:
         return stop(f"Repair {run} is {case.value.state}, so there is nothing to undo.")
     return ok(f"Repair {run}: {case.value.says}")

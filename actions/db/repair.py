@@ -35,7 +35,7 @@ from actions.db.integrity_suite import Suite
 from actions.db.psql import psql
 from actions.db.repair_case import COLLECTED, REPAIRED, Case, act_as, change_state, read_case, read_rights
 from actions.db.repair_collect import OfCase
-from actions.db.transact import transaction
+from actions.db.transact import commits_now, transaction
 from actions.reach import reach
 from actions.site import DatabaseRef
 
@@ -221,11 +221,14 @@ async def run(connection: psycopg.AsyncConnection[Any], statement: str, case: st
 async def proof(world: World, step: OfCase, wanted: str) -> Proof:
     """Whether the transaction was committed, by the state that it left."""
     try:
+        under_way = await commits_now(world.database(step.database))
         case = await read_case(world, step.database, step.case)
     except Unreachable as error:
         return Proof(verdict=Verdict.UNKNOWN, says=str(error))
     if case is not None and case.state == wanted:
         return Proof(verdict=Verdict.DONE, says=case.says)
+    if under_way:
+        return Proof(verdict=Verdict.UNKNOWN, says=under_way)
     return Proof(verdict=Verdict.NOT_DONE, says=f"Nothing changed: repair {step.case} is {case.state if case else 'not there'}.")
 
 

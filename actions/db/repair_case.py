@@ -21,7 +21,7 @@ from actions.site import DatabaseRef
 if TYPE_CHECKING:
     from actions.world import World
 
-COLLECTED, REPAIRED, UNDONE = "collected", "repaired", "undone"
+COLLECTED, REPAIRED, UNDONE, COPIED = "collected", "repaired", "undone", "copied"
 NO_SUCH_TABLE = ("42P01", "3F000")
 MAKE = """
 CREATE SCHEMA dr_repair;

@@ -31,7 +31,7 @@ from actions.base import (
 )
 from actions.db.diff import Comparison, Difference, Kind, Side
 from actions.db.repair_case import COLLECTED, IS_MADE, MAKE, Case, act_as, parents_first, read_case, read_rights
-from actions.db.transact import transaction
+from actions.db.transact import commits_now, transaction
 from actions.reach import reach
 from actions.scrub import scrub
 from actions.site import DatabaseRef
@@ -135,9 +135,12 @@ class CollectDifferences(OfCase, Action, kind="postgresql.collect_differences"):
 
     async def applied(self, world: World, facts: Facts) -> Proof:
         try:
+            under_way = await commits_now(world.database(self.database))
             case = await read_case(world, self.database, self.case)
         except Unreachable as error:
             return Proof(verdict=Verdict.UNKNOWN, says=str(error))
+        if case is None and under_way:
+            return Proof(verdict=Verdict.UNKNOWN, says=under_way)
         if case is None:
             return Proof(verdict=Verdict.NOT_DONE, says="Nothing changed: no differences are listed.")
         return Proof(verdict=Verdict.DONE, says=_told(case), receipt={"counts": dict(case.counts)})

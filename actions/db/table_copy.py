@@ -34,17 +34,17 @@ from actions.db.diff import AS_TEXT
 from actions.db.diff_shape import Shape, quoted, read_shape
 from actions.db.pg_dump import PgDump
 from actions.db.repair import LOCK_SECONDS, RIGHTS, prepare, restore_triggers
-from actions.db.repair_case import act_as, read_case
+from actions.db.repair_case import COPIED, act_as, read_case
 from actions.db.repair_collect import OfCase, make_room
-from actions.db.transact import transaction
+from actions.db.transact import commits_now, transaction
 from actions.reach import reach
 from actions.site import DatabaseRef
 
 if TYPE_CHECKING:
+    from actions.db.choose_copy import ChooseCopy
     from actions.db.connect import Connections
     from actions.world import World
 
-COPIED = "copied"
 TABLE = """
 SELECT format('%%I.%%I', n.nspname, c.relname) AS name, pg_get_userbyid(c.relowner)::text AS owner, c.relkind::text AS kind,
   c.relispartition AS is_partition, c.relhasrules AS rules
@@ -82,19 +82,10 @@ class CopyTable(OfCase, Action, kind="postgresql.copy_table"):
         return f"pg_dump {named} --dbname=... | {into}  # from {self.copy.instance}; only if it has no rows here"
 
     async def observe(self, world: World) -> Facts:
-        (table,) = self.tables
         case = await read_case(world, self.database, self.case)
         if case is not None:
             return {"done": case.state == COPIED, "refusal": f"Repair {self.case} is there already. Plan again."}
-        here, there = world.database(self.database), await reach(world, self.copy)
-        present, past = await here.ask(TABLE, [table]), await there.ask(TABLE, [table])
-        facts: Facts = {"done": False, "refusal": "", "there": bool(present), "name": "", "owner": ""}
-        if not past:
-            return facts | {"refusal": f"{self.copy.instance} has no table {table} either. Take another time or name."}
-        found = past[0]
-        rights = await here.ask(MAY, [found["owner"]])
-        facts |= {"name": found["name"], "owner": found["owner"]}
-        return facts | {"refusal": await _refusal(here, found, rights, there=bool(present))}
+        return {"done": False, **await compare_both(world, self)}
 
     def precheck(self, facts: Facts) -> Finding | Outcome:
         if facts["done"]:
@@ -144,9 +135,12 @@ class CopyTable(OfCase, Action, kind="postgresql.copy_table"):
 
     async def applied(self, world: World, facts: Facts) -> Proof:
         try:
+            under_way = await commits_now(world.database(self.database))
             case = await read_case(world, self.database, self.case)
         except Unreachable as error:
             return Proof(verdict=Verdict.UNKNOWN, says=str(error))
+        if under_way and case is None:
+            return Proof(verdict=Verdict.UNKNOWN, says=under_way)
         if case is None or case.state != COPIED:
             return Proof(verdict=Verdict.NOT_DONE, says="Nothing changed: no table was copied.")
         return Proof(verdict=Verdict.DONE, says=f"{case.tables[0]} was copied.", receipt={"rows": case.total("missing")})
@@ -163,7 +157,27 @@ class CopyTable(OfCase, Action, kind="postgresql.copy_table"):
                 f"{facts['name']} has {count(now, 'row')}, and the copy {count(then, 'row')}. Look at it before you go on."
             )
         more = f", and {count(now - then, 'newer row')}" if now > then else ""
-        return done(f"{facts['name']} has all {count(then, 'row')} of the copy{more}.")
+        return done(f"{facts['name']} has all {count(then, 'row')} of the copy{more}. The way back: {way_back(facts)}")
+
+
+async def compare_both(world: World, step: CopyTable | ChooseCopy) -> Facts:
+    """The table's full `name`, its `owner`, whether it is `there`, and why it can't be copied ("" if it can). For one table."""
+    (table,) = step.tables
+    here, copy = world.database(step.database), await reach(world, step.copy)
+    present, past = await here.ask(TABLE, [table]), await copy.ask(TABLE, [table])
+    facts: Facts = {"refusal": "", "there": bool(present), "name": "", "owner": ""}
+    if not past:
+        return facts | {"refusal": f"{step.copy.instance} has no table {table} either. Take another time or name."}
+    found = past[0]
+    rights = await here.ask(MAY, [found["owner"]])
+    facts |= {"name": found["name"], "owner": found["owner"]}
+    return facts | {"refusal": await _refusal(here, found, rights, there=bool(present))}
+
+
+def way_back(facts: Facts) -> str:
+    """How a person takes the copy back, by hand."""
+    back = "TRUNCATE" if facts["there"] else "DROP TABLE"
+    return f"`{back} {facts['name']}`, by hand. It takes newer rows along, and is refused as long as other tables refer to it."
 
 
 async def _refusal(here: Connections, found: dict[str, Any], rights: Sequence[dict[str, Any]], *, there: bool) -> str:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 # Others prove nothing: a session that is ended while it waits for a standby has committed already.
 ROLLED_BACK = ("22", "23", "25", "40", "42", "P0")
 COMMIT_SECONDS = 15.0
+LOOKS = (0.0, 0.2, 0.5, 1.0)  # seconds before each: a session that was just ended is listed for a moment
+COMMITS = """
+SELECT count(*)::int8 AS sessions FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user
+  AND application_name = 'dr-bot' AND pid <> pg_backend_pid() AND state = 'active' AND query = 'COMMIT'
+"""
 
 
 @asynccontextmanager
@@ -63,6 +68,19 @@ async def _commit(connection: psycopg.AsyncConnection[Any]) -> None:
         if (error.sqlstate or "").startswith(ROLLED_BACK):
             raise Refused(f"Nothing was changed: the database says: {sentence(error)}") from error
         raise Uncertain(f"COMMIT was sent, and its answer got lost: {sentence(error)}") from error
+
+
+async def commits_now(connections: Connections) -> str:
+    """Why nobody can tell yet: a COMMIT of ours is still under way, perhaps one whose connection is gone. "" if none is.
+
+    Ask this before you look for what the transaction left: what is not there then won't come any more. Raises `Unreachable`.
+    """
+    for pause in LOOKS:
+        await asyncio.sleep(pause)
+        (row,) = await connections.ask(COMMITS)
+        if not row["sessions"]:
+            return ""
+    return "The database is still busy with a COMMIT of mine. Once that has ended, Retry reads back."
 
 
 def sentence(error: psycopg.Error) -> str:

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.killed_repairs KILLS`: SIGKILL at random moments of the three transactions of a repair and its undo.
+"""`python -m tests.bench.killed_repairs KILLS`: SIGKILL at random moments of the transactions of a repair, its undo and a copy.
 
 The moments are, in turn: any time after the beginning, while the transaction has written something, and as soon as it is
 committed, when the bot may not know it yet. Each time the tables must be either as they were or wholly as the step leaves
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from actions.base import Action, Step
+from actions.db.repair_case import COPIED
+from actions.db.table_copy import CopyTable
 from actions.site import Site
 from actions.world import World
 from bot.conduct import Conduct
@@ -31,7 +33,7 @@ from tests import catalogue
 from tests.bench.subjects import ROOT, opened
 from tests.world.fast_aws import fast_aws
 from tests.world.injured import ward
-from tests.world.test_repair import Hospital, Repair
+from tests.world.test_repair import AT, Hospital, Repair
 
 assert catalogue  # importing it registers every step
 LONGEST = float(os.environ.get("LONGEST", "0.6"))  # seconds after the step's beginning at which it is killed, at the most
@@ -48,6 +50,7 @@ WHERE datname = current_database() AND application_name = 'dr-bot' AND backend_x
 MOMENTS = ("at any time", "inside", "after")
 LATER = {"at any time": LONGEST, "inside": 0.25, "after": 0.05}  # seconds, at the most, after the moment
 STEPS = {"collect": "collected", "put_back": "repaired", "undo": "undone"}
+LOSSES = {"copy of a dropped table": "DROP TABLE orders", "copy into an empty table": "TRUNCATE orders"}
 
 
 async def main(kills: int) -> int:
@@ -59,24 +62,31 @@ async def main(kills: int) -> int:
         sides = [await stack.enter_async_context(ward(processes, folder, folder / "cache", name)) for name in ("present", "past")]
         rig = await stack.enter_async_context(fast_aws(folder / "aws.sqlite", tasks=False))
         hospital = Hospital(*sides, rig)
+        programs = sides[0].server.binaries.program("pg_dump").parent
+        os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
         for number in range(kills):
+            moment = MOMENTS[number % len(MOMENTS)]
             repair = await hospital.admit(ORDERS)
             await repair.present.run(DAMAGE)
             for name, state in STEPS.items():
-                moment = MOMENTS[number % len(MOMENTS)]
-                wrong += not await killed(repair, name, state, moment, folder / f"{number}-{name}.sqlite", dice, seen)
+                store, action = folder / f"{number}-{name}.sqlite", getattr(repair, name)
+                wrong += not await killed(repair, name, action, state, moment, store, dice, seen)
+            for name, loss in LOSSES.items():
+                repair, store = await hospital.admit(ORDERS), folder / f"{number}-{loss[:4]}.sqlite"
+                await repair.present.run(loss)
+                action = CopyTable(**repair.names, copy=repair.copy, at=AT)
+                wrong += not await killed(repair, name, action, COPIED, moment, store, dice, seen)
     for what, times in sorted(seen.items()):
         print(f"{times:4}  {what}")
-    print(f"{kills * len(STEPS)} kills, {wrong} wrong")
+    print(f"{kills * len([*STEPS, *LOSSES])} kills, {wrong} wrong")
     return 1 if wrong else 0
 
 
 async def killed(
-    repair: Repair, name: str, state: str, moment: str, store: Path, dice: random.Random, seen: Counter[str]
+    repair: Repair, name: str, action: Action, state: str, moment: str, store: Path, dice: random.Random, seen: Counter[str]
 ) -> bool:
     """Carry the step out and kill it in the middle; then carry it out to its end. Whether all was as it must be."""
-    action: Action = getattr(repair, name)
-    before = (await repair.rows(), await state_of(repair))
+    before = await held(repair)
     process = await bot(repair, action, store)
     assert process.stdout
     await process.stdout.readline()
@@ -87,10 +97,10 @@ async def killed(
         process.kill()
     await process.wait()
     await asyncio.sleep(0.3)  # the server notices
-    after = (await repair.rows(), await state_of(repair))
+    after = await held(repair)
     out, _ = await (await bot(repair, action, store)).communicate()
     outcome = out.decode().splitlines()[-1]
-    last = (await repair.rows(), await state_of(repair))
+    last = await held(repair)
     found = "untouched" if after == before else "wholly done" if after == last else "HALF"
     seen[f"{name}, {moment}: {f'had ended, {found}' if ended else found}"] += 1
     good = after in (before, last) and last[1] == state and outcome in ("done", "already done")
@@ -111,6 +121,12 @@ async def come(repair: Repair, moment: str, state: str, process: asyncio.subproc
             if moment == "after" and await state_of(repair) == state:
                 return
             await asyncio.sleep(0.002)
+
+
+async def held(repair: Repair) -> tuple[set[str], str]:
+    """The rows of the table, or that there is none, and the repair's own record."""
+    there = await repair.present.value("SELECT to_regclass('orders') IS NOT NULL")
+    return (await repair.rows() if there else {"no table"}), await state_of(repair)
 
 
 async def state_of(repair: Repair) -> str:

@@ -138,6 +138,12 @@ def test_only_a_repair_that_was_done_can_be_undone(state: str, steps: int) -> No
         assert found.findings[0].says == f"Repair {NAME}: 40 missing rows are back, and 20 changed rows are as before."
 
 
+def test_a_table_that_was_copied_whole_names_its_way_back() -> None:
+    case = Case(name=NAME, tables=("public.orders",), state="copied", counts={}, states={})
+    (finding,) = undo_plan(DATABASE, NAME, fact(case), {}).forbidden
+    assert finding.says.startswith(f"{NAME} brought public.orders back whole, and that is taken back by hand: `DROP TABLE` if")
+
+
 def test_a_repair_that_is_not_there_can_not_be_undone() -> None:
     assert "There is no repair x" in undo_plan(DATABASE, "x", fact(None), {}).forbidden[0].says
 
@@ -197,6 +203,7 @@ def test_a_table_that_is_gone_is_copied_and_compared() -> None:
         "rds.create_snapshot",
         "rds.restore_to_time",
         "postgresql.recovered",
+        "postgresql.choose_copy",
         "postgresql.copy_table",
         "postgresql.repair_holds",
     ]
