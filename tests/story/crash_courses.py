@@ -16,6 +16,7 @@ AROUND_THE_SWITCH = r"after effect: (rds\.restore_to_time|secrets\.move_stage) |
 AROUND_EACH_CHANGE = r"(before|after) effect: |after record: dr_intents "
 AROUND_THE_VERDICT = r".*dr_timeline\(main end\)|.*operation_outputs\(ask "  # it is on disk, and the clean-up has not begun
 AROUND_EACH_MOVE = rf"{AROUND_EACH_CHANGE}|during program: "  # terraform goes on when its bot is killed
+AROUND_EACH_EFFECT = r"(before|after) effect: "  # there are many, and each trial begins with a switchover
 CLICKED = r"before record: dr_inbox\(click\)"
 
 
@@ -83,6 +84,7 @@ def _unanswered(name: str, operation: str, applied: int) -> Course:
 REGIONS = (  # by hand only: each trial takes a minute
     Course(drill=DRILLS["region-failure"], applied=3, sampled=AROUND_EACH_MOVE),
     Course(drill=DRILLS["region-switchover"], applied=6, sampled=AROUND_EACH_MOVE),
+    Course(drill=DRILLS["region-failback"], applied=13, sampled=AROUND_EACH_EFFECT),
     _unanswered("region-failure", "PromoteReadReplica", 3),
     _unanswered("region-failure", "ChangeResourceRecordSets", 3),
     _unanswered("region-switchover", "UpdateService", 6),

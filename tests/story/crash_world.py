@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 
 from rehearsal.drills.breaking import break_it
+from rehearsal.drills.catalogue import DRILLS
 from rehearsal.drills.lost import stated_loss
 from rehearsal.people import ENDS, UNDECIDED, Answer, NotAcknowledged, People
 from rehearsal.slack.errors import SlackError
@@ -94,8 +95,7 @@ class Lane:
         world.balancer.seconds = self._patience
         for card in world.workspace.messages("incident"):
             card["pinned"] = False  # a channel takes a hundred pins, and there are more points than that
-        for old in (*world.work_dir.glob("state.sqlite*"), world.bot_log):
-            old.unlink(missing_ok=True)
+        forget_bot(world)
 
 
 class Recovery:
@@ -120,6 +120,8 @@ class Recovery:
     async def go(self) -> None:
         """Fault, command, answers, end; returns once the bot has nothing left to say."""
         await self.world.witness.healthy()
+        if self.drill.after:
+            await self._go_before()
         await self._start_crashing_bot()
         await self._break()
         await until(self._serving, 30, "a serving bot")
@@ -131,6 +133,20 @@ class Recovery:
         await until(self._over, END_SECONDS, lambda: f"the end of the run: {self.people.card(self.run)['text']}")
         await self._quiet()
         self.trial.points = self._listed.read_text().splitlines() if self._listed.exists() else []
+
+    async def _go_before(self) -> None:
+        """Go through the drill that this one comes after, with a bot that nobody kills. It doesn't count any more."""
+        name = self.drill.after[-1]
+        first = Recovery(self.world, Course(drill=DRILLS[name]), Trial(course=name))
+        try:
+            await first.go()
+        finally:
+            await first.end_bot()
+        await self.world.witness.healthy()
+        self.world.witness.forget_lost()
+        self.world.journal.clear()
+        forget_bot(self.world)
+        self.people = People(self.world.workspace, since=self.world.workspace.store.next_ts())
 
     async def end_bot(self) -> None:
         """End the bot, whichever it is by now."""
@@ -244,6 +260,12 @@ class Recovery:
             return False
         with contextlib.closing(sqlite3.connect(self.world.work_dir / "state.sqlite", timeout=5)) as state:
             return not any(state.execute(question).fetchone()[0] for question in UNSENT)
+
+
+def forget_bot(world: Rehearsal) -> None:
+    """Remove the state and the log of a bot that has ended: the next one begins anew."""
+    for old in (*world.work_dir.glob("state.sqlite*"), world.bot_log):
+        old.unlink(missing_ok=True)
 
 
 async def sessions_of(world: Rehearsal, application: str) -> set[int]:
