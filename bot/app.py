@@ -1,4 +1,4 @@
-"""The Slack app: Bolt over Socket Mode. A handler validates, records and acknowledges; everything else happens at the desk."""
+"""The Slack app: Bolt over Socket Mode or HTTP. A handler validates, records and acknowledges; the rest happens at the desk."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from bot.pick_form import CALLBACK, SCENARIO
 from bot.planned import PLAN, placed, planned, read_planned
 from bot.settings import Settings
 from bot.store import Item, Store
+from bot.webhook import Webhook
 from commands.scenario import BadCommand, Request, help_text, parse
 
 log = structlog.get_logger(__name__)
@@ -58,7 +59,7 @@ def slack_client(settings: Settings) -> AsyncWebClient:
 
 
 class App:
-    """Slack's side of the bot. `connect()` opens the sockets, `close()` ends them."""
+    """Slack's side of the bot. `connect()` begins to hear of what people do, `close()` ends it."""
 
     def __init__(self, settings: Settings, client: AsyncWebClient, inbox: Inbox, store: Store) -> None:
         self._settings = settings
@@ -75,17 +76,23 @@ class App:
         self._home = HomeDesk(settings, store, client)
         self._publishing: set[asyncio.Task[None]] = set()
         self._handlers: list[AsyncSocketModeHandler] = []
+        self._webhook = Webhook(settings, bolt, store) if settings.slack.mode == "http" else None
 
     async def connect(self) -> None:
-        """Open the connections to Slack; those of an earlier try are closed."""
+        """Open the connections to Slack, or listen for its requests; what an earlier try opened is closed."""
         await self.close()
+        if self._webhook:
+            await self._webhook.open()
+            return
         token = self._settings.app_token.get_secret_value()
         self._handlers = [AsyncSocketModeHandler(self._bolt, token, ping_interval=PING_SECONDS) for _ in range(CONNECTIONS)]
         for handler in self._handlers:
             await handler.connect_async()  # type: ignore[no-untyped-call]
 
     async def close(self) -> None:
-        """Close the connections to Slack."""
+        """Close the connections to Slack, or stop listening."""
+        if self._webhook:
+            await self._webhook.close()
         handlers, self._handlers = self._handlers, []
         for handler in handlers:
             await handler.close_async()  # type: ignore[no-untyped-call]
@@ -179,7 +186,8 @@ class App:
 async def _authorized(enterprise_id: str | None, team_id: str | None, user_id: str | None) -> AuthorizeResult:
     """Whom a payload is from, by its own word: Bolt would ask Slack's web API first, and lose the command if that is away.
 
-    The sockets are ours by the app's token, and no handler calls Slack through Bolt.
+    The sockets are ours by the app's token, a request is Slack's by its signature (`bot/webhook.py` has verified it, so Bolt
+    needn't), and no handler calls Slack through Bolt.
     """
     return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, user_id=user_id)
 

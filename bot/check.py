@@ -83,7 +83,10 @@ async def _slack(settings: Settings) -> list[Finding]:
         client = slack_client(settings)
         answer = await client.auth_test()
         channel = (await client.conversations_info(channel=settings.slack.channel))["channel"]
-        await client.apps_connections_open(app_token=settings.app_token.get_secret_value())
+        if settings.slack.mode == "http":
+            _ = settings.signing_secret
+        else:
+            await client.apps_connections_open(app_token=settings.app_token.get_secret_value())
     except BadSettings as error:
         return [stop(str(error))]
     except SlackApiError as error:

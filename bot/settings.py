@@ -39,14 +39,16 @@ Minutes = Annotated[Number, Field(gt=0, le=240)]
 
 
 class Slack(Section):
-    """Where the bot speaks. With `report` it uploads the report of each run into its thread.
+    """Where the bot speaks, and how it hears. With `report` it uploads the report of each run into its thread.
 
+    In `mode` "http" Slack posts to /slack/events at the address `listen`; in "socket" the bot opens the connections itself.
     `posts_per_second` is Slack's limit per channel; the other methods keep Slack's proportion to it.
     """
 
     channel: str
     api_url: str = "https://slack.com/api/"
-    mode: Literal["socket"] = "socket"
+    mode: Literal["socket", "http"] = "socket"
+    listen: str = "127.0.0.1:3000"
     posts_per_second: Number = Field(default=1.0, ge=0.01, le=1000)
     report: bool = True
 
@@ -56,6 +58,13 @@ class Slack(Section):
         if not re.fullmatch(r"[CG][A-Z0-9]+", channel):
             raise ValueError("the id of a channel (C...) is expected, as Slack shows it at the end of the channel's details")
         return channel
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, listen: str) -> str:
+        if not re.fullmatch(r"([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}", listen) or not 0 < int(listen.rpartition(":")[2]) < 65536:
+            raise ValueError("an address and a port of this machine are expected, such as 0.0.0.0:3000")
+        return listen
 
     @field_validator("api_url")
     @classmethod
@@ -158,6 +167,16 @@ class Settings(Site):
     def app_token(self) -> SecretStr:
         """SLACK_APP_TOKEN (xapp-...), for Socket Mode. Raises `BadSettings` if it is missing or can't be one."""
         return _token("SLACK_APP_TOKEN", "xapp-")
+
+    @property
+    def signing_secret(self) -> SecretStr:
+        """SLACK_SIGNING_SECRET, for HTTP mode. Raises `BadSettings` if it is missing or can't be one."""
+        secret = os.environ.get("SLACK_SIGNING_SECRET", "")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{16,}", secret):
+            wrong = "is not set" if not secret else "can't be one: it is too short, or has a blank or a sign in it that none has"
+            where = "the app's signing secret (Basic Information, App Credentials) is expected"
+            raise BadSettings(f'environment: SLACK_SIGNING_SECRET {wrong}; with [slack] mode = "http" {where}.')
+        return SecretStr(secret)
 
 
 def load(path: Path) -> Settings:

@@ -25,6 +25,14 @@ inbox = Table(
     Column("handled", Boolean, nullable=False, default=False),
 )
 
+# Requests that Slack posted in HTTP mode, by the signature that covers time and body: none is taken twice.
+requests = Table(
+    "dr_requests",
+    metadata,
+    Column("signature", String(100), primary_key=True),
+    Column("at", Float, nullable=False),
+)
+
 # Plans as they were shown. status: offered, approved, rejected, superseded, expired. A run has the id of its plan.
 plans = Table(
     "dr_plans",

@@ -19,7 +19,14 @@ REFUSED = ("invalid_auth", "not_authed", "account_inactive", "token_revoked", "t
 
 
 async def check_tokens(client: AsyncWebClient, settings: Settings) -> None:
-    """Ask until Slack has answered for both. Raises `BadSettings` when one is missing, malformed or refused."""
+    """Ask until Slack has answered for both. Raises `BadSettings` when one is missing, malformed or refused.
+
+    In HTTP mode there's no app token; nobody can ask Slack whether a signing secret is right.
+    """
+    if settings.slack.mode == "http":
+        _ = settings.signing_secret
+        await _answered("SLACK_BOT_TOKEN", client.auth_test)
+        return
     app_token = settings.app_token.get_secret_value()
     await _answered("SLACK_BOT_TOKEN", client.auth_test)
     await _answered("SLACK_APP_TOKEN", lambda: client.apps_connections_open(app_token=app_token))

@@ -72,7 +72,8 @@ async def serve(
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        workspace.sockets.base = f"http://127.0.0.1:{listener.getsockname()[1]}"  # until a bot says at which it reached us
+        yield workspace.sockets.base
     finally:
         await stop_accepting([listener])
         await runner.cleanup()

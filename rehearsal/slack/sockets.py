@@ -1,4 +1,7 @@
-"""Socket Mode: the bot's connections, and envelopes that go to one of them and wait to be acknowledged."""
+"""Socket Mode: the bot's connections, and envelopes that go to one of them and wait to be acknowledged.
+
+An app that has an address of its own gets the same by HTTP: `posting` says where.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import WSMsgType, web
+from aiohttp import ClientError, WSMsgType, web
 
 from rehearsal.slack.journal import Journal
 from rehearsal.slack.members import APP
+from rehearsal.slack.posting import Posted, Posting
 
 Json = dict[str, Any]
 MOST_CONNECTIONS = 10
@@ -66,6 +70,7 @@ class Sockets:
         self._numbers = itertools.count(1)
         self._turn = 0
         self.duplicate_next = False
+        self.posting: Posting | None = None
         self.base = "http://127.0.0.1"
 
     @property
@@ -150,6 +155,8 @@ class Sockets:
         """
         envelope_id = f"{secrets.token_hex(4)}-{secrets.token_hex(6)}"
         entry = self._journal.note("envelope", type=kind, envelope_id=envelope_id, acked=False, ack_ms=None, acks=0, **about)
+        if self.posting:
+            return await self._post(self.posting, self.posting.sign(kind, payload), entry)
         if not self.open:
             entry["error"] = "no_connection"
             return Ack(acked=False, ack_ms=0.0, error="no_connection")
@@ -179,6 +186,22 @@ class Sockets:
                 await connection.socket.send_json(envelope)
             except ConnectionError:
                 continue  # the socket was lost just now: Slack wouldn't notice either.
+
+    async def _post(self, posting: Posting, posted: Posted, entry: Json) -> Ack:
+        """Post a request and take its answer for the ack; of a duplicate the first one's."""
+        copies, self.duplicate_next = (2 if self.duplicate_next else 1), False
+        began, answers = time.monotonic(), []
+        try:
+            async with asyncio.timeout(self._ack_deadline):
+                for _ in range(copies):
+                    answers.append(await posting.send(posted))
+        except (TimeoutError, ClientError) as error:
+            entry["error"] = "operation_timeout" if isinstance(error, TimeoutError) else "http_request_failed"
+        entry["statuses"], entry["ack_ms"] = [status for status, _ in answers], round((time.monotonic() - began) * 1000, 3)
+        entry["acked"], entry["acks"] = entry["statuses"][:1] == [200], entry["statuses"].count(200)
+        if not entry["acked"]:
+            return Ack(acked=False, ack_ms=entry["ack_ms"], error=entry.setdefault("error", "http_status_code_error"))
+        return Ack(acked=True, ack_ms=entry["ack_ms"], response=answers[0][1] or None)
 
     async def _await_ack(self, future: asyncio.Future[Json | None], entry: Json) -> Ack:
         try:

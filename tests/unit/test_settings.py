@@ -99,7 +99,9 @@ def test_the_example_file_loads() -> None:
         ("targets", {"rto_minutes": "soon"}, "dr.toml: [targets] rto_minutes is 'soon': Input should be a valid integer"),
         ("authority", {"approvers": []}, "dr.toml: [authority] approvers is []: "),
         ("slack", {"api_url": "http://slack.example/api/"}, "neither https nor a loopback address"),
-        ("slack", {"mode": "http"}, "dr.toml: [slack] mode is 'http': "),
+        ("slack", {"mode": "https"}, "dr.toml: [slack] mode is 'https': Input should be 'socket' or 'http'."),
+        ("slack", {"listen": "3000"}, "[slack] listen is '3000': an address and a port of this machine are expected, such as"),
+        ("slack", {"listen": "0.0.0.0:70000"}, "[slack] listen is '0.0.0.0:70000': an address and a port of this machine"),
         ("state", {"url": "mysql://x/y"}, "'mysql' is no kind of state; sqlite:///... or postgresql://... is expected"),
         ("services.control-plane", {"health_url": "app.shielda.dev"}, "is not an http or https address"),
         ("aws", {"endpoints": {"us-west-2": "http://10.0.0.1:1"}}, "only a loopback address (127.0.0.1) is allowed"),
@@ -284,6 +286,16 @@ def test_a_missing_or_wrong_token_is_named_and_not_shown(set_variable: SetVariab
         _ = load(EXAMPLE).bot_token
     assert "geheim" not in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "says"), [("", "is not set"), ("geheim", "can't be one"), ("geheim" * 4 + "\n", "can't be one")]
+)
+def test_a_missing_or_wrong_signing_secret_is_named_and_not_shown(set_variable: SetVariable, value: str, says: str) -> None:
+    set_variable("SLACK_SIGNING_SECRET", value)
+    with pytest.raises(BadSettings, match=f"environment: SLACK_SIGNING_SECRET {says}") as raised:
+        _ = load(EXAMPLE).signing_secret
+    assert "geheim" not in str(raised.value)
 
 
 def test_no_token_and_no_dsn_shows_itself(set_variable: SetVariable) -> None:
