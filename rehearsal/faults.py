@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from rehearsal.aws.ecs.service import Ecs
 from rehearsal.aws.faults import Faults as AwsFaults
 from rehearsal.aws.rds.api import Rds
+from rehearsal.corruptions import InjuryFaults
 from rehearsal.data_faults import DataFaults, Row
 from rehearsal.fleet.faults import FAULTS as FLEET_FAULTS
 from rehearsal.fleet.fleet import Fleet
-from rehearsal.injuries import InjuryFaults
 from rehearsal.migrations.project import Project
 from rehearsal.postgres.pair import ServerPair
 from rehearsal.region_faults import region_rows

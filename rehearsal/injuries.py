@@ -1,7 +1,6 @@
 """Nine injuries of a database, each by a seed: damage that a disk, a bug or a person does behind PostgreSQL's back.
 
 The checks of a scan find seven of them; deleted and changed rows break no rule and show only beside another database.
-`corrupt_table` does both of these to a table whose writers go on, at a moment that's recorded.
 """
 
 from __future__ import annotations
@@ -10,14 +9,12 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from rehearsal.postgres.pair import ServerPair
-from rehearsal.postgres.template import DATABASE, SUPERUSER, superuser
+from rehearsal.postgres.template import DATABASE, superuser
 
 PAGE = 8192
 GARBAGE = b"\xde\xad\xbe\xef" * 256
@@ -26,7 +23,6 @@ EVICT = "SELECT count(pg_buffercache_evict(bufferid)) FROM pg_buffercache WHERE 
 CHILDREN = ("agents", "records", "users")  # each refers to organizations
 SAID_ONCE = {"agents": "name", "organizations": "name", "users": "email"}  # a column with a unique index
 PLANS = ("free", "team", "enterprise")
-Row = tuple[str, str, str, str, Callable[[], Awaitable[Any]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,60 +242,3 @@ async def _keys(patient: Patient, table: str, dice: random.Random, most: int = 5
 
 def _list(keys: tuple[int, ...]) -> str:
     return f"({', '.join(map(str, keys))})"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Corruption:
-    """What went wrong in a table and when; `before` has the rows as texts that were deleted or changed, by their keys."""
-
-    table: str
-    began_at: datetime
-    committed_at: datetime
-    deleted: tuple[int, ...]
-    changed: tuple[int, ...]
-    before: dict[int, str]
-
-
-async def corrupt_table(patient: Patient, dice: random.Random) -> Corruption:
-    """Delete many rows of `records` and change others, in one transaction; what the application writes meanwhile is right."""
-    keys = await patient.value("SELECT array_agg(id ORDER BY id) FROM records WHERE id < 0")
-    hit = tuple(dice.sample(keys, dice.randint(300, 900)))
-    deleted, changed = hit[: len(hit) * 2 // 3], hit[len(hit) * 2 // 3 :]
-    async with patient.session() as connection, connection.transaction():
-        row = await (await connection.execute("SELECT clock_timestamp(), pg_current_xact_id()::text")).fetchone()
-        found = await connection.execute("SELECT id, t::text FROM records AS t WHERE id = ANY(%s)", [list(hit)])
-        before = {int(key): str(text) for key, text in await found.fetchall()}
-        await connection.execute("DELETE FROM records WHERE id = ANY(%s)", [list(deleted)])
-        await connection.execute("UPDATE records SET body = reverse(body) WHERE id = ANY(%s)", [list(changed)])
-    assert row is not None
-    committed = await patient.value("SELECT pg_xact_commit_timestamp(%s::xid)", row[1])
-    return Corruption(table="records", began_at=row[0], committed_at=committed, deleted=deleted, changed=changed, before=before)
-
-
-class InjuryFaults:
-    """The injuries as faults of production, and the record of what they did."""
-
-    def __init__(self, database: ServerPair, dice: random.Random) -> None:
-        self.wounds: list[Wound] = []
-        self.corruptions: list[Corruption] = []
-        self._database = database
-        self._dice = dice
-
-    def rows(self) -> list[Row]:
-        """Name, title, explanation, kind and cause of each."""
-        says = "Writers go on. It stays until it is repaired."
-        table = ("table-corruption", "Rows of a table are lost and wrong", says, "injury", self._corrupt)
-        return [table, *((f"injury-{one.name}", one.title, one.says, "injury", self._hurt(one)) for one in INJURIES.values())]
-
-    def _patient(self) -> Patient:
-        primary = self._database.primary
-        return Patient(port=primary.port, password=self._database.password(SUPERUSER), data=primary.data)
-
-    async def _corrupt(self) -> None:
-        self.corruptions.append(await corrupt_table(self._patient(), self._dice))
-
-    def _hurt(self, injury: Injury) -> Callable[[], Awaitable[None]]:
-        async def cause() -> None:
-            self.wounds.append(await injury.inflict(self._patient(), self._dice))
-
-        return cause

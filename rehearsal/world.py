@@ -120,6 +120,8 @@ class Rehearsal:
         self._describe()
 
     def _open_database(self) -> None:
+        self.programs.unlink(missing_ok=True)
+        self.programs.symlink_to(self.database.primary.binaries.folder)
         self.rds.open()
         self._keep_secret()
 
@@ -196,6 +198,7 @@ class Rehearsal:
         await self.ecs.restore(restart=moved)
         if moved or elsewhere:
             self.witness.forget_rows()
+        await self.faults.injuries.bring_back()
         await self.faults.data.bring_back()
         await self.witness.healthy()
         self.journal.clear()
@@ -208,11 +211,16 @@ class Rehearsal:
         return self.work_dir / "dr.toml"
 
     @property
+    def programs(self) -> Path:
+        """A link to the folder with PostgreSQL's programs, such as pg_dump; it's there as soon as the database is."""
+        return self.work_dir / "programs"
+
+    @property
     def bot_environment(self) -> dict[str, str]:
         """All environment variables of the bot."""
-        tools = self.regions.stack.on_path() if self.regions else ""
-        path = {"PATH": f"{tools}:{os.environ.get('PATH', '')}"} if tools else {}
-        return settings.inherited() | path | self._bot_settings()
+        tools = [self.regions.stack.on_path()] if self.regions else []
+        path = os.pathsep.join(filter(None, [*tools, str(self.programs), os.environ.get("PATH", "")]))
+        return settings.inherited() | {"PATH": path} | self._bot_settings()
 
     def _bot_settings(self) -> dict[str, str]:
         replica = self.regions.replica_url("dr_bot") if self.regions else ""

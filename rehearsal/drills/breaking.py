@@ -38,7 +38,7 @@ async def break_it(world: Rehearsal, drill: Drill) -> str:
     incident = (world.faults.injuries.corruptions if drill.shows == "table" else world.faults.data.incidents)[-1]
     await world.database.backups.archive.covers(incident.committed_at, ARCHIVED_SECONDS)
     await asyncio.sleep(drill.pause)
-    return drill.command.format(before=incident.began_at.isoformat())
+    return drill.command.format(before=incident.began_at.isoformat(), table=getattr(incident, "table", ""))
 
 
 async def _region(world: Rehearsal, drill: Drill) -> str:

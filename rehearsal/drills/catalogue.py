@@ -66,8 +66,8 @@ class Drill:
     heard of. A "region" is lost, or left while all is well: then there are two, `serves` is the one that must serve afterwards,
     and the drill begins where the one that it comes `after`, if any, has ended.
     `command` is typed `pause` seconds after it shows, and must lead to a plan of `scenario`; `{before}` in it stands for the
-    moment before the data went wrong. Then people give their `answers` in order. The run must end as `end`, with exactly these
-    `effects`, and the drill as `outcome`: a green mark that must be withheld is no recovery.
+    moment before the data went wrong, `{table}` for the table. Then people give their `answers` in order. The run must end as
+    `end`, with exactly these `effects`, and the drill as `outcome`: a green mark that must be withheld is no recovery.
     """
 
     name: str
@@ -141,6 +141,16 @@ DRILLS = {
             scenario="corruption repair",
             effects=REPAIR,
             answers=(APPROVAL, HOLD, HOLD),
+        ),
+        Drill(
+            name="table-dropped",
+            title="A table is dropped, or emptied (the seed chooses). It comes back whole from a copy of the moment before.",
+            fault="table-dropped",
+            shows="table",
+            command="corruption copy table={table} time={before}",
+            scenario="corruption copy",
+            effects=REPAIR,
+            answers=(APPROVAL, HOLD),
         ),
         Drill(
             name="backup-verification",

@@ -175,6 +175,8 @@ class DrillRun:
         corruption = self.world.faults.injuries.corruptions[-1]
         if wrong := await wrong_after_repair(self.world, corruption):
             raise DrillFailed(" ".join(wrong))
+        if corruption.lost:
+            return f"{corruption.table} was {corruption.lost}, and is back as it was with its {len(corruption.deleted)} rows. "
         return f"{len(corruption.deleted)} deleted and {len(corruption.changed)} changed rows are as they were. "
 
     async def _moved(self) -> str:

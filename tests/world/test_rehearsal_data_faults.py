@@ -12,6 +12,7 @@ import boto3
 import httpx
 import pytest
 
+from rehearsal.corruptions import DEFINITION
 from rehearsal.waiting import until
 from rehearsal.world import Options, Rehearsal
 from tests.world.drizzle import drizzle_modules
@@ -132,7 +133,7 @@ async def test_every_fault_has_a_plain_title_and_can_be_undone(world: Rehearsal)
 async def test_a_table_goes_wrong_under_its_writers_at_a_recorded_moment(world: Rehearsal) -> None:
     before = await query(world.database.dsn("postgres"), "SELECT count(*) FROM records WHERE id < 0")
     await world.faults.put("table-corruption")
-    (done,) = world.faults.injuries.corruptions
+    done = world.faults.injuries.corruptions[-1]
     left = await query(
         world.database.dsn("postgres"), "SELECT id, t::text FROM records AS t WHERE id = ANY(%s)", [[*done.before]]
     )
@@ -140,6 +141,29 @@ async def test_a_table_goes_wrong_under_its_writers_at_a_recorded_moment(world: 
     assert done.began_at < done.committed_at
     assert before[0][0] - after[0][0] == len(done.deleted) >= 200
     assert {key for key, row in left if row != done.before[key]} == set(done.changed) == {key for key, _ in left}
+
+
+@pytest.mark.parametrize(("seed", "table", "lost"), [(2, "records", "dropped"), (5, "users", "emptied")])
+async def test_a_table_is_lost_at_a_moment_before_which_all_is_committed(
+    world: Rehearsal, seed: int, table: str, lost: str
+) -> None:
+    await world.restore()  # an earlier test may have led the service elsewhere
+    dsn = world.database.dsn("postgres")
+    world.random.seed(seed)
+    await world.faults.put("table-dropped")
+    gone = world.faults.injuries.corruptions[-1]
+    assert (gone.table, gone.lost) == (table, lost)
+    assert gone.began_at < gone.committed_at
+    assert len(gone.before) >= 120
+    if lost == "dropped":
+        assert await query(dsn, "SELECT to_regclass('records')") == [(None,)]
+        assert world.witness.acknowledged - {*gone.before} == set(), "a row was acknowledged before, and the moment lacks it"
+    else:
+        assert await query(dsn, "SELECT count(*) FROM users") == [(0,)]
+    await world.restore()
+    assert await query(dsn, DEFINITION.replace("%(table)s", f"'{table}'")) == [(gone.definition,)]
+    rows = await query(dsn, f"SELECT id, t::text FROM {table} AS t WHERE id = ANY(%s)", [[*gone.before]])
+    assert dict(rows) == gone.before
 
 
 async def test_the_database_has_every_migration_of_the_project_applied(world: Rehearsal) -> None:
