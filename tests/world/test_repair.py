@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import itertools
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,115 +12,24 @@ import pytest
 from hypothesis import given, settings
 
 import commands
-from actions.base import Action, Level, Result
-from actions.db.repair import PutRowsBack, RepairHolds
+from actions.base import Level, Result
 from actions.db.repair_case import read_rights
-from actions.db.repair_collect import ChooseRepair, CollectDifferences
-from actions.db.repair_undo import UndoRepair
-from actions.site import DatabaseRef
+from actions.db.repair_collect import ChooseRepair
 from commands.report import REPORTS, Mark
-from rehearsal.injuries import INJURIES, Patient
+from rehearsal.injuries import INJURIES
 from rehearsal.machines.processes import Processes
 from tests.conftest import SetVariable
-from tests.world.aws_world import WEST, until
-from tests.world.fast_aws import Rig, fast_aws
-from tests.world.injured import Ward, ward
+from tests.world.repairs import COPY, DAMAGE, ORDERS, QUIETLY, Hospital, open_hospital
 from tests.world.test_diff import sides
 
 assert commands  # importing it registers the reports
-AT = "2026-01-15T10:00:00+00:00"
-COPY = "shielda-prod-repair"
-ORDERS = """
-SET ROLE shielda; CREATE TABLE customers (id int PRIMARY KEY, name text UNIQUE);
-CREATE TABLE orders (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer int REFERENCES customers,
-  total numeric(12, 2), twice numeric GENERATED ALWAYS AS (total * 2) STORED, note text, at timestamptz, updated_at timestamptz);
-CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql
-  AS $$ BEGIN NEW.updated_at = now(); NEW.note = 'touched'; RETURN NEW; END $$;
-INSERT INTO customers SELECT n, 'customer ' || n FROM generate_series(1, 50) AS n;
-INSERT INTO orders (customer, total, note, at, updated_at) SELECT 1 + n % 50, n / 100.0, repeat('é', n % 7),
-  '2026-01-14 23:30+02', '2026-01-15 09:00+00' FROM generate_series(1, 1000) AS n;
-CREATE TRIGGER touch BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION touch()
-"""
-QUIETLY = "SET session_replication_role = replica;"  # as damage does: no trigger says anything
-DAMAGE = (
-    f"{QUIETLY} DELETE FROM orders WHERE id % 25 = 3; UPDATE orders SET total = -total WHERE id % 50 = 4",
-    f"{QUIETLY} UPDATE orders SET note = 'newer', updated_at = '2026-01-15 11:00+00' WHERE id % 100 = 5",
-    f"{QUIETLY} INSERT INTO orders (customer, total, note) SELECT 1, n, 'new' FROM generate_series(1, 30) AS n",
-)
-READ = "SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM {} AS t"
-
-
-class Hospital:
-    """Two servers: the one that serves, and the restored copy, which RDS knows by an address."""
-
-    def __init__(self, present: Ward, past: Ward, rig: Rig) -> None:
-        self.present = present
-        self.past = past
-        self.rig = rig
-        self._numbers = itertools.count(1)
-        copy = rig.add_instance(COPY)
-        copy.behind.port = past.server.port  # type: ignore[union-attr]
-        copy.publish("available")
-
-    async def admit(self, *statements: str, tables: tuple[str, ...] = ("orders",), **more: Any) -> Repair:
-        """A database on both servers after the statements."""
-        name = f"repair_{next(self._numbers)}"
-        past, present = await self.past.patient(name=name), await self.present.patient(name=name)  # its DSN is the last one's
-        for patient in (present, past):
-            await patient.run(*statements)
-        return Repair(self, present, past, tables, more)
-
-
-class Repair:
-    """One repair of one database."""
-
-    def __init__(
-        self, hospital: Hospital, present: Patient, past: Patient, tables: tuple[str, ...], more: dict[str, Any]
-    ) -> None:
-        self.rig = hospital.rig
-        self.present = present
-        self.past = past
-        self.ref = hospital.present.ref(present)
-        self.copy = DatabaseRef(name="primary", instance=COPY, region=WEST, dsn_env=self.ref.dsn_env)
-        self.names: dict[str, Any] = {"database": self.ref, "case": f"case-{present.database}", "tables": tables}
-        self._more = {"copy": self.copy, "at": AT, **more}
-
-    @property
-    def collect(self) -> CollectDifferences:
-        return CollectDifferences(**self.names, **self._more)
-
-    @property
-    def put_back(self) -> PutRowsBack:
-        return PutRowsBack(**self.names)
-
-    @property
-    def undo(self) -> UndoRepair:
-        return UndoRepair(**self.names)
-
-    async def does(self, action: Action, result: Result = Result.DONE) -> str:
-        outcome = await self.rig.carry_out(action)
-        assert outcome.result is result, outcome.says
-        return outcome.says
-
-    async def rows(self, table: str = "orders", patient: Patient | None = None) -> set[str]:
-        return set((await (patient or self.present).value(READ.format(table)) or "").split("\n"))
-
-    async def counts(self) -> dict[str, dict[str, int]]:
-        return dict(await self.present.value("SELECT counts FROM dr_repair.cases"))
-
-    async def holds(self) -> Any:
-        return await RepairHolds(**self.names, **self._more).look(self.rig.world)
 
 
 @pytest.fixture(scope="module")
 async def hospital(processes: Processes, work_dirs: Path, cache: Path) -> AsyncIterator[Hospital]:
     """Two servers for all of these tests."""
-    async with (
-        ward(processes, work_dirs, cache, "present") as present,
-        ward(processes, work_dirs, cache, "past") as past,
-        fast_aws(work_dirs / "repairs.sqlite", tasks=False) as rig,
-    ):
-        yield Hospital(present, past, rig)
+    async with open_hospital(processes, work_dirs, cache, "mended") as hospital:
+        yield hospital
 
 
 async def test_what_is_lost_and_wrong_comes_back_and_newer_work_stays(hospital: Hospital) -> None:
@@ -381,118 +288,3 @@ async def test_a_scan_beside_a_copy_finds_rows_that_break_no_rule(
     assert (rows.object, rows.check) == (wound.object, "rows")
     assert f"{len(wound.keys)} {kind} (such as key " in rows.says
     assert f"plan `/dr corruption repair table={wound.table} time=TIME`" in found.findings[-1].says
-
-
-# --- the undo -----------------------------------------------------------------------------------------------------------
-
-
-async def test_an_undo_refuses_if_a_mended_row_has_changed_since(hospital: Hospital) -> None:
-    repair = await hospital.admit(ORDERS)
-    await repair.present.run(*DAMAGE)
-    await repair.does(repair.collect)
-    await repair.does(repair.put_back)
-    await repair.present.run(
-        f"{QUIETLY} UPDATE orders SET note = 'newest' WHERE id = 3", f"{QUIETLY} DELETE FROM orders WHERE id = 4"
-    )
-    rows = await repair.rows()
-    said = await repair.does(repair.undo, Result.FAILED)
-    assert "Nothing was changed: rows of public.orders have changed since the repair: {3}, {4}." in said
-    assert await repair.rows() == rows
-
-
-async def test_an_undo_takes_no_newer_rows_along(hospital: Hospital) -> None:
-    cascade = "ALTER TABLE orders DROP CONSTRAINT orders_customer_fkey,"
-    cascade += " ADD FOREIGN KEY (customer) REFERENCES customers ON DELETE CASCADE"
-    repair = await hospital.admit(ORDERS, cascade, tables=("customers",))
-    await repair.present.run("DELETE FROM customers WHERE id = 7")
-    await repair.does(repair.collect)
-    await repair.does(repair.put_back)
-    await repair.present.run("INSERT INTO orders (customer) VALUES (7)")
-    said = await repair.does(repair.undo, Result.FAILED)
-    assert "1 newer row of public.orders would go or change with rows of public.customers" in said
-
-
-async def test_an_undo_of_what_was_never_done_is_refused(hospital: Hospital) -> None:
-    repair = await hospital.admit(ORDERS)
-    said = await repair.does(repair.undo, Result.FAILED)
-    assert f"Repair {repair.names['case']} is not there, so there is nothing to undo." in said
-
-
-# --- lost answers and a bot that dies -----------------------------------------------------------------------------------
-
-
-STEPS = ("collect", "put_back", "undo")
-STATES = dict(zip(STEPS, ("collected", "repaired", "undone"), strict=True))
-
-
-async def begun(hospital: Hospital, step: str) -> Repair:
-    """A repair of which this step is the next one."""
-    repair = await hospital.admit(ORDERS)
-    await repair.present.run(*DAMAGE)
-    for earlier in STEPS[: STEPS.index(step)]:
-        await repair.does(getattr(repair, earlier))
-    return repair
-
-
-@pytest.mark.parametrize("step", STEPS)
-async def test_a_lost_answer_to_commit_is_read_back(hospital: Hospital, step: str) -> None:
-    repair = await begun(hospital, step)
-    ended: list[Any] = []
-
-    async def end_it() -> bool:
-        """End the session that has committed and waits for a standby which isn't there."""
-        async with repair.present.session() as connection:
-            sql = "SELECT pg_terminate_backend(pid), query FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-            ended.extend(await (await connection.execute(sql)).fetchall())
-        return bool(ended)
-
-    server = hospital.present.server
-    await server.reload(synchronous_standby_names="nobody")
-    await until(lambda: repair.present.value("SELECT current_setting('synchronous_standby_names') = 'nobody'"), 10, "the setting")
-    try:
-        doing = asyncio.create_task(repair.does(getattr(repair, step)))
-        await until(end_it, 30, "a session that waits for a standby")
-        await doing
-    finally:
-        await server.reload(synchronous_standby_names="")
-    assert [query for _, query in ended] == ["COMMIT"]
-    assert await repair.present.value("SELECT state FROM dr_repair.cases") == STATES[step]
-
-
-@pytest.mark.parametrize("sent", [False, True])
-@pytest.mark.parametrize("step", STEPS)
-async def test_a_bot_that_died_does_it_once_and_wholly(hospital: Hospital, step: str, sent: bool) -> None:
-    repair, run = await begun(hospital, step), f"died-{step}-{sent}"
-    await repair.rig.die_after(getattr(repair, step), sent=sent, run=run)
-    rows = await repair.rows()
-    outcome = await repair.rig.carry_out(getattr(repair, step), run=run)
-    assert outcome.ok, outcome.says
-    assert await repair.present.value("SELECT state FROM dr_repair.cases") == STATES[step]
-    assert (await repair.rows() == rows) is (sent or step == "collect")
-
-
-async def test_a_connection_that_is_lost_before_commit_changes_nothing(
-    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    repair = await hospital.admit(ORDERS)
-    await repair.present.run(*DAMAGE)
-    await repair.does(repair.collect)
-    damaged = await repair.rows()
-    dies = "'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END'"
-    kill = f"CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS {dies}"
-    await repair.present.run(f"{kill}; CREATE TRIGGER die BEFORE UPDATE ON dr_repair.cases FOR EACH ROW EXECUTE FUNCTION die()")
-    said = await repair.does(repair.put_back, Result.FAILED)
-    assert "Nothing was changed: the database says: terminating connection" in said
-    assert await repair.rows() == damaged
-    await repair.present.run("DROP FUNCTION die CASCADE")
-    await repair.does(repair.put_back)
-
-
-async def test_a_table_that_was_emptied_is_filled_again_and_its_sequence_stays(hospital: Hospital) -> None:
-    repair = await hospital.admit(ORDERS)
-    sequence = await repair.present.value("SELECT nextval('orders_id_seq'::regclass)")
-    await repair.present.run("TRUNCATE orders")
-    await repair.does(repair.collect)
-    await repair.does(repair.put_back)
-    assert await repair.rows() == await repair.rows(patient=repair.past)
-    assert await repair.present.value("SELECT last_value FROM orders_id_seq") == sequence
