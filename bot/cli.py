@@ -1,4 +1,4 @@
-"""The `dr` program: serve, plan, run, targets, triage, report, runs, show, check."""
+"""The `dr` program: serve, plan, run, targets, triage, report, runs, show, check, completion."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from actions.scrub import scrub, scrub_all, unexpected
 from bot import log
 from bot.settings import BadSettings, Settings, load
 
+WORDS = ("serve", "plan", "run", "targets", "triage", "report", "runs", "show", "check", "completion")
 EXIT_CODES = (
     "Exit codes: 0 all is well; 1 it is not (a plan that cannot be approved, a target missed, a run that did not end well); "
     "2 bad words, settings or environment; 130 interrupted."
@@ -28,6 +29,8 @@ EXIT_CODES = (
 def main(argv: list[str] | None = None) -> int:
     """Run the program; returns its exit code: 0 well, 1 not well, 2 bad words, settings or environment."""
     options = _parser().parse_args(argv)
+    if "shell" in options:
+        return _print_completion(options.shell)
     log.set_up(level="INFO" if options.does is _serve else "WARNING")
     try:
         return int(asyncio.run(options.does(load(options.config), options)))
@@ -47,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     says = "Disaster recovery from Slack: a plan, an approval, a durable run."
     parser = argparse.ArgumentParser(prog="dr", description=says, epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"dr {version('dr-bot')}")
-    words = parser.add_subparsers(required=True, metavar="serve | plan | run | targets | triage | report | runs | show | check")
+    words = parser.add_subparsers(required=True, metavar=" | ".join(WORDS))
     _word(words, "serve", _serve, "connect to Slack and serve")
     plan = _word(words, "plan", _plan, "make a plan and print it; touches nothing", as_json=True)
     plan.add_argument("scenario", help='the words after /dr, such as "database failover"')
@@ -68,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     _word(words, "runs", _runs, "list the latest runs", as_json=True)
     _word(words, "show", _show, "show a run and its timeline", as_json=True).add_argument("run")
     _word(words, "check", _check, "what would fail tonight: settings, Slack, AWS, databases", as_json=True)
+    completion = words.add_parser("completion", help="print the script that completes the words of dr in your shell")
+    completion.add_argument(
+        "shell", choices=("bash", "zsh"), help='bash: eval "$(dr completion bash)" in ~/.bashrc; zsh: in ~/.zshrc'
+    )
     return parser
 
 
@@ -84,6 +91,13 @@ async def _serve(settings: Settings, _options: argparse.Namespace) -> int:
     from bot.serve import serve  # imports Slack's client, which the other words do not need
 
     await serve(settings)
+    return 0
+
+
+def _print_completion(shell: str) -> int:
+    from bot.completion import script
+
+    print(script(_parser(), shell))
     return 0
 
 
