@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,16 +13,18 @@ import structlog
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.context.respond.async_respond import AsyncRespond
 from slack_sdk.web.async_client import AsyncWebClient
 
 from actions.scrub import plain, scrub
 from bot import cards, restore_form
 from bot.choices import CHOICES
+from bot.evidence import ELSEWHERE, read_shortcut
 from bot.home import PICK
 from bot.home_desk import HomeDesk
 from bot.inbox import Inbox
 from bot.mrkdwn import inert, shown
-from bot.payloads import ID, Malformed, id_of, item, maybe, text_of
+from bot.payloads import ID, UNTYPED, Malformed, id_of, item, maybe, text_of, unescaped
 from bot.pick_form import CALLBACK, SCENARIO
 from bot.planned import PLAN, placed, planned, read_planned
 from bot.settings import Settings
@@ -37,9 +39,6 @@ BUTTONS = ("dr_approve", "dr_reject", *(choice.action_id for choice in CHOICES.v
 MOST_TYPED, MOST_REASON = 1000, 300  # characters of a command, and of a reason
 MOST_SAID = 3900  # characters of an answer that only one person sees
 _VALUE = re.compile(r"[\w.-]{1,64}:[\w.#-]{1,64}:[\w-]{1,64}", re.ASCII)  # run, question and nonce
-_ESCAPED = re.compile("&(amp|lt|gt);")  # Slack's three escapes in what people type
-_SIGNS = {"amp": "&", "lt": "<", "gt": ">"}
-_UNTYPED = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 Ack = Callable[..., Awaitable[Any]]
 
 
@@ -71,10 +70,11 @@ class App:
         bolt.command(re.compile(".*"))(self._on_command)
         bolt.action(re.compile(".*"))(self._on_click)
         bolt.view(re.compile(".*"))(self._on_submit)
+        bolt.shortcut(re.compile(".*"))(self._on_shortcut)
         bolt.event("app_home_opened")(self._on_home)
         bolt.error(self._on_error)
         self._home = HomeDesk(settings, store, client)
-        self._publishing: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[Any]] = set()
         self._handlers: list[AsyncSocketModeHandler] = []
         self._webhook = Webhook(settings, bolt, store) if settings.slack.mode == "http" else None
 
@@ -146,9 +146,27 @@ class App:
         await ack()
         person = maybe(body, "event", "user")
         if ID.fullmatch(person) and maybe(body, "event", "tab") == "home":
-            task = asyncio.create_task(self._home.publish(person))
-            self._publishing.add(task)
-            task.add_done_callback(self._publishing.discard)
+            self._do_beside(self._home.publish(person))
+
+    async def _on_shortcut(self, ack: Ack, body: dict[str, Any], respond: AsyncRespond) -> None:
+        """Somebody saves a message as evidence; in a channel that the bot may not be in, only Slack's own address answers."""
+        try:
+            item = read_shortcut(body)
+        except Malformed as error:
+            log.warning("shortcut_malformed", says=str(error))
+            await self._say_malformed(body, str(error))
+        else:
+            if item.channel == self._settings.slack.channel:
+                await self._inbox.record(item)
+            else:
+                self._do_beside(respond(ELSEWHERE.format(self._settings.slack.channel)))
+        await ack()
+
+    def _do_beside(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Do what an acknowledgement must not wait for."""
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
 
     async def _on_submit(self, ack: Ack, body: dict[str, Any]) -> None:
         try:
@@ -196,9 +214,9 @@ def read_command(body: Mapping[str, Any]) -> Item:
     """The item behind a slash command. Raises `Malformed`, also for what nobody can have typed."""
     person, channel, trigger = (id_of(body, key) for key in ("user_id", "channel_id", "trigger_id"))
     text = body.get("text") or ""
-    if not isinstance(text, str) or _UNTYPED.search(text):
+    if not isinstance(text, str) or UNTYPED.search(text):
         raise Malformed("The command has characters in it that nobody can type. Nothing was done; type it again.")
-    typed = _ESCAPED.sub(lambda found: _SIGNS[found[1]], text)
+    typed = unescaped(text)
     if len(typed) > MOST_TYPED:
         raise Malformed(f"The command has {len(typed)} characters, and I read at most {MOST_TYPED}. Nothing was done.")
     return item(f"command/{trigger}", "command", person, channel, {"text": scrub(typed).strip(), "trigger_id": trigger})
@@ -260,9 +278,9 @@ def read_form(body: Mapping[str, Any]) -> Item:
     channel, value, choice = _about(text_of(view, "private_metadata", "view"))
     form = f"submit/{id_of(view, 'id', 'view')}"
     if choice == cards.APPROVE:
-        name = _UNTYPED.sub("", maybe(view, "state", "values", "typed", "typed", "value")).strip()[: cards.MOST_NAME]
+        name = UNTYPED.sub("", maybe(view, "state", "values", "typed", "typed", "value")).strip()[: cards.MOST_NAME]
         return item(form, "submit", person, channel, {"value": value, "choice": choice, "typed": scrub(name)})
-    typed = _UNTYPED.sub("", maybe(view, "state", "values", "reason", "reason", "value"))
+    typed = UNTYPED.sub("", maybe(view, "state", "values", "reason", "reason", "value"))
     reason = inert(scrub(" ".join(typed.split())).rstrip("."))
     if len(reason) < 3:
         raise Malformed("A reason of at least three characters is needed.")

@@ -20,6 +20,7 @@ MOST_NAME = 200  # characters of a name that is typed
 MARKS = {
     "note": ":arrow_forward:",
     "question": ":raised_hand:",
+    "saved": ":paperclip:",
     "begin": ":arrow_forward:",
     "ok": ":white_check_mark:",
     "warn": ":warning:",

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from actions.base import Json
 from actions.scrub import unexpected
-from bot import approvals, cards, reports
+from bot import approvals, cards, evidence, reports
 from bot.actors import is_person
 from bot.approvals import Click
 from bot.authority import Gate, approvals_needed
@@ -56,6 +56,7 @@ class Desk:
             "form": self._pick,
             "pick": self.restore_form.pick,
             "request": self.unattended.request,
+            "evidence": self._save_evidence,
         }
         try:
             await works[item.kind](item)
@@ -73,6 +74,10 @@ class Desk:
         """Tell the person alone. The outbox tells the same sentence about the same plan or run only once in a while."""
         about = str(item.payload.get("value", "")).partition(":")[0]
         await self.store.ephemeral(key, item.person, item.channel, says, about)
+
+    async def _save_evidence(self, item: Item) -> None:
+        says = await evidence.save(self.store, self.gate.directory, self.slack, item)
+        await self._answer(f"saved/{item.id}", item, says)
 
     async def resume(self) -> None:
         """Hand over again what a crash may have cut off: approved runs that never began, answers that never arrived."""

@@ -23,6 +23,7 @@ AT_ONCE = {
     "submit": 8,
     "pick": 8,
     "request": 4,
+    "evidence": 4,
 }  # how many are handled side by side; what waits is on disk already
 EACH = 2  # how many of these one person may have, so that nobody's click waits behind another person's forty
 LOST_SECONDS = 5.0  # what is recorded and not handled for so long, and is in no task, was lost

@@ -11,6 +11,11 @@ from bot.store import Item
 ID = re.compile(r"[\w.-]{1,150}", re.ASCII)
 
 
+_ESCAPED = re.compile("&(amp|lt|gt);")  # Slack's three escapes in what people type
+_SIGNS = {"amp": "&", "lt": "<", "gt": ">"}
+UNTYPED = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+
+
 class Malformed(ValueError):
     """A payload lacks something that Slack always sends; the message names it."""
 
@@ -34,6 +39,16 @@ def id_of(body: Any, key: str, where: str = "The payload") -> str:
     if not ID.fullmatch(value) or (key != "trigger_id" and len(value) > 40):
         raise Malformed(f"{where} has no usable {key}.")
     return value
+
+
+def unescaped(text: str) -> str:
+    """What somebody typed, without Slack's escapes."""
+    return _ESCAPED.sub(lambda found: _SIGNS[found[1]], text)
+
+
+def typed_text(text: str) -> str:
+    """The same, without what nobody can type."""
+    return unescaped(UNTYPED.sub("", text))
 
 
 def maybe(body: Any, *path: str) -> str:

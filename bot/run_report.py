@@ -10,7 +10,7 @@ from actions.base import Json
 from bot.blocks import clock, day
 from bot.look import Look
 from bot.names import mentioned, named_in
-from bot.story import Story
+from bot.story import SAVED, Story
 from bot.words import running, span
 
 
@@ -40,8 +40,10 @@ def _lines(story: Story, look: Look, items: list[dict[str, Json]]) -> Iterator[s
         yield from ["## What it was done to", "", "| what | outcome | said |", "|---|---|---|"]
         yield from (f"| {_cell(item['item'])} | {_cell(item['state'])} | {_cell(item['says'])} |" for item in items)
         yield ""
+    if saved := [line for line in story.timeline if line.mark == SAVED]:
+        yield from ["## Evidence", "", *(f"- {' '.join(line.text.split())}" for line in saved), ""]
     yield from ["## Timeline (UTC)", ""]
-    yield from (f"- {clock(line.at)} {' '.join(line.text.split())}" for line in story.timeline)
+    yield from (f"- {clock(line.at)} {' '.join(line.text.split())}" for line in story.timeline if line.mark != SAVED)
 
 
 def _facts(story: Story, look: Look) -> Iterator[str]:

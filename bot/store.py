@@ -29,7 +29,7 @@ MOST_PROGRESS = 300  # characters
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """Something a person did: `kind` is command, click, submit or pick. `id` is Slack's own: a second delivery is harmless."""
+    """Something a person did: `kind` as in `bot/tables.py`. `id` is Slack's own: a second delivery is harmless."""
 
     id: str
     kind: str

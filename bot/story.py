@@ -14,7 +14,8 @@ from commands.plan import Plan
 WHOLE = "whole"  # the mark of a reply that holds what people must be able to read before they may approve, or answer Yes
 EVIDENCE = "evidence"  # the mark of a reply that holds what a plan rests on; nobody must have read it
 NOTE, ASKED = "note", "question"  # marks of lines that the card, or a question's own message, tells: none is in the thread
-QUIET = (NOTE, ASKED)
+SAVED = "saved"  # the mark of a message of the channel that somebody saved as evidence: it's in the channel already
+QUIET = (NOTE, ASKED, SAVED)
 ENDS = ("done", "failed", "aborted", "stopped", "not started")
 MOST_KEPT = 32  # plans
 _plans: dict[tuple[str, str, float], Plan] = {}
@@ -44,7 +45,7 @@ class Offer:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of a timeline. `mark` is begin, ok, warn, bad, ask, end, whole (evidence), note or question (see `QUIET`)."""
+    """One line of a timeline. `mark` is begin, ok, warn, bad, ask, end, whole (evidence), or one of `QUIET`."""
 
     at: float
     mark: str

@@ -11,8 +11,8 @@ from sqlalchemy import JSON, Boolean, Column, Engine, Float, Integer, MetaData, 
 metadata = MetaData()
 
 # What people did, in the order in which it reached us. The id is Slack's own (trigger id, action time stamp): a delivery
-# that comes twice is one row. kind: command, click, submit, pick (a choice in a form), or request: what a
-# terminal or a schedule asks for unattended.
+# that comes twice is one row. kind: command, click, submit, pick (a choice in a form), evidence (a message to be saved), or
+# request: what a terminal or a schedule asks for unattended.
 inbox = Table(
     "dr_inbox",
     metadata,

@@ -41,6 +41,17 @@ async def test_a_plan_is_picked_in_the_home_and_a_triage_finds_what_is_broken(in
     assert incident.effects() == []
 
 
+async def test_a_message_that_is_saved_as_evidence_is_in_the_timeline(incident: Incident) -> None:
+    run = await incident.plan("alice")
+    message = await incident.slack.post("dave", "incident", "Logins hang since 10:31")
+    async with incident.told("alice") as sentences:
+        assert (await incident.slack.shortcut("alice", "dr_evidence", "incident", message["ts"]))["acked"]
+    assert f"Saved to the timeline of run `{run}`" in sentences[0]
+    saved = [line["text"] for line in (await incident.story(run))["timeline"] if line["mark"] == "saved"]
+    assert len(saved) == 1
+    assert "Logins hang since 10:31" in saved[0]
+
+
 async def test_a_run_ends_once_in_the_channel_with_its_report_and_few_messages(incident: Incident) -> None:
     run = await incident.approved("alice", "bob")
     assert await incident.ended(run) == "Done", incident.thread(run)

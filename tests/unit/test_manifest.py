@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from bot.check import SCOPES
+from bot.evidence import SHORTCUT
 from rehearsal.slack.calls import METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,14 @@ def test_the_one_command_is_well_formed(manifest: dict[str, Any]) -> None:
     assert 0 < len(command["description"]) <= 2000
     assert len(command["usage_hint"]) <= 1000
     assert "url" not in command  # Socket Mode takes none
+
+
+def test_the_one_shortcut_is_well_formed_and_one_that_the_bot_knows(manifest: dict[str, Any]) -> None:
+    (shortcut,) = manifest["features"]["shortcuts"]
+    assert shortcut["type"] == "message"
+    assert shortcut["callback_id"] == SHORTCUT
+    assert 0 < len(shortcut["name"]) <= 24
+    assert 0 < len(shortcut["description"]) <= 150
 
 
 def test_the_scopes_are_those_that_the_bot_uses(manifest: dict[str, Any]) -> None:

@@ -67,7 +67,9 @@ async def door(tmp_path: Path, set_variable: SetVariable) -> AsyncIterator[Door]
     set_variable("SLACK_SIGNING_SECRET", SECRET)
     with socket.create_server(("127.0.0.1", 0)) as server:
         listen = f"127.0.0.1:{server.getsockname()[1]}"
-    workspace = Workspace(manifest=yaml.safe_load((ROOT / "manifest.yml").read_text()), people=PEOPLE, channels=("incident",))
+    workspace = Workspace(
+        manifest=yaml.safe_load((ROOT / "manifest.yml").read_text()), people=PEOPLE, channels=("incident", "general")
+    )
     workspace.sockets.posting = Posting(url=f"http://{listen}/slack/events", secret=SECRET)
     async with serve(workspace) as base:
         site = settings.load(ROOT / "dr.toml")
@@ -114,6 +116,17 @@ async def test_clicks_forms_and_the_home_come_over_http_too(door: Door) -> None:
     await until(lambda: [item.kind for item in door.handled] == ["click"], 5)
     assert (await door.workspace.open_home("alice"))["acked"]
     await until(lambda: "U0ALICE" in door.workspace.modals.homes, 10)
+
+
+async def test_the_shortcut_on_a_message_is_recorded_and_elsewhere_answered_at_once(door: Door) -> None:
+    here = await door.workspace.post("dave", "incident", "It hangs")
+    assert (await door.workspace.shortcut("alice", "dr_evidence", "incident", here["ts"]))["acked"]
+    await until(lambda: [(item.kind, item.payload["text"]) for item in door.handled] == [("evidence", "It hangs")], 5)
+    there = await door.workspace.post("dave", "general", "Lunch?")
+    assert (await door.workspace.shortcut("alice", "dr_evidence", "general", there["ts"]))["acked"]
+    said = await until(lambda: door.workspace.ephemerals("alice"), 5)
+    assert said[-1]["text"].startswith("Recoveries are told in <#C0INCIDENT>")
+    assert len(door.handled) == 1
 
 
 def forged(posted: Posted, **headers: str) -> Posted:
