@@ -19,7 +19,8 @@ from bot.pick_form import pick_form, picked
 from bot.story import Run, Story
 from commands.scenario import parse
 from rehearsal.slack import blocks as slack
-from tests.unit.test_cards import long, offered, plan_with, stories
+from tests.unit.test_cards import long, stories
+from tests.unit.test_plan_cards import offered, plan_with
 
 SITE = dr_toml.load(Path(__file__).parents[2] / "dr.toml")
 NOW = datetime(2026, 11, 27, 3, 0, tzinfo=UTC)

@@ -12,7 +12,8 @@ from bot.names import mentioned, named_in
 from bot.run_picture import picture
 from bot.run_report import markdown, people_in
 from bot.story import Line, Outage, Run, StepState, Story
-from tests.unit.test_cards import looks, offered, plan_with, stories
+from tests.unit.test_cards import looks, stories
+from tests.unit.test_plan_cards import offered, plan_with
 
 PNG = b"\x89PNG"
 NOW = 1_764_000_000.0

@@ -14,7 +14,7 @@ from bot.look import Look
 from bot.story import Offer
 from commands.plan import Plan, changes
 from rehearsal.slack import blocks as slack
-from tests.unit.test_cards import offered, plan_with
+from tests.unit.test_plan_cards import offered, plan_with
 
 VALUE = "abcdefgh:plan:nonce"
 

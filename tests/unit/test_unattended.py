@@ -25,7 +25,7 @@ from bot.offers import already_on_offer
 from bot.watch import Verified, missing
 from commands.plan import Plan
 from tests import catalogue
-from tests.unit.test_cards import offered
+from tests.unit.test_plan_cards import offered
 
 assert catalogue  # importing it registers every step
 PRODUCTION = {"prod", "replica"}
