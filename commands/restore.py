@@ -17,7 +17,7 @@ from actions.aws.restores import RestoreToTime, SameSettings
 from actions.aws.secrets import Leads, MoveStage, PutVersion, leads_to
 from actions.aws.settings import copied, left_out, restorable
 from actions.aws.snapshots import CreateSnapshot, Snapshot, snapshots_of
-from actions.base import Finding, Json, Step, count, ok, stop, warn
+from actions.base import Facts, Finding, Json, Step, count, ok, stop, warn
 from actions.db.delayed import Delay
 from actions.db.integrity import IntegrityHolds
 from actions.db.restored import NobodyConnected, Recovered, TakesWrites
@@ -31,6 +31,7 @@ from commands.delayed_replica import delay_findings, read_delay
 from commands.facts import Fact, read
 from commands.moments import EXPECTED, ago, clock, iso, moment, stamp
 from commands.plan import Plan, Stage
+from commands.restore_fence import fence, fence_findings, read_fence
 from commands.restore_migrations import Migrated, migration_findings
 from commands.scenario import BadCommand, scenario
 from commands.shared import chosen_database, given
@@ -67,6 +68,7 @@ class Seen:
     migrations: Migrated
     name: str
     delay: Fact[Delay] | None = None
+    fence: Fact[Facts] | None = None
 
     @property
     def copy(self) -> DatabaseRef:
@@ -103,6 +105,7 @@ async def look(world: World, database: DatabaseRef, at: datetime, now: datetime)
         snapshots = group.create_task(read("RDS snapshots", snapshots_of(world, name, region), of=f"RDS in {region}"))
         window = group.create_task(read("The restore window", restore_window(world, name, region), of=f"RDS in {region}"))
         delay = group.create_task(read_delay(world, database))
+        may_fence = group.create_task(read_fence(world, database))
         users = [group.create_task(_user(world, site, database)) for site in world.site.users_of(database)]
     return Seen(
         database=database,
@@ -113,6 +116,7 @@ async def look(world: World, database: DatabaseRef, at: datetime, now: datetime)
         window=window.result(),
         users=tuple(user.result() for user in users),
         delay=delay.result(),
+        fence=may_fence.result(),
         migrations=Migrated.of(world.site.migrations),
         name=await free_name(world, region, names(world, database, at)) if source.result().value else "",
     )
@@ -141,7 +145,7 @@ def plan_for(world: World, seen: Seen, arguments: dict[str, str]) -> Plan:
 
 
 def _stages(seen: Seen) -> tuple[Stage, ...]:
-    """Save what is, stop writers, restore beside, prove, ask, switch, start, prove again."""
+    """Save what is, stop writers, restore beside, prove, ask, switch, start, prove again, fence the old one."""
     source = seen.source.value
     assert source is not None
     tag = f"{TAG}={seen.name}"
@@ -172,6 +176,7 @@ def _stages(seen: Seen) -> tuple[Stage, ...]:
         tuple(_moves(seen)),
         tuple(_started(seen)),
         (TakesWrites(database=seen.copy), *healthy, NobodyConnected(database=seen.database)),
+        fence(seen.database, seen.fence),
     ]
     return tuple(stage for stage in stages if stage)
 
@@ -278,9 +283,10 @@ def _findings(world: World, seen: Seen) -> Iterator[Finding]:
     yield from (fact.missing() for fact in (seen.snapshots, seen.window) if not fact.known)
     yield from delay_findings(world, seen.database, seen.delay, seen.at)
     yield from migration_findings(seen.migrations)
+    yield from fence_findings(seen.database, seen.fence)
     variable, key = seen.database.dsn_env, f"[databases.{seen.database.name}] instance"
     says = f"When the copy has taken over, my own {variable} and {key} in dr.toml still mean {seen.database.instance}"
-    yield warn(f"{says}. Change both by hand then, and restart me.")
+    yield warn(f"{says}, which lets nobody in by then. Change both by hand, and restart me.")
 
 
 def _user_findings(seen: Seen, user: User) -> Iterator[Finding]:

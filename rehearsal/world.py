@@ -26,6 +26,7 @@ from rehearsal.machines.launch import launch
 from rehearsal.machines.processes import Processes
 from rehearsal.migrations.project import Project
 from rehearsal.options import Options
+from rehearsal.postgres.fenced import unfence
 from rehearsal.postgres.pair import ServerPair
 from rehearsal.postgres.template import DATABASE, OWNER
 from rehearsal.routes import Routes
@@ -193,6 +194,7 @@ class Rehearsal:
         if moved:
             self._keep_secret()
         await self.rds.reset()  # Before the tasks: production may be fenced, and then none of them gets healthy.
+        await unfence(self.database)
         if self.regions is not None:
             await self.regions.restore()
         await self.ecs.restore(restart=moved)

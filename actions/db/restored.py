@@ -62,6 +62,7 @@ class Recovered(OnInstance, Check, kind="postgresql.recovered"):
                 state = await (await reach(world, self.database)).state()
             except Unreachable as error:
                 said = str(error).rstrip(".")
+                world.progress(f"{self.database.instance}: {said}, {passed / 60:.0f} min so far.")
                 continue
             if not state.in_recovery:
                 return done(f"{self.database.instance} has recovered and is no standby any more, seen after {passed:.0f} s.")

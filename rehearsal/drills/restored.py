@@ -10,12 +10,11 @@ import psycopg
 
 from rehearsal.aws.cloud import DATABASE_SECRET
 from rehearsal.postgres.bad_release import Incident
-from rehearsal.postgres.template import OWNER
+from rehearsal.postgres.fenced import lets_in
 from rehearsal.world import Rehearsal
 
 RECORDS = "SELECT count(*) FROM records WHERE organization_id = ANY(%s) AND (id < 0 OR written_at <= %s)"
 PAYING = "SELECT count(*) FROM organizations WHERE id = ANY(%s) AND plan <> 'free'"
-SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
 IN_FLIGHT = 1  # the witness writes one row at a time: so many may have been committed between the moment and the deletion
 
 
@@ -68,8 +67,8 @@ async def _old_instance(world: Rehearsal) -> list[str]:
         wrong.append(f"The secret leads to {leads[0]}:{leads[1]}, and no restored instance listens there.")
     elif addresses[leads].status != "available":
         wrong.append(f"The secret leads to {addresses[leads].name}, which is {addresses[leads].status}.")
-    if sessions := await _number(world.database.dsn("postgres"), SESSIONS, OWNER):
-        wrong.append(f"{sessions} sessions of {OWNER} are still connected to {old.name}.")
+    if await lets_in(world.database):
+        wrong.append(f"{old.name} is not fenced: it lets people in, or somebody is still connected.")
     return wrong + [f"The {one['what']} is {one['state']}." for one in kept(world) if one["state"] != "kept"]
 
 

@@ -154,7 +154,7 @@ class DrillRun:
             raise DrillFailed(" ".join(wrong))
         moment = f"{incident.began_at.astimezone(UTC):%H:%M:%S.%f} UTC"
         written = f"{lost} lost rows, all of them written after {moment}, the moment that was restored."
-        return f"{written} The {incident.deleted} deleted records are back, and nobody uses the old instance."
+        return f"{written} The {incident.deleted} deleted records are back, and the old instance lets nobody in."
 
     async def _proven(self, run: str) -> str:
         """What there is to say about the thing that the drill is about, once it is as it must be."""

@@ -12,6 +12,7 @@ from actions.aws.restore_window import RestoreWindow
 from actions.aws.secrets import PutVersion
 from actions.aws.snapshots import CreateSnapshot
 from actions.base import Hold, Level
+from actions.db.closed import CloseDatabase
 from actions.db.restored import NobodyConnected, Recovered, TakesWrites
 from actions.db.take_over import TakeOver
 from actions.health import HealthAnswers
@@ -51,6 +52,7 @@ def test_what_is_comes_first_then_the_copy_then_the_question_then_the_switch() -
         ["secrets.move_stage"],
         ["ecs.set_desired_count"],
         ["postgresql.takes_writes", "http.health_answers", "postgresql.nobody_connected"],
+        ["postgresql.close_database"],
     ]
     assert not plan().forbidden
 
@@ -70,7 +72,13 @@ def test_every_step_means_the_right_instance_and_the_right_dsn() -> None:
     found = plan()
     (taken,), (put,) = steps(found, CreateSnapshot), steps(found, PutVersion)
     assert (taken.instance, taken.snapshot, put.instance) == ("prod", f"{NAME}-before", NAME)
-    for kind, name in ((Recovered, NAME), (TakeOver, NAME), (TakesWrites, NAME), (NobodyConnected, "prod")):
+    for kind, name in (
+        (Recovered, NAME),
+        (TakeOver, NAME),
+        (TakesWrites, NAME),
+        (NobodyConnected, "prod"),
+        (CloseDatabase, "prod"),
+    ):
         (step,) = steps(found, kind)
         assert (step.database.instance, step.database.dsn_env, step.database.name) == (name, "THE_DSN", "primary")
         assert step.database.region == "us-west-2"
@@ -125,6 +133,15 @@ def test_snapshots_that_cannot_be_read_are_said_and_stop_nothing() -> None:
     found = plan(snapshots=unread())
     assert not found.forbidden
     assert any("so this plan does without it" in f.says for f in found.findings)
+
+
+def test_without_the_right_to_fence_the_plan_says_so_and_leaves_the_step_out() -> None:
+    refused = fact({"refusal": "Only shop may close it."})
+    for seen, fences, says in ((refused, 0, "prod is not fenced at the end"), (unread(), 1, "I can't tell whether I may fence")):
+        found = plan(fence=seen)
+        assert len(steps(found, CloseDatabase)) == fences
+        assert [f.evidence != "" for f in found.findings if f.level is Level.WARN and says in f.says] == [True]
+    assert not [f for f in plan(fence=fact({"refusal": ""})).findings if "fence" in f.says]
 
 
 # --- what stops it ----------------------------------------------------------------------------------------------
