@@ -17,9 +17,11 @@ import structlog
 
 from actions.scrub import scrub, scrub_all, unexpected
 from bot import log
+from bot.rehearsed import join
 from bot.settings import BadSettings, Settings, load
 
 WORDS = ("serve", "plan", "run", "targets", "triage", "report", "runs", "show", "check", "completion")
+REHEARSAL = "use the rehearsal that runs in this folder, and nothing outside of it, instead of --config"
 EXIT_CODES = (
     "Exit codes: 0 all is well; 1 it is not (a plan that cannot be approved, a target missed, a run that did not end well); "
     "2 bad words, settings or environment; 130 interrupted."
@@ -33,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
         return _print_completion(options.shell)
     log.set_up(level="INFO" if options.does is _serve else "WARNING")
     try:
+        if options.rehearsal:
+            options.config = join()
         return int(asyncio.run(options.does(load(options.config), options)))
     except BadSettings as error:
         about_file = str(error).startswith("[")  # a mistake that shows only when a setting is used
@@ -50,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     says = "Disaster recovery from Slack: a plan, an approval, a durable run."
     parser = argparse.ArgumentParser(prog="dr", description=says, epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"dr {version('dr-bot')}")
+    parser.add_argument("--rehearsal", action="store_true", help=REHEARSAL)
     words = parser.add_subparsers(required=True, metavar=" | ".join(WORDS))
     _word(words, "serve", _serve, "connect to Slack and serve")
     plan = _word(words, "plan", _plan, "make a plan and print it; touches nothing", as_json=True)
@@ -81,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 def _word(words: Any, name: str, does: Callable[..., Coroutine[Any, Any, int]], says: str, *, as_json: bool = False) -> Any:
     word = words.add_parser(name, help=says, description=says)
     word.add_argument("--config", type=Path, default=Path("dr.toml"), help="the settings file (default: dr.toml)")
+    word.add_argument("--rehearsal", action="store_true", default=argparse.SUPPRESS, help=REHEARSAL)
     if as_json:
         word.add_argument("--json", action="store_true", help="print JSON")
     word.set_defaults(does=does)

@@ -95,6 +95,10 @@ async def _start(options: argparse.Namespace) -> int:
     try:
         print(f"The workspace is at {world.url} (ready after {time.monotonic() - began:.1f} s).", flush=True)
         print("Open it, choose a fault on the right, type /dr as Alice, and approve as Bob. Ctrl-C ends everything.", flush=True)
+        if options.work_dir == HOME:
+            print(
+                "In another terminal, in this folder: .venv/bin/dr --rehearsal targets (or plan, runs, show, check).", flush=True
+            )
         await stopped.wait()
     finally:
         await world.__aexit__()

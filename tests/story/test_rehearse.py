@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import sys
@@ -114,3 +115,17 @@ async def test_a_second_rehearsal_in_a_folder_is_refused_and_can_join_the_first(
     assert {"workspace", "slack_api", "aws", "databases", "control_plane", "ssh", "processes"} <= told.keys()
     assert told["processes"]["rehearsal"] == started.pid
     assert set(told["processes"].values()) <= set(reaper.family(started.pid))
+
+
+async def test_dr_joins_the_rehearsal_whatever_else_its_environment_names(
+    started: asyncio.subprocess.Process, home: Path
+) -> None:
+    elsewhere = {"AWS_PROFILE": "production", "SLACK_BOT_TOKEN": "xoxb-production", "DATABASE_URL": "postgresql://127.0.0.1:1/x"}
+    argv = [sys.executable, "-m", "bot", "--rehearsal", "check", "--json"]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*argv, cwd=home, env=os.environ | elsewhere, stdout=pipe, stderr=pipe)
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    says = {finding["says"]: finding["level"] for finding in json.loads(out)}
+    assert says["Slack knows this bot as dr in Shielda (rehearsal)."] == "ok", err
+    assert any(one.startswith("AWS in us-west-2 knows this bot as") and one.endswith("/rehearsal.") for one in says)
+    assert b"refused" not in out, "what listens nowhere was asked: the database that the environment named"
