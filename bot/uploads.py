@@ -1,5 +1,7 @@
 """The report of a run: a Markdown file and a picture of the timeline, uploaded as Slack wants files uploaded.
 
+That of a verification of backups has a second picture: the trend of all of them.
+
 They hang on the message that says how the run ended: chat.update takes them as `file_ids`.
 
 https://docs.slack.dev/messaging/working-with-files#upload
@@ -14,11 +16,14 @@ from typing import Any
 from actions.base import Json
 from bot.items import items_json
 from bot.look import Look
+from bot.memory import StoreMemory
 from bot.names import names_of
 from bot.run_picture import picture
 from bot.run_report import markdown, people_in
 from bot.store import Store
 from bot.story import Story
+from bot.trend_picture import FEWEST, trend_picture
+from commands.memory import VERIFICATION
 
 
 class NotUploaded(OSError):
@@ -26,7 +31,7 @@ class NotUploaded(OSError):
 
 
 async def upload_report(slack: Any, store: Store, story: Story, look: Look) -> list[str]:
-    """Draw, write and upload both files, which nobody sees yet; returns their ids. Slack's errors are the caller's to judge."""
+    """Draw, write and upload the files, which nobody sees yet; returns their ids. Slack's errors are the caller's to judge."""
     files = []
     for name, title, content in await report_files(slack, store, story, look):
         announced = await slack.files_getUploadURLExternal(filename=name, length=len(content))
@@ -37,12 +42,26 @@ async def upload_report(slack: Any, store: Store, story: Story, look: Look) -> l
 
 
 async def report_files(slack: Any, store: Store, story: Story, look: Look) -> list[tuple[str, str, bytes]]:
-    """Both files of a report: name, title and content."""
+    """The files of a report: name, title and content."""
     items: list[dict[str, Json]] = await store.do(items_json, story.offer.id)
     names = await names_of(slack, people_in(story, look, items))
     drawn = await asyncio.to_thread(picture, story, look.rto_minutes)
     text = markdown(story, look, items, names).encode()
-    return [(f"{stem(story.offer.id)}.md", "Report", text), (f"{stem(story.offer.id)}.png", "Timeline", drawn)]
+    name = stem(story.offer.id)
+    return [(f"{name}.md", "Report", text), (f"{name}.png", "Timeline", drawn), *await _trend(store, story, look)]
+
+
+async def _trend(store: Store, story: Story, look: Look) -> list[tuple[str, str, bytes]]:
+    """The trend up to this verification, of the same database's backups; nothing for another run, and for the first one."""
+    plan, run = story.offer.plan, story.run
+    if plan.scenario != VERIFICATION or run is None or run.ended is None:
+        return []
+    past = [one for one in await StoreMemory(store).verifications() if one.target == plan.target]
+    past = [one for one in reversed(past) if one.ended.timestamp() <= run.ended]
+    if len(past) < FEWEST:
+        return []
+    drawn = await asyncio.to_thread(trend_picture, past, look.rto_minutes)
+    return [(f"{stem(run.id)}-trend.png", "Trend of verifications", drawn)]
 
 
 def stem(run_id: str) -> str:
@@ -52,7 +71,7 @@ def stem(run_id: str) -> str:
 
 def shares(message: Json, run_id: str) -> bool:
     """Whether a message of the thread shared a run's report."""
-    return any(str(file.get("name", "")).startswith(f"{stem(run_id)}.") for file in message.get("files") or [])
+    return any(str(file.get("name", "")).startswith(stem(run_id)) for file in message.get("files") or [])
 
 
 async def _send(slack: Any, url: str, content: bytes) -> None:
