@@ -30,7 +30,7 @@ from bot.slack_errors import code, is_limited, is_unsure
 from bot.store import Store
 from bot.story import ENDS, WHOLE, Story
 from bot.tables import decisions, notes, outbox, runs
-from bot.uploads import shares, upload_report
+from bot.uploads import NotWritten, by_hand, shares, upload_report
 
 log = structlog.get_logger(__name__)
 LOST = (ClientError, OSError, TimeoutError, SlackClientError)  # SlackApiError is caught before these: it is an answer
@@ -119,30 +119,33 @@ class Sender:
         if not self._settings.slack.report:
             await self.mark(row, ts="not wanted", sent_rev=row["rev"])
             return
+        hint = by_hand(row["run_id"])
         if row["uploads"] >= MOST_UPLOADS:
-            await self._give_up_report(row, f"Slack didn't confirm it in {MOST_UPLOADS} tries")
+            await self._give_up_report(row, f"uploaded: Slack didn't confirm it in {MOST_UPLOADS} tries. {hint}")
             return
         story, look = await self._look(row["run_id"])
         await self.mark(row, in_flight=True, uploads=row["uploads"] + 1)
         try:
             shared = await self._hang_on_end(row, await upload_report(self._slack, self._store, story, look))
+        except NotWritten as error:
+            await self._give_up_report(row, str(error))
+            return
         except SlackApiError as error:
             if is_unsure(error):
                 raise
             if is_limited(error):
                 await self.mark(row, in_flight=False, uploads=row["uploads"])
                 raise
-            await self._give_up_report(row, f"Slack refused it ({code(error)})")
+            await self._give_up_report(row, f"uploaded: Slack refused it ({code(error)}). {hint}")
             return
         await self.mark(row, ts=shared, sent_rev=row["rev"], in_flight=False)
 
     async def _give_up_report(self, row: Any, why: str) -> None:
-        """Say in the thread that the report isn't there, and how to get it; it's not tried again."""
+        """Say in the thread that the report isn't there, and why; it's not tried again."""
         log.warning("report_not_shared", key=row["key"], why=why)
-        says = f"The report couldn't be uploaded: {why}. `dr report {row['run_id']} --out DIR` writes its files."
 
         def work(connection: Connection) -> None:
-            self._store.tell(connection, row["run_id"], "report:not-shared", "warn", says)
+            self._store.tell(connection, row["run_id"], "report:not-shared", "warn", f"The report couldn't be {why}")
             given_up = {"ts": "given up", "sent_rev": row["rev"], "in_flight": False}
             connection.execute(update(outbox).where(outbox.c.seq == row["seq"]).values(**given_up))
 

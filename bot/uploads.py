@@ -13,7 +13,10 @@ import asyncio
 import json
 from typing import Any
 
+import structlog
+
 from actions.base import Json
+from actions.scrub import unexpected
 from bot.items import items_json
 from bot.look import Look
 from bot.memory import StoreMemory
@@ -25,15 +28,30 @@ from bot.story import Story
 from bot.trend_picture import FEWEST, trend_picture
 from commands.memory import VERIFICATION
 
+log = structlog.get_logger(__name__)
+
+
+class NotWritten(Exception):
+    """The report couldn't be drawn or written: a defect. The message is the end of that sentence."""
+
 
 class NotUploaded(OSError):
     """Slack did not take the bytes of a file."""
 
 
 async def upload_report(slack: Any, store: Store, story: Story, look: Look) -> list[str]:
-    """Draw, write and upload the files, which nobody sees yet; returns their ids. Slack's errors are the caller's to judge."""
+    """Draw, write and upload the files, which nobody sees yet; returns their ids. Slack's errors are the caller's to judge.
+
+    Raises `NotWritten` if there is nothing to upload, which another try would not mend.
+    """
+    try:
+        written = await report_files(slack, store, story, look)
+    except Exception as error:
+        log.exception("report_broke", run=story.offer.id)
+        says = f"written. {unexpected(error)} The log has the details, and `dr show {story.offer.id}` has the timeline."
+        raise NotWritten(says) from error
     files = []
-    for name, title, content in await report_files(slack, store, story, look):
+    for name, title, content in written:
         announced = await slack.files_getUploadURLExternal(filename=name, length=len(content))
         await _send(slack, announced["upload_url"], content)
         files.append({"id": announced["file_id"], "title": title})
@@ -62,6 +80,11 @@ async def _trend(store: Store, story: Story, look: Look) -> list[tuple[str, str,
         return []
     drawn = await asyncio.to_thread(trend_picture, past, look.rto_minutes)
     return [(f"{stem(run.id)}-trend.png", "Trend of verifications", drawn)]
+
+
+def by_hand(run_id: str) -> str:
+    """How to get a report that isn't in Slack, as a sentence."""
+    return f"`dr report {run_id} --out DIR` writes its files."
 
 
 def stem(run_id: str) -> str:

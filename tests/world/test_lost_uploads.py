@@ -8,10 +8,20 @@ import pytest
 
 from bot import pace
 from bot.sender import MOST_UPLOADS
+from bot.tables import runs, steps
 from tests.story.conftest import until
 from tests.world.outbox_world import INCIDENT, Json, Told
 
 UPLOAD = "files.completeUploadExternal"
+RUN = {"id": "abcdefgh", "target": "x", "state": "done", "says": "", "began": 0.0, "ended": 1.0}
+STEP = {
+    "run_id": "abcdefgh",
+    "step": "1.1",
+    "attempt": 1,
+    "state": "done",
+    "began": 0.0,
+    "ended": float("inf"),
+}  # no axis is so long
 LOST = "The report couldn't be uploaded: "
 
 
@@ -78,3 +88,15 @@ async def test_a_report_that_slack_refuses_is_not_tried_again(told: Told) -> Non
     assert "Slack refused it (missing_scope). `dr report abcdefgh --out DIR` writes its files." in thread(told)[-1]["text"]
     refused = [e for e in told.workspace.log if e["kind"] == "call" and e["error"] == "missing_scope" and "files" in e["method"]]
     assert len(refused) == 1
+
+
+async def test_a_report_that_cannot_be_drawn_is_told_once_and_not_tried_again(told: Told) -> None:
+    allow_files(told)
+    await ended(told, "abcdefgh")
+    await told.store.do(lambda c: c.execute(runs.insert().values(**RUN)))
+    await told.store.do(lambda c: c.execute(steps.insert().values(**STEP)))
+    async with told.telling():
+        await until(lambda: any("The report couldn't be written. " in m["text"] for m in thread(told)), 20)
+    assert "Unexpected error: " in thread(told)[-1]["text"]
+    assert thread(told)[-1]["text"].endswith("The log has the details, and `dr show abcdefgh` has the timeline.")
+    assert not told.calls("files.getUploadURLExternal")
