@@ -47,7 +47,8 @@ FROM pg_database d WHERE d.datname = %s
 """
 _OTHERS = """
 FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
-WHERE a.backend_type = 'client backend' AND a.datname = %s AND NOT r.rolsuper AND r.rolname !~ '^rds'
+WHERE a.backend_type = 'client backend' AND a.datname = %s AND a.usename <> current_user
+  AND NOT r.rolsuper AND r.rolname !~ '^rds'
 """
 SESSIONS = f"SELECT a.pid, extract(epoch FROM a.backend_start)::text AS began {_OTHERS}"
 END = f"SELECT a.pid, pg_terminate_backend(a.pid, 2000) AS ended {_OTHERS}"
@@ -89,8 +90,9 @@ class CloseDatabase(OnInstance, Action, kind="postgresql.close_database"):
         if not facts["closed"]:
             await connections.change(f"BEGIN; SET LOCAL ROLE {quoted(facts['owner'])}; {_alter(facts, 'false')}; COMMIT")
         try:
-            ended = await connections.change(END, [facts["name"]], timeout=30.0)
-        except Refused as error:  # the first half happened
+            left = await connections.ask(SESSIONS, [facts["name"]])
+            ended = await connections.change(END, [facts["name"]], timeout=30.0) if left else []
+        except (Refused, Unreachable) as error:  # the first half happened
             raise Uncertain(str(error)) from error
         return {"ended": len(ended)}
 
@@ -122,7 +124,7 @@ class CloseDatabase(OnInstance, Action, kind="postgresql.close_database"):
         return "a connection to it was accepted."
 
     def _told(self, facts: Facts) -> str:
-        where = f"'host={facts['host']} port={facts['port']} user={facts['owner']} dbname={FROM}'"
+        where = f"postgresql://{facts['owner']}@{facts['host']}:{facts['port']}/{FROM}"
         undo = f"psql {where} {psql_command(_alter(facts, 'true'))}"
         says = f"Nobody can connect to database {facts['name']} of {self.database.instance} any more, and all of it is kept."
         return f"{says} To read it, or before you point the secret back: {undo}"

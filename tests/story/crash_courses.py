@@ -11,7 +11,8 @@ from rehearsal.people import UNDECIDED, Answer
 
 ASKED = r"after record: .*dr_timeline\(stage1-1:ask\)"
 # The effects of a restore that would be worst twice, and an answer that is not carried out yet: as many as there are lanes.
-AROUND_THE_SWITCH = r"after effect: (rds\.restore_to_time|secrets\.move_stage) |after record: .*dr_timeline\(stage\d+-1:answer\)"
+SWITCH = r"rds\.restore_to_time|secrets\.move_stage|postgresql\.close_database"
+AROUND_THE_SWITCH = rf"after effect: ({SWITCH}) |after record: .*dr_timeline\(stage\d+-1:answer\)"
 # Each change of a verification, and the intent that is recorded before it.
 AROUND_EACH_CHANGE = r"(before|after) effect: |after record: dr_intents "
 AROUND_THE_VERDICT = r".*dr_timeline\(main end\)|.*operation_outputs\(ask "  # it is on disk, and the clean-up has not begun
