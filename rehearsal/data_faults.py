@@ -37,6 +37,13 @@ class DataFaults:
                 self._release_badly,
             ),
             (
+                "migrated-release",
+                "A bad release deletes 3 customers' records, and migrates",
+                "It adds a column, too: the moment before lacks that migration.",
+                "data",
+                self._migrate_badly,
+            ),
+            (
                 "damaged-snapshot",
                 "Today's snapshot is damaged",
                 "It is taken now. Production is whole, and what is restored from it is not.",
@@ -87,6 +94,12 @@ class DataFaults:
 
     async def _release_badly(self) -> None:
         self.incidents.append(await delete_records(self.database))
+
+    async def _migrate_badly(self) -> None:
+        if HARMLESS.tag not in [one.tag for one in self.migrations.migrations()]:
+            self.migrations.release(HARMLESS)
+        (migration,) = [one for one in self.migrations.migrations() if one.tag == HARMLESS.tag]
+        self.incidents.append(await delete_records(self.database, migration))
 
     async def _stick(self) -> None:
         self.database.backups.archive.stick()

@@ -51,6 +51,7 @@ dsn_env = "DATABASE_URL"
 
 [migrations]
 dir = "{migrations}"
+command = "{python} -m rehearsal.migrations.stand_in"   # does what `npx drizzle-kit migrate` does, without npm
 
 [authority]
 requesters = ["U0ALICE", "U0BOB", "U0CAROL"]
@@ -129,6 +130,7 @@ def toml(
         service_more=service_more,
         database_more=database_more,
         migrations=migrations,
+        python=sys.executable,
     )
 
 

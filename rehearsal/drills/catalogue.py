@@ -124,8 +124,8 @@ DRILLS = {
         ),
         Drill(
             name="database-restore",
-            title="A bad release deletes customers' records. The database goes back to the moment before.",
-            fault="bad-release",
+            title="A bad release migrates and deletes records. The database goes back to before it, and is migrated again.",
+            fault="migrated-release",
             shows="data",
             command="database restore time={before}",
             scenario="database restore",

@@ -9,18 +9,22 @@ from typing import Any
 import psycopg
 
 from rehearsal.aws.cloud import DATABASE_SECRET
+from rehearsal.migrations.project import HARMLESS
 from rehearsal.postgres.bad_release import Incident
 from rehearsal.postgres.fenced import lets_in
 from rehearsal.world import Rehearsal
 
 RECORDS = "SELECT count(*) FROM records WHERE organization_id = ANY(%s) AND (id < 0 OR written_at <= %s)"
 PAYING = "SELECT count(*) FROM organizations WHERE id = ANY(%s) AND plan <> 'free'"
+NOTED = "SELECT count(*) FROM drizzle.__drizzle_migrations WHERE hash = %s"
+COLUMNS = "SELECT count(*) FROM pg_attribute WHERE attrelid = 'agents'::regclass AND attname = %s"
 IN_FLIGHT = 1  # the witness writes one row at a time: so many may have been committed between the moment and the deletion
 
 
 async def wrong_after_restore(world: Rehearsal, incident: Incident) -> list[str]:
     """Everything that's wrong, as sentences; call it once the witness has verified its rows."""
-    return [*_lost_rows(world, incident), *await _records(world, incident), *await _old_instance(world)]
+    wrong = [*_lost_rows(world, incident), *await _records(world, incident), *await _old_instance(world)]
+    return wrong + (await _migrated(world, incident) if incident.migration else [])
 
 
 def kept(world: Rehearsal) -> list[dict[str, str]]:
@@ -57,6 +61,14 @@ async def _records(world: Rehearsal, incident: Incident) -> list[str]:
     if paying != incident.overwritten:
         wrong.append(f"The bad release overwrote {incident.overwritten} plans, and {paying} are back.")
     return wrong
+
+
+async def _migrated(world: Rehearsal, incident: Incident) -> list[str]:
+    """The moment was before the migration: it must have been applied to the restored database since, once."""
+    dsn = world.live_dsn("postgres")
+    noted, columns = await _number(dsn, NOTED, incident.hash), await _number(dsn, COLUMNS, HARMLESS.adds)
+    wrong = [f"Migration {incident.migration} is noted {noted} times in the restored database."] if noted != 1 else []
+    return wrong + ([f"The restored database has {columns} columns {HARMLESS.adds}."] if columns != 1 else [])
 
 
 async def _old_instance(world: Rehearsal) -> list[str]:

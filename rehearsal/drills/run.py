@@ -143,18 +143,27 @@ class DrillRun:
         may_lose = restored or self.drill.fault == "region-down"
         if outage > TARGETS["rto_seconds"] or measured["rpo_seconds"] > TARGETS["rpo_seconds"] or (lost and not may_lose):
             raise DrillFailed(f"The targets were missed: {outage:.1f} s of outage and {lost} lost rows. The service is back.")
-        found = await self._restored(lost) if restored else f"{lost or 'no'} lost row{'s' if lost > 1 else ''}."
+        found = await self._restored(run, lost) if restored else f"{lost or 'no'} lost row{'s' if lost > 1 else ''}."
         says = await self._proven(run)
         self.report.outcome, self.report.why = self.drill.outcome, f"{says}The witness saw {outage:.1f} s of outage and {found}"
 
-    async def _restored(self, lost: int) -> str:
+    async def _restored(self, run: str, lost: int) -> str:
         """Says why rows are lost, and what is back. DrillFailed if a restore doesn't explain them, or achieved less."""
         incident = self.world.faults.data.incidents[-1]
         if wrong := await wrong_after_restore(self.world, incident):
             raise DrillFailed(" ".join(wrong))
         moment = f"{incident.began_at.astimezone(UTC):%H:%M:%S.%f} UTC"
         written = f"{lost} lost rows, all of them written after {moment}, the moment that was restored."
-        return f"{written} The {incident.deleted} deleted records are back, and the old instance lets nobody in."
+        migrated = self._migrated(run, incident.migration) if incident.migration else ""
+        return f"{written} The {incident.deleted} deleted records are back, and the old instance lets nobody in.{migrated}"
+
+    def _migrated(self, run: str, tag: str) -> str:
+        """Says that a migration was listed and then run. DrillFailed if it wasn't: nobody would have known what a Yes runs."""
+        thread = self.people.thread(run)
+        asked = next((number for number, line in enumerate(thread) if f"Pending migration {tag}" in line), len(thread))
+        if not any(f"Ran {tag} on " in line for line in thread[asked:]):
+            raise DrillFailed(f"Migration {tag} was not listed before the question and then run: {thread}")
+        return f" Migration {tag}, which that moment lacked, was listed before the question and applied after it."
 
     async def _proven(self, run: str) -> str:
         """What there is to say about the thing that the drill is about, once it is as it must be."""

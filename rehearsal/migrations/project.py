@@ -41,6 +41,16 @@ class Release:
     after: str
     column: str
 
+    @property
+    def adds(self) -> str:
+        """The name of the column."""
+        return self.column.split(":")[0].strip()
+
+    @property
+    def hash(self) -> str:
+        """What drizzle notes of it once it is applied."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
 
 HARMLESS = Release(
     tag="0002_agent_channel",

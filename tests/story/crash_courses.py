@@ -94,7 +94,7 @@ COURSES = {
     course.drill.name: course
     for course in (
         *(Course(drill=drill) for drill in DRILLS.values() if drill.shows == "outage"),
-        Course(drill=DRILLS["database-restore"], applied=9, sampled=AROUND_THE_SWITCH),  # the clean-up finds the service started
+        Course(drill=DRILLS["database-restore"], applied=10, sampled=AROUND_THE_SWITCH),  # the clean-up finds the service started
         Course(drill=DRILLS["backup-verification"], applied=5, sampled=AROUND_EACH_CHANGE, side_by_side=2),
         Course(drill=DRILLS["backup-damaged"], applied=4, proven=False, sampled=AROUND_THE_VERDICT, side_by_side=2),
         *REGIONS,

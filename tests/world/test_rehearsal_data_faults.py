@@ -3,7 +3,9 @@
 import asyncio
 import json
 import shutil
+import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import httpx
 import pytest
 
 from rehearsal.corruptions import DEFINITION
+from rehearsal.migrations.project import HARMLESS
+from rehearsal.postgres.bad_release import delete_records
 from rehearsal.waiting import until
 from rehearsal.world import Options, Rehearsal
 from tests.world.drizzle import drizzle_modules
@@ -116,7 +120,7 @@ async def test_every_fault_has_a_plain_title_and_can_be_undone(world: Rehearsal)
         listed = (await client.get("/rehearsal/faults")).json()
         names = {fault["name"] for fault in listed if fault["kind"] in ("data", "restore")}
         assert {"bad-release", "archive-stuck", "restore-incompatible", "restore-slow", "bad-migration"} <= names
-        for name in sorted(names - {"bad-release", "new-migration"}):
+        for name in sorted(names - {"bad-release", "migrated-release", "new-migration"}):
             assert (await client.post("/rehearsal/faults", json={"name": name})).json() == {"ok": True}
     assert world.rds.restore_faults.incompatible
     assert world.database.backups.archive.stuck
@@ -147,7 +151,8 @@ async def test_a_table_goes_wrong_under_its_writers_at_a_recorded_moment(world: 
 async def test_a_table_is_lost_at_a_moment_before_which_all_is_committed(
     world: Rehearsal, seed: int, table: str, lost: str
 ) -> None:
-    await world.restore()  # an earlier test may have led the service elsewhere
+    await world.restore()  # an earlier test may have led the service elsewhere,
+    world.witness.forget_rows()  # or deleted rows of the witness
     dsn = world.database.dsn("postgres")
     world.random.seed(seed)
     await world.faults.put("table-dropped")
@@ -164,6 +169,46 @@ async def test_a_table_is_lost_at_a_moment_before_which_all_is_committed(
     assert await query(dsn, DEFINITION.replace("%(table)s", f"'{table}'")) == [(gone.definition,)]
     rows = await query(dsn, f"SELECT id, t::text FROM {table} AS t WHERE id = ANY(%s)", [[*gone.before]])
     assert dict(rows) == gone.before
+
+
+async def test_a_release_that_migrates_leaves_a_moment_before_that_lacks_it(world: Rehearsal) -> None:
+    await world.restore()
+    dsn, noted = world.database.dsn("postgres"), "SELECT count(*) FROM drizzle.__drizzle_migrations"
+    await world.faults.put("migrated-release")
+    incident = world.faults.data.incidents[-1]
+    await world.faults.put("migrated-release")  # a second bad release has nothing to migrate
+    newest = world.migrations.migrations()[-1]
+    assert (incident.migration, incident.hash) == (newest.tag, newest.hash) == (HARMLESS.tag, HARMLESS.hash)
+    assert await query(dsn, f"{noted} WHERE hash = '{newest.hash}'") == [(1,)]
+    assert await query(dsn, "SELECT count(channel) FROM agents") == [(0,)]
+    await world.restore()
+    assert HARMLESS.tag not in [one.tag for one in world.migrations.migrations()]
+    assert await query(dsn, noted) == [(2,)]
+
+
+async def test_the_stand_in_for_drizzle_applies_all_that_is_pending_or_nothing(world: Rehearsal) -> None:
+    await world.restore()
+    dsn, noted = world.database.dsn("postgres"), "SELECT count(*) FROM drizzle.__drizzle_migrations"
+
+    async def migrate() -> int:
+        argv, environment = (
+            [sys.executable, "-m", "rehearsal.migrations.stand_in"],
+            {"DATABASE_URL": world.database.url("shielda")},
+        )
+        process = await asyncio.create_subprocess_exec(*argv, cwd=world.migrations.folder, env=environment)
+        return await process.wait()
+
+    world.migrations.release(replace(HARMLESS, sql="CREATE TABLE half (id int); --> statement-breakpoint\nSELECT 1/0"))
+    assert await migrate() == 1
+    assert await query(dsn, f"SELECT to_regclass('half')::text, ({noted})") == [(None, 2)]
+    world.migrations.renew()
+    world.migrations.release(HARMLESS)
+    for _ in range(2):
+        assert await migrate() == 0
+        assert await query(dsn, f"SELECT count(channel), ({noted}) FROM agents") == [(0, 3)]
+    world.faults.data.incidents.append(await delete_records(world.database))  # so that the schema is brought back
+    await world.restore()
+    assert await query(dsn, noted) == [(2,)]
 
 
 async def test_the_database_has_every_migration_of_the_project_applied(world: Rehearsal) -> None:
