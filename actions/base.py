@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Json = Any  # what json.dumps takes: None, bool, int, float, str, list, dict with str keys
 Facts = dict[str, Json]  # what an action observed; JSON, because it is recorded before the effect
+FOUND: Facts = {"found": True}  # the receipt of an action whose goal was reached before: there was nothing to change
 
 
 class ActionError(Exception):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import structlog
 
 from actions.base import (
+    FOUND,
     Action,
     ActionError,
     Check,
@@ -85,7 +86,8 @@ class Conduct:
         if earlier is not None:
             proof = await self.read_back(action, earlier)
             if proof.verdict is Verdict.DONE:
-                return Applied(facts=earlier, receipt=proof.receipt, says=f"An earlier try had worked: {proof.says}", again=True)
+                says = "" if proof.receipt == FOUND else f"An earlier try had worked: {proof.says}"
+                return Applied(facts=earlier, receipt=proof.receipt, says=says, again=True)
             if proof.verdict is Verdict.UNKNOWN:
                 return Applied(outcome=unknown(f"{proof.says} I do not repeat it by myself."))
         if late:

@@ -16,6 +16,7 @@ from actions.aws.call import AwsRefused, Call
 from actions.aws.follow import follow
 from actions.aws.instances import BROKEN
 from actions.base import (
+    FOUND,
     Action,
     Facts,
     Finding,
@@ -112,7 +113,7 @@ class Create(Action):
 
     async def apply(self, world: World, facts: Facts) -> Facts:
         if facts["found"]:
-            return {"found": True}
+            return FOUND
         try:
             answer = await world.aws.change(self.call)
         except AwsRefused as error:
@@ -130,7 +131,8 @@ class Create(Action):
             return Proof(verdict=Verdict.NOT_DONE, says=f"Nothing changed: there is no {self.thing}.")
         if foreign := self._foreign(seen, facts):
             return Proof(verdict=Verdict.NOT_DONE, says=f"Nothing changed: the {self.thing} isn't this plan's, {foreign}.")
-        return Proof(verdict=Verdict.DONE, says=f"The {self.thing} exists and is {seen.status}.")
+        receipt = FOUND if facts["found"] else {}
+        return Proof(verdict=Verdict.DONE, says=f"The {self.thing} exists and is {seen.status}.", receipt=receipt)
 
     async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
         async def look(passed: float) -> Outcome | str:

@@ -10,6 +10,7 @@ from actions.aws.deployments import Service, describe_service, failure_reasons, 
 from actions.aws.follow import follow
 from actions.aws.promotion import was_promoted
 from actions.base import (
+    FOUND,
     Action,
     Facts,
     Finding,
@@ -78,7 +79,7 @@ class SetDesiredCount(Action, kind="ecs.set_desired_count"):
 
     async def apply(self, world: World, facts: Facts) -> Facts:
         if facts["desired"] == self.count:
-            return {"found": True}
+            return FOUND
         return {"request_id": (await world.aws.change(self.call)).request_id}
 
     async def applied(self, world: World, facts: Facts) -> Proof:
@@ -166,7 +167,8 @@ def judge_count(wanted: int, facts: Facts, service: Service) -> Proof:
     if service.status != "ACTIVE":
         return Proof(verdict=Verdict.UNKNOWN, says=f"The service is {service.status}.")
     if service.desired == wanted:
-        return Proof(verdict=Verdict.DONE, says=f"{says[:1].upper()}{says[1:]}.")
+        receipt = FOUND if facts["desired"] == wanted else {}
+        return Proof(verdict=Verdict.DONE, says=f"{says[:1].upper()}{says[1:]}.", receipt=receipt)
     if service.desired == facts["desired"]:
         return Proof(verdict=Verdict.NOT_DONE, says=f"Nothing changed: {says}, as before.")
     return Proof(verdict=Verdict.UNKNOWN, says=f"It was {facts['desired']}, and now {says}: somebody else set it.")

@@ -10,6 +10,7 @@ from actions.aws.follow import follow
 from actions.aws.instances import BROKEN, Described, find_instance, rds
 from actions.aws.settings import SETTINGS, Settings, differences
 from actions.base import (
+    FOUND,
     Action,
     Facts,
     Finding,
@@ -104,7 +105,7 @@ class DropInstance(_Own, kind="rds.drop_instance"):
 
     async def apply(self, world: World, facts: Facts) -> Facts:
         if not facts["found"] or facts["status"] == "deleting":
-            return {"found": True}
+            return FOUND
         return {"request_id": (await world.aws.change(self.call)).request_id}
 
     async def applied(self, world: World, facts: Facts) -> Proof:
@@ -206,7 +207,7 @@ def judge_drop(name: str, facts: Facts, found: Described | None) -> Proof:
     if not facts["found"]:
         now = f"is there and {found.status}" if found else "was not there, and is not"
         verdict = Verdict.NOT_DONE if found else Verdict.DONE
-        return Proof(verdict=verdict, says=f"{name} {now}.", receipt={"found": True} if found is None else {})
+        return Proof(verdict=verdict, says=f"{name} {now}.", receipt=FOUND if found is None else {})
     if found is None:
         return Proof(verdict=Verdict.DONE, says=f"RDS has no database {name} any more.")
     if found.resource_id != facts["resource_id"]:

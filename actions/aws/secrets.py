@@ -19,6 +19,7 @@ from actions.aws.follow import follow
 from actions.aws.instances import find_instance
 from actions.aws.secret_value import UnknownForm, address_of, dsn_of, pointed_back, pointed_to
 from actions.base import (
+    FOUND,
     Action,
     Facts,
     Finding,
@@ -158,7 +159,7 @@ class PutVersion(_Secret, kind="secrets.put_version"):
 
     async def apply(self, world: World, facts: Facts) -> Facts:
         if facts["found"]:
-            return {"found": True}
+            return FOUND
         try:
             value = pointed_to(await self._read(world, self.current), facts["host"], facts["port"])
         except (Unreachable, UnknownForm) as error:
@@ -172,7 +173,8 @@ class PutVersion(_Secret, kind="secrets.put_version"):
         except Unreachable as error:
             return Proof(verdict=Verdict.UNKNOWN, says=str(error))
         if self.version in versions:
-            return Proof(verdict=Verdict.DONE, says=f"Version {self.version} of {self.secret_id} exists.")
+            receipt = FOUND if facts["found"] else {}
+            return Proof(verdict=Verdict.DONE, says=f"Version {self.version} of {self.secret_id} exists.", receipt=receipt)
         return Proof(verdict=Verdict.NOT_DONE, says=f"Nothing changed: {self.secret_id} has no version {self.version}.")
 
     async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:

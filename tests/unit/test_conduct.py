@@ -12,6 +12,7 @@ import pytest
 
 from actions.aws.call import AwsUnreachable
 from actions.base import (
+    FOUND,
     Action,
     Facts,
     Finding,
@@ -52,6 +53,7 @@ class Switch:
     proof: Verdict = Verdict.NOT_DONE
     answer: Exception | None = None
     unread: Exception | None = None
+    receipt: Facts = field(default_factory=lambda: {"read": "back"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,7 @@ class Flip(Action):
     async def applied(self, world: World, facts: Facts) -> Proof:
         if self.switch.unread:
             raise self.switch.unread
-        return Proof(verdict=self.switch.proof, says=f"It is {self.switch.proof}.", receipt={"read": "back"})
+        return Proof(verdict=self.switch.proof, says=f"It is {self.switch.proof}.", receipt=self.switch.receipt)
 
     async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
         return done(f"It is on since look {facts['look']}, as {receipt} proves.")
@@ -278,3 +280,12 @@ async def test_a_defect_in_a_question_is_not_asked_again(conduct: Conduct, switc
     switch.unread = KeyError("level")
     await carry_out(conduct, switch)
     assert switch.asked == 1
+
+
+async def test_a_goal_that_was_reached_before_is_no_earlier_tries_work(conduct: Conduct, switch: Switch) -> None:
+    await cut_off(conduct, switch)
+    switch.proof, switch.receipt = Verdict.DONE, FOUND
+    outcome = await carry_out(conduct, switch)
+    assert outcome.result is Result.ALREADY_DONE
+    assert outcome.says == "It is on since look 1, as {'found': True} proves."
+    assert switch.flips == []
