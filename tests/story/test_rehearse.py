@@ -116,10 +116,11 @@ async def test_a_second_rehearsal_in_a_folder_is_refused_and_can_join_the_first(
     assert told["processes"]["rehearsal"] == started.pid
     assert set(told["processes"].values()) <= set(reaper.family(started.pid))
 
+    await dr_joins(home)
 
-async def test_dr_joins_the_rehearsal_whatever_else_its_environment_names(
-    started: asyncio.subprocess.Process, home: Path
-) -> None:
+
+async def dr_joins(home: Path) -> None:
+    """`dr --rehearsal` asks this rehearsal, whatever else its environment names."""
     elsewhere = {"AWS_PROFILE": "production", "SLACK_BOT_TOKEN": "xoxb-production", "DATABASE_URL": "postgresql://127.0.0.1:1/x"}
     argv = [sys.executable, "-m", "bot", "--rehearsal", "check", "--json"]
     pipe = asyncio.subprocess.PIPE
