@@ -33,7 +33,7 @@ from tests import catalogue
 from tests.bench.subjects import ROOT, opened
 from tests.world.fast_aws import fast_aws
 from tests.world.injured import ward
-from tests.world.test_repair import AT, Hospital, Repair
+from tests.world.repairs import AT, Hospital, Repair
 
 assert catalogue  # importing it registers every step
 LONGEST = float(os.environ.get("LONGEST", "0.6"))  # seconds after the step's beginning at which it is killed, at the most

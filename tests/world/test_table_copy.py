@@ -20,7 +20,7 @@ from tests.conftest import SetVariable
 from tests.world.aws_world import until
 from tests.world.fast_aws import fast_aws
 from tests.world.injured import ward
-from tests.world.test_repair import AT, ORDERS, Hospital, Repair
+from tests.world.repairs import AT, ORDERS, Hospital, Repair
 
 OF_TABLE = """
 SELECT string_agg(told, E'\\n' ORDER BY told) FROM (
