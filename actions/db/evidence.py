@@ -234,6 +234,8 @@ async def _newest(copy: Connections, table: str) -> Newest:
         at = (await copy.ask(sql))[0]["at"]
         if at is not None and at < row["started"]:
             return Newest(at=at, source=source)
+    if row["tracked"]:
+        return Newest(at=None, source="commits of the copy's own came after it. Set heartbeat_table in dr.toml.")
     return Newest(at=None, source="set heartbeat_table in dr.toml, or track_commit_timestamp in the parameter group.")
 
 
