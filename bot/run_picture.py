@@ -23,7 +23,7 @@ def picture(story: Story, rto_minutes: float) -> bytes:
     from matplotlib.figure import Figure
 
     rows = _rows(story)
-    zero = min([story.offer.requested_at, *([story.outage.began] if story.outage else [])])
+    zero = _first_moment(story)
     figure = Figure(figsize=(WIDTH, 1.9 + BAR * (len(rows) + 2)), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -37,6 +37,14 @@ def picture(story: Story, rto_minutes: float) -> bytes:
     out = io.BytesIO()
     figure.savefig(out, format="png")
     return out.getvalue()
+
+
+def _first_moment(story: Story) -> float:
+    """The earliest moment that is drawn: by the clock of another machine, an end may be before what led to it."""
+    moments = [story.offer.requested_at, *(line.at for line in story.timeline), *(state.began for state in story.steps)]
+    moments += [story.outage.began] if story.outage else []
+    moments += [story.run.ended] if story.run and story.run.ended else []
+    return min(moments)
 
 
 def _rows(story: Story) -> list[tuple[str, float, float, str]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -75,7 +76,8 @@ async def _trend(store: Store, story: Story, look: Look) -> list[tuple[str, str,
     if plan.scenario != VERIFICATION or run is None or run.ended is None:
         return []
     past = [one for one in await StoreMemory(store).verifications() if one.target == plan.target]
-    past = [one for one in reversed(past) if one.ended.timestamp() <= run.ended]
+    until = datetime.fromtimestamp(run.ended, UTC)  # rounded as theirs is: else this one is now and then after itself
+    past = [one for one in reversed(past) if one.ended <= until]
     if len(past) < FEWEST:
         return []
     drawn = await asyncio.to_thread(trend_picture, past, look.rto_minutes)

@@ -17,7 +17,6 @@ from bot.tables import plans, runs
 from bot.uploads import report_files
 from tests.world.test_store import PLAN, offer
 
-NOW = time.time()
 VERIFY = replace(PLAN, scenario="backup verify")
 
 
@@ -28,8 +27,9 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     store.close()
 
 
-async def ended(store: Store, run: str, at: float, target: str = PLAN.target, plan: object = VERIFY) -> None:
-    """A verification that ended at this moment."""
+async def ended(store: Store, run: str, after: float, target: str = PLAN.target, plan: object = VERIFY) -> None:
+    """A verification that ended so many seconds after it was asked for."""
+    at = time.time() + after
     await offer(store, run, plan=plan)  # type: ignore[arg-type]
     row = {"id": run, "target": target, "state": "done", "says": "", "began": at - 60, "ended": at}
     await store.do(
@@ -46,15 +46,15 @@ async def files(store: Store, run: str) -> list[str]:
 
 
 async def test_a_verification_has_the_trend_from_the_second_one_on(store: Store) -> None:
-    await ended(store, "first", NOW + 100)
-    await ended(store, "second", NOW + 200)
+    await ended(store, "first", 100)
+    await ended(store, "second", 200)
     assert await files(store, "first") == ["run-first.md", "run-first.png"]
     assert await files(store, "second") == ["run-second.md", "run-second.png", "run-second-trend.png"]
 
 
 async def test_another_databases_verification_and_another_run_are_no_part_of_it(store: Store) -> None:
-    await ended(store, "other", NOW + 100, target="backups of another database")
-    await ended(store, "mine", NOW + 200)
-    await ended(store, "restart", NOW + 300, plan=PLAN)
+    await ended(store, "other", 100, target="backups of another database")
+    await ended(store, "mine", 200)
+    await ended(store, "restart", 300, plan=PLAN)
     assert await files(store, "mine") == ["run-mine.md", "run-mine.png"]
     assert await files(store, "restart") == ["run-restart.md", "run-restart.png"]
