@@ -208,13 +208,14 @@ def judge_drop(name: str, facts: Facts, found: Described | None) -> Proof:
         now = f"is there and {found.status}" if found else "was not there, and is not"
         verdict = Verdict.NOT_DONE if found else Verdict.DONE
         return Proof(verdict=verdict, says=f"{name} {now}.", receipt=FOUND if found is None else {})
+    receipt = FOUND if facts["status"] == "deleting" else {}
     if found is None:
-        return Proof(verdict=Verdict.DONE, says=f"RDS has no database {name} any more.")
+        return Proof(verdict=Verdict.DONE, says=f"RDS has no database {name} any more.", receipt=receipt)
     if found.resource_id != facts["resource_id"]:
         says = f"{name} is gone, and there is another database of this name, made by somebody else."
         return Proof(verdict=Verdict.UNKNOWN, says=says)
     if found.status == "deleting":
-        return Proof(verdict=Verdict.DONE, says=f"{name} is being deleted.")
+        return Proof(verdict=Verdict.DONE, says=f"{name} is being deleted.", receipt=receipt)
     return Proof(verdict=Verdict.NOT_DONE, says=f"Nothing changed: {name} is still there, {found.status}.")
 
 

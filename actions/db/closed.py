@@ -32,6 +32,7 @@ from actions.base import (
 from actions.db.diff_shape import quoted
 from actions.db.psql import command as psql_command
 from actions.db.restored import OnInstance
+from actions.db.sessions import OF_OTHERS
 from actions.reach import reach
 from actions.site import DatabaseRef
 
@@ -45,13 +46,8 @@ SELECT d.datname AS name, pg_get_userbyid(d.datdba)::text AS owner, current_user
   pg_has_role(current_user, d.datdba, 'MEMBER') AS may, NOT d.datallowconn AS closed
 FROM pg_database d WHERE d.datname = %s
 """
-_OTHERS = """
-FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
-WHERE a.backend_type = 'client backend' AND a.datname = %s AND a.usename <> current_user
-  AND NOT r.rolsuper AND r.rolname !~ '^rds'
-"""
-SESSIONS = f"SELECT a.pid, extract(epoch FROM a.backend_start)::text AS began {_OTHERS}"
-END = f"SELECT a.pid, pg_terminate_backend(a.pid, 2000) AS ended {_OTHERS}"
+SESSIONS = f"SELECT a.pid, extract(epoch FROM a.backend_start)::text AS began {OF_OTHERS} AND a.datname = %s"
+END = f"SELECT a.pid, pg_terminate_backend(a.pid, 2000) AS ended {OF_OTHERS} AND a.datname = %s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +121,7 @@ class CloseDatabase(OnInstance, Action, kind="postgresql.close_database"):
 
     def _told(self, facts: Facts) -> str:
         where = f"postgresql://{facts['owner']}@{facts['host']}:{facts['port']}/{FROM}"
-        undo = f"psql {where} {psql_command(_alter(facts, 'true'))}"
+        undo = f"`psql {where} {psql_command(_alter(facts, 'true'))}`"
         says = f"Nobody can connect to database {facts['name']} of {self.database.instance} any more, and all of it is kept."
         return f"{says} To read it, or before you point the secret back: {undo}"
 

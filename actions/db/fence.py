@@ -29,6 +29,7 @@ from actions.base import (
     stop,
 )
 from actions.db.replication import written
+from actions.db.sessions import OF_OTHERS
 from actions.reach import connect_to
 from actions.site import DatabaseRef
 
@@ -44,11 +45,7 @@ SELECT pg_is_in_recovery() AS in_recovery, d.datname AS name, pg_get_userbyid(d.
     AND 'default_transaction_read_only=on' = ANY (s.setconfig)) AS fenced
 FROM pg_database d WHERE d.datname = current_database()
 """
-_WRITERS = """
-FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
-WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND a.datname = current_database()
-  AND a.usename <> current_user AND NOT r.rolsuper AND r.rolname !~ '^rds'
-"""
+_WRITERS = f"{OF_OTHERS} AND a.datname = current_database()"
 _SESSIONS = f"SELECT a.pid, extract(epoch FROM a.backend_start)::text AS began {_WRITERS}"
 _END = f"SELECT a.pid, pg_terminate_backend(a.pid, 2000) AS ended {_WRITERS}"
 

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from actions.base import Check, Outcome, Unreachable, count, done, failed
 from actions.db.psql import psql
+from actions.db.sessions import OF_OTHERS
 from actions.reach import reach
 from actions.site import DatabaseRef
 
 if TYPE_CHECKING:
     from actions.world import World
 
-OTHERS = """
+OTHERS = f"""
 SELECT coalesce(nullif(a.application_name, ''), '(no name)') AS application, a.usename AS role, count(*) AS sessions
-FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
-WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND a.usename <> current_user
-  AND NOT r.rolsuper AND r.rolname !~ '^rds'
+{OF_OTHERS}
 GROUP BY 1, 2 ORDER BY 3 DESC, 1
 """
 

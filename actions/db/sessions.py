@@ -19,6 +19,10 @@ IDLE = (
     "state IN ('idle in transaction', 'idle in transaction (aborted)') AND backend_type = 'client backend'"
     " AND pid <> pg_backend_pid() AND usesysid NOT IN (SELECT oid FROM pg_roles WHERE rolsuper OR rolreplication)"
 )
+# Sessions of clients that are neither ours, nor a superuser's, nor RDS's own: those that a fence ends and a restore looks for.
+OF_OTHERS = """FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
+WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND a.usename <> current_user
+  AND NOT r.rolsuper AND r.rolname !~ '^rds'"""
 BEGAN, SINCE = "extract(epoch FROM backend_start)::text", "extract(epoch FROM state_change)::text"  # whatever the time zone
 LISTED = f"pid, {BEGAN} AS backend_start, state, {SINCE} AS since, application_name AS application"
 _LIKE, _ESCAPED = re.compile(r"[\\%_]"), r"\\\g<0>"  # what means something in a pattern of LIKE

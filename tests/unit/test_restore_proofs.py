@@ -13,6 +13,7 @@ from actions.aws.desired_count import judge_count
 from actions.aws.drops import judge_change_of_settings, judge_drop
 from actions.aws.instances import Described
 from actions.aws.secrets import judge_move
+from actions.base import FOUND as NOTHING_TO_CHANGE
 from actions.base import Verdict
 
 DONE, NOT_DONE, UNKNOWN = Verdict.DONE, Verdict.NOT_DONE, Verdict.UNKNOWN
@@ -73,7 +74,15 @@ def test_a_count_was_set_if_the_service_wants_it(now: dict[str, Any], verdict: V
 )
 def test_a_drop_was_made_if_that_very_instance_goes(before: dict[str, Any], now: dict[str, Any] | None, verdict: Verdict) -> None:
     found = None if now is None else replace(FOUND, **now)
-    assert judge_drop("copy", before, found).verdict is verdict
+    assert judge_drop("copy", {"status": "available"} | before, found).verdict is verdict
+
+
+@pytest.mark.parametrize("now", [None, {"status": "deleting"}])
+def test_a_drop_by_somebody_else_is_no_earlier_tries_work(now: dict[str, Any] | None) -> None:
+    found = None if now is None else replace(FOUND, **now)
+    before = {"found": True, "resource_id": "db-1", "status": "deleting"}
+    assert judge_drop("copy", before, found).receipt == NOTHING_TO_CHANGE
+    assert judge_drop("copy", before | {"status": "available"}, found).receipt == {}
 
 
 WRONG = "seconds between enhanced monitoring: 0, not 60"

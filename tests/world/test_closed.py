@@ -62,7 +62,7 @@ async def test_a_closed_database_lets_nobody_in_and_its_own_line_opens_it(
             await query(database.dsn(role), COUNT)
     again = await rig.carry_out(close)
     assert again.result is Result.ALREADY_DONE
-    line = re.search(r"before you point the secret back: (psql .*)", outcome.says)
+    line = re.search(r"before you point the secret back: `(psql .*)`", outcome.says)
     assert line
     assert line[1] in again.says
     programs = {"PATH": f"{database.primary.binaries.folder}:{os.environ['PATH']}", "PGPASSWORD": database.password("shielda")}
