@@ -83,6 +83,7 @@ class Bot:
         self.schedule: Schedule
         self._connected = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._warming: asyncio.Task[None] | None = None
 
     async def serve(self) -> None:
         """Lead as soon as nobody else does, and serve until cancelled. Ends by itself only by a defect."""
@@ -259,7 +260,7 @@ class Bot:
 
     async def close(self) -> None:
         """End the parts that there are. Where the steps do not end, nothing under them is taken away: the process leaves."""
-        for task in self._tasks:
+        for task in [*self._tasks, *([self._warming] if self._warming else [])]:
             task.cancel()
         if self.app:
             await end_part("slack", self.app.close())

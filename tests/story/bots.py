@@ -57,10 +57,9 @@ class BotProcess:
 
     @property
     def ready(self) -> bool:
-        """Whether the process stands by, or leads and is through with all that this begins with."""
+        """Whether the process has led or stood by since it was started."""
         said = self.says(self._began)
-        led, served = said.rfind('"event": "leading"'), said.rfind('"event": "serving"')
-        return served > led if led >= 0 else "standing_by" in said
+        return "standing_by" in said or '"serving"' in said
 
     @property
     def lives(self) -> bool:
@@ -83,6 +82,11 @@ class BotProcess:
     def says(self, start: int = 0) -> str:
         """The log from a byte on."""
         return self.log.read_bytes()[start:].decode(errors="replace") if self.log.exists() else ""
+
+
+def serves(log: str) -> bool:
+    """Whether the bot of this log leads, and is through with all that this begins with."""
+    return log.rfind('"event": "serving"') > log.rfind('"event": "leading"') >= 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from rehearsal.machines.processes import Processes
 from rehearsal.people import told
 from rehearsal.postgres.pair import ServerPair
 from rehearsal.world import Rehearsal
+from tests.story.bots import serves
 from tests.story.conftest import Incident, calm_options, until
 from tests.story.strange import strange_input_is_answered
 
@@ -29,7 +30,13 @@ async def world(work_dirs: Path, cache: Path) -> AsyncIterator[Rehearsal]:
         options = calm_options(work_dir=work_dir, cache=cache, state_url=database.url("postgres"))
         async with Rehearsal(options) as world:
             await world.witness.healthy()
+            await serving(world)
             yield world
+
+
+async def serving(world: Rehearsal) -> None:
+    """Wait until a bot that was just started is through with all that it begins with."""
+    await until(lambda: serves(world.bot_log.read_text()), 60)
 
 
 async def start_standby(world: Rehearsal) -> Path:
@@ -65,6 +72,7 @@ async def test_a_bot_that_is_killed_after_the_effect_goes_on_where_it_was(incide
 
 
 async def test_a_bot_that_is_told_to_end_in_the_middle_leaves_the_run_to_its_next_start(incident: Incident) -> None:
+    await serving(incident.world)
     run = await incident.approved()
     await until(lambda: incident.effects() == ONCE)
     await incident.world.processes.stop("bot", grace=20)

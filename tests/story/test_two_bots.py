@@ -15,7 +15,7 @@ import pytest
 
 from rehearsal.drills.catalogue import DRILLS
 from rehearsal.waiting import until
-from tests.story.bots import Persistent, calm_down, folder, judge
+from tests.story.bots import Persistent, calm_down, folder, judge, serves
 from tests.story.conftest import Incident
 from tests.story.two_bots import Faults, Pair, incident, pair_in
 
@@ -102,6 +102,7 @@ async def test_a_killed_leader_of_this_machine_is_replaced_at_once(pair: Pair) -
 
 async def test_a_leader_that_ends_cleanly_is_replaced_at_once(pair: Pair) -> None:
     leader, epoch = await elsewhere(pair)
+    await until(lambda: serves(pair.bots[leader].says()), 60.0)  # it may have taken the lead a moment ago
     start = logged(pair)
     seconds, code = await pair.bots[leader].terminate()
     assert (seconds < 5.0, code) == (True, 0)
