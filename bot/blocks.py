@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 from bot.mrkdwn import cut, shown
 
@@ -46,6 +47,11 @@ def field(text: str) -> Block:
 def context(text: str) -> Block:
     """Small print."""
     return {"type": "context", "elements": [mrkdwn(text, 1900)]}
+
+
+def link(address: str, label: str) -> Block:
+    """Small print that leads to an address of Slack's own."""
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": f"<{quote(address, safe=':/')}|{label}>"}]}
 
 
 def actions(*buttons: Block) -> Block:

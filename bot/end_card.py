@@ -23,6 +23,7 @@ def end_blocks(story: Story, run: Run, line: str, look: Look) -> list[Block]:
         blocks.context(
             f"Run `{run.id}`, asked for by {mention(story.offer.requested_by)}. `/dr show {run.id}` has its timeline."
         ),
+        *([blocks.link(look.canvas, "The report as a canvas")] if look.canvas else []),
     ]
 
 

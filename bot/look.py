@@ -29,7 +29,10 @@ class Usual:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """`approvers` are ids of users and groups; `simple` leaves out the blocks that this workspace refuses."""
+    """`approvers` are ids of users and groups; `simple` leaves out the blocks that this workspace refuses.
+
+    `canvas` is the address of the report as a canvas, once there is one.
+    """
 
     rto_minutes: float = 30
     rpo_minutes: float = 5
@@ -37,6 +40,7 @@ class Look:
     approvers: tuple[str, ...] = ()
     usual: Usual = field(default_factory=Usual)
     simple: bool = False
+    canvas: str = ""
 
 
 def look_at(settings: Settings, story: Story, usual: Usual, *, simple: bool, outsiders: Collection[str] = ()) -> Look:

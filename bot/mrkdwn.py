@@ -15,7 +15,6 @@ ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 MENTION = r"<(?:@[UW][A-Z0-9]+|#[CG][A-Z0-9]+|!subteam\^S[A-Z0-9]+|!date\^\d+\^[{}\w:, ]+\|[^<>|]+)>"
 _OURS = re.compile(f"({MENTION})")
 INVISIBLE = "\u200b"
-INVISIBLE = "\u200b"
 _CALLS = re.compile(r"<(?=[@#!])")
 _SPECIAL = re.compile(r"&(?!(?:amp|lt|gt);)|[<>]")
 _TORN = re.compile(r"(?:&[a-z]*|<[^<>]*)$")

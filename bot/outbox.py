@@ -18,9 +18,9 @@ from slack_sdk.errors import SlackApiError
 from sqlalchemy import Connection, and_, func, or_, select, update
 
 from bot.pace import Lane, Pace, lane_of
-from bot.sender import LOST, Sender, close_ephemerals, method_of
+from bot.sender import Sender, close_ephemerals, method_of
 from bot.settings import Settings
-from bot.slack_errors import code, is_limited, is_unsure, retry_after, status
+from bot.slack_errors import LOST, code, is_limited, is_unsure, retry_after, status
 from bot.store import Store
 from bot.story import ENDS, WHOLE
 from bot.tables import outbox, plans, runs

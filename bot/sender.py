@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 import structlog
-from aiohttp import ClientError
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackApiError
 from sqlalchemy import Connection, select, update
 
 from actions.scrub import plain
 from bot import cards
 from bot.alerts import alert_text
+from bot.canvas import canvas_link
 from bot.end_card import end_blocks
 from bot.folding import fold
 from bot.look import Look, look_at, read_usual
@@ -33,7 +34,6 @@ from bot.tables import decisions, notes, outbox, runs
 from bot.uploads import NotWritten, by_hand, shares, upload_report
 
 log = structlog.get_logger(__name__)
-LOST = (ClientError, OSError, TimeoutError, SlackClientError)  # SlackApiError is caught before these: it is an answer
 EVENT = "dr_timeline"
 SIMPLE = "simple cards"  # the note that this workspace refused task cards
 DRAWN = ("card", "question")  # kinds of messages that are drawn when they are sent
@@ -261,8 +261,9 @@ class Sender:
         story = await self._store.story(run_id)
         assert story is not None, run_id
         usual = await self._store.do(read_usual, story.offer.plan)
-        simple = await self._store.do(is_simple)
-        return story, look_at(self._settings, story, usual, simple=simple, outsiders=self._outsiders())
+        simple, canvas = await self._store.do(is_simple), await self._store.do(canvas_link, run_id)
+        look = look_at(self._settings, story, usual, simple=simple, outsiders=self._outsiders())
+        return story, replace(look, canvas=canvas)
 
     async def _reply(self, row: Any) -> dict[str, Any]:
         """A line of the thread; the last one stands in the channel, too, with what the run came to."""

@@ -1,10 +1,12 @@
-"""What Slack's errors mean: asked too often, not done, or nobody can tell. Used by the outbox and its sender."""
+"""What Slack's errors mean: asked too often, not done, nobody can tell, or no answer at all."""
 
 from __future__ import annotations
 
-from slack_sdk.errors import SlackApiError
+from aiohttp import ClientError
+from slack_sdk.errors import SlackApiError, SlackClientError
 
 UNSURE = ("fatal_error", "internal_error", "request_timeout", "service_unavailable")  # "part of it may have succeeded"
+LOST = (ClientError, OSError, TimeoutError, SlackClientError)  # SlackApiError is caught before these: it is an answer
 LONGEST_PAUSE = 300  # seconds: no Retry-After silences the bot for longer
 
 

@@ -10,8 +10,8 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from actions.scrub import plain
-from bot.sender import LOST
 from bot.settings import BadSettings, Settings
+from bot.slack_errors import LOST
 
 log = structlog.get_logger(__name__)
 PAUSE_SECONDS = 2.0

@@ -18,6 +18,7 @@ import structlog
 
 from actions.base import Json
 from actions.scrub import unexpected
+from bot.canvas import add_canvas
 from bot.items import items_json
 from bot.look import Look
 from bot.memory import StoreMemory
@@ -41,7 +42,9 @@ class NotUploaded(OSError):
 
 
 async def upload_report(slack: Any, store: Store, story: Story, look: Look) -> list[str]:
-    """Draw, write and upload the files, which nobody sees yet; returns their ids. Slack's errors are the caller's to judge.
+    """Draw, write and upload the files, which nobody sees yet; returns their ids. Makes the canvas, too, if Slack lets us.
+
+    Slack's errors are the caller's to judge.
 
     Raises `NotWritten` if there is nothing to upload, which another try would not mend.
     """
@@ -57,6 +60,7 @@ async def upload_report(slack: Any, store: Store, story: Story, look: Look) -> l
         await _send(slack, announced["upload_url"], content)
         files.append({"id": announced["file_id"], "title": title})
     await slack.files_completeUploadExternal(files=files)
+    await add_canvas(slack, store, story, written[0][2].decode())
     return [str(file["id"]) for file in files]
 
 

@@ -11,7 +11,7 @@ import html
 import json
 import re
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,13 +66,24 @@ class People:
 
     async def plan(self, person: str, text: str, timeout: float = 10.0) -> str:
         """Ask for a plan and wait until it can be approved; returns its id."""
-        known = self.ids()
+        known, told = self.ids(), len(self.slack.ephemerals(person))
         await self.type(person, text)
-        return await self.new_plan(known, timeout)
 
-    async def new_plan(self, known: Collection[str] = (), timeout: float = 10.0) -> str:
-        """Wait for a plan that can be approved, other than those known; returns its id."""
-        return await until(lambda: next((i for i in self.open_plans() if i not in known), None), timeout, "a plan to approve")
+        def instead() -> str:
+            return f"/dr {text} became no plan. {person} was told: {[m['text'] for m in self.slack.ephemerals(person)[told:]]}"
+
+        return await self.new_plan(known, timeout, instead)
+
+    async def new_plan(self, known: Collection[str] = (), timeout: float = 10.0, instead: Callable[[], str] = str) -> str:
+        """Wait for a plan that can be approved, other than those known; returns its id. `instead` says what came if none did."""
+
+        def new() -> list[str]:
+            return [run for run in self.ids() if run not in known]
+
+        def what() -> str:
+            return f"a plan to approve. {instead()} New cards: {[self.says(run) for run in new()]}"
+
+        return await until(lambda: next((run for run in new() if run in self.open_plans()), None), timeout, what)
 
     async def click(self, person: str, run: str, button: str, value: str | None = None) -> None:
         """Press a button on the card of a plan or run. An Approve that wants a name typed gets it, once its form is open.

@@ -1,4 +1,4 @@
-"""Web API methods about what is kept beside a channel: bookmarks.* and canvases.create."""
+"""Web API methods about the links at the top of a channel: bookmarks.*."""
 
 from __future__ import annotations
 
@@ -64,16 +64,6 @@ def edit(workspace: Workspace, arguments: Json) -> Json:
     bookmark |= {name: arguments[name] for name in ("title", "link", "emoji") if arguments.get(name)}
     bookmark["date_updated"] = int(time.time())
     return {"bookmark": bookmark}
-
-
-def create_canvas(workspace: Workspace, arguments: Json) -> Json:
-    """canvases.create: a document; its content, if given, is Markdown."""
-    content = arguments.get("document_content")
-    if content is not None and (not isinstance(content, dict) or content.get("type") != "markdown"):
-        raise RefusedError("invalid_arguments")
-    canvas_id = f"F{next(IDS):08d}"
-    workspace.store.canvases[canvas_id] = {"title": arguments.get("title") or "Untitled", "content": content or {}}
-    return {"canvas_id": canvas_id}
 
 
 def _of(workspace: Workspace, channel_id: str) -> list[Json]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rehearsal.slack import bookmarks, chat, conversations, reading, uploads, viewing
+from rehearsal.slack import bookmarks, canvases, chat, conversations, reading, uploads, viewing
 from rehearsal.slack.errors import RefusedError
 from rehearsal.slack.journal import summary
 from rehearsal.slack.members import APP, BOT, BOT_USER, TEAM
@@ -27,7 +27,7 @@ class Method:
 
 def _auth_test(workspace: Workspace, arguments: Json) -> Json:
     return {
-        "url": "https://shielda.rehearsal.invalid/",
+        "url": f"{arguments['base']}/",
         "team": "Shielda (rehearsal)",
         "user": "dr",
         "team_id": TEAM,
@@ -84,7 +84,8 @@ METHODS: dict[str, Method] = {
     "bookmarks.list": Method(run=bookmarks.listed, scope="bookmarks:read"),
     "bookmarks.edit": Method(run=bookmarks.edit, scope="bookmarks:write"),
     "bookmarks.remove": Method(run=bookmarks.remove, scope="bookmarks:write"),
-    "canvases.create": Method(run=bookmarks.create_canvas, scope="canvases:write"),
+    "canvases.create": Method(run=canvases.create, scope="canvases:write"),
+    "canvases.access.set": Method(run=canvases.set_access, scope="canvases:write"),
     "users.info": Method(run=reading.user, scope="users:read"),
     "users.list": Method(run=reading.users, scope="users:read"),
     "users.getPresence": Method(run=reading.presence, scope="users:read"),

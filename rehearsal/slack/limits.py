@@ -29,7 +29,7 @@ TIERS = (
         TIER_2,
         "pins.add pins.remove pins.list usergroups.list usergroups.users.list users.list reactions.remove canvases.create "
         "conversations.list conversations.create conversations.archive conversations.unarchive conversations.setTopic "
-        "conversations.setPurpose bookmarks.add bookmarks.edit bookmarks.remove",
+        "conversations.setPurpose bookmarks.add bookmarks.edit bookmarks.remove canvases.access.set",
     ),
     (
         TIER_3,

@@ -19,8 +19,9 @@ def home_tab(manifest: Json) -> bool:
 
 
 def scopes(manifest: Json) -> list[str]:
-    """The bot scopes."""
-    return list(((manifest.get("oauth_config") or {}).get("scopes") or {}).get("bot") or [])
+    """The bot scopes; the optional ones, too, as of a workspace that granted them."""
+    asked = (manifest.get("oauth_config") or {}).get("scopes") or {}
+    return [*(asked.get("bot") or []), *(asked.get("bot_optional") or [])]
 
 
 def events(manifest: Json) -> list[str]:

@@ -16,6 +16,7 @@ from rehearsal.listening import stop_accepting
 from rehearsal.slack.calls import answer
 from rehearsal.slack.control import Control
 from rehearsal.slack.errors import RefusedError
+from rehearsal.slack.members import TEAM
 from rehearsal.slack.workspace import Workspace
 
 Json = dict[str, Any]
@@ -39,6 +40,7 @@ def routes(workspace: Workspace) -> list[web.RouteDef]:
         web.post("/response/{key}", slack.response),
         web.post("/upload/{id}", slack.upload),
         web.get("/files/{id}/{name}", slack.file),
+        web.get("/docs/{team}/{canvas}", slack.canvas),
         web.get("/", page),
         web.get("/static/{name}", page),
         *Control(workspace).routes(),
@@ -148,6 +150,13 @@ class SlackServer:
         kind = "image/png" if upload.name.endswith(".png") else "text/plain"
         return web.Response(body=upload.content, content_type=kind, headers=SAFETY)
 
+    async def canvas(self, request: web.Request) -> web.StreamResponse:
+        """A canvas as the Markdown that it was made of."""
+        canvas = self._workspace.store.canvases.get(request.match_info["canvas"])
+        if canvas is None or request.match_info["team"] != TEAM:
+            raise web.HTTPNotFound(text="There is no such canvas.")
+        return web.Response(text=canvas["text"], content_type="text/plain", headers=SAFETY)
+
     def _away(self, request: web.Request, what: str) -> web.StreamResponse:
         self._workspace.journal.note("refused_while_away", method=what)
         return _drop(request)
@@ -168,7 +177,11 @@ async def _arguments(request: web.Request) -> Json:
         given |= _decode(body) if body.strip() else {}
     else:
         given |= {name: _part(str(value)) for name, value in (await request.post()).items()}
-    return given | {"base": f"{request.scheme}://{request.host}"} if request.path.endswith("connections.open") else given
+    return (
+        given | {"base": f"{request.scheme}://{request.host}"}
+        if request.path.endswith(("connections.open", "auth.test"))
+        else given
+    )
 
 
 def _decode(body: str) -> Json:

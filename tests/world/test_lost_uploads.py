@@ -45,9 +45,9 @@ def thread(told: Told) -> list[Json]:
     return [m for m in told.workspace.channel(INCIDENT).messages if m.get("thread_ts")]
 
 
-def allow_files(told: Told) -> None:
+def allow_files(told: Told, *more: str) -> None:
     bot = told.workspace.manifest["oauth_config"]["scopes"]
-    bot["bot"] = [*bot["bot"], "files:write"]
+    bot["bot"] = [*bot["bot"], "files:write", *more]
 
 
 @pytest.mark.parametrize("lost", ["files.getUploadURLExternal", "upload", UPLOAD])
