@@ -15,7 +15,7 @@ from rehearsal.postgres.server import Server, ServerError
 from rehearsal.postgres.template import DATABASE, SUPERUSER, copy_data, superuser
 
 # A copy archives nothing, waits for nobody, and can be made anew.
-SETTINGS = {"archive_mode": "off", "synchronous_standby_names": "", "primary_conninfo": "", "fsync": "off"}
+SETTINGS = {"archive_mode": "off", "synchronous_standby_names": "", "primary_conninfo": ""}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ SETTINGS = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 shared_buffers = 16MB
+fsync = off  # it has to survive a killed process, and no power cut
 dynamic_shared_memory_type = mmap
 max_connections = 30
 superuser_reserved_connections = 3

@@ -56,7 +56,7 @@ async def test_a_run_ends_once_in_the_channel_with_its_report_and_few_messages(i
     run = await incident.approved("alice", "bob")
     assert await incident.ended(run) == "Done", incident.thread(run)
     thread = await until(lambda: _with_files(incident, run), 20)
-    ours = [m for m in incident.messages() if run in str(m["metadata"]) or run in str(m["blocks"])]
+    ours = [m for m in incident.messages() if run in str(m.get("metadata")) or run in str(m.get("blocks"))]
     assert [m.get("subtype") for m in ours] == [None, "thread_broadcast"]
     assert "Outage" in str(ours[1]["blocks"]) or "no outage" in str(ours[1]["blocks"])
     (shared,) = [m["files"] for m in thread if m.get("files")]

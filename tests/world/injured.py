@@ -76,7 +76,7 @@ async def ward(processes: Processes, work_dirs: Path, cache: Path, name: str = "
     folder.mkdir(mode=0o755, exist_ok=True)
     server = Server(processes, name, folder / "data", folder / "server.log", template.binaries)
     await template.copy(server.data)
-    server.configure(fsync="off", autovacuum="off")
+    server.configure(autovacuum="off")
     await server.start()
     async with superuser(server.port, template.password, "postgres") as connection:
         for role in (BOT, OWNER):
