@@ -97,7 +97,7 @@ class HealthAnswers(Check, kind="http.health_answers"):
 
     async def look(self, world: World) -> Outcome:
         row, said = 0, "no answer yet"
-        async for passed in world.ticks(timeout=self.timeout, every=self.interval, at_least=15.0):
+        async for passed in world.ticks(timeout=self.timeout, every=self.interval, at_least=15.0, is_steady=True):
             good, said = await self._once(world)
             row = row + 1 if good else 0
             if row >= self.passes:

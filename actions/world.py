@@ -124,11 +124,14 @@ class World:
         """Sleep for so many of the provider's seconds."""
         await asyncio.sleep(self.local(provider_seconds))
 
-    async def ticks(self, *, timeout: float, every: float = 2.0, at_least: float = 0.0) -> AsyncIterator[float]:
+    async def ticks(
+        self, *, timeout: float, every: float = 2.0, at_least: float = 0.0, is_steady: bool = False
+    ) -> AsyncIterator[float]:
         """Provider seconds since the start, once per tick, until `timeout` is over; the last tick is at the deadline.
 
-        The interval grows from `every` to five times as much. In a rehearsal no interval is under 20 ms. `at_least` seconds
-        of this machine's clock are always given: a rehearsal's databases and web servers are no faster than real ones.
+        The interval grows from `every` to five times as much, unless it `is_steady`. In a rehearsal no interval is under 20 ms.
+        `at_least` seconds of this machine's clock are always given: a rehearsal's databases and web servers are no faster than
+        real ones.
         """
         timeout = max(timeout, at_least * self.site.aws.speed)
         began = time.monotonic()
@@ -139,7 +142,7 @@ class World:
             if passed >= timeout:
                 return
             await asyncio.sleep(max(self.local(min(interval, timeout - passed)), 0.02))
-            interval = min(interval * 1.2, every * 5)
+            interval = interval if is_steady else min(interval * 1.2, every * 5)
 
     async def close(self) -> None:
         """End the clients that were made."""

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import acks, answers, diffs, engine, fleets, recoveries, regions, restores, starts, surfaces
+from tests.bench import acks, answers, diffs, engine, fleets, recoveries, regions, repairs, restores, starts, surfaces
 from tests.bench.figures import Figure, machine, table
 from tests.bench.subjects import opened
 
@@ -22,6 +22,7 @@ PARTS = {
     "surfaces": surfaces.measure,
     "engine": engine.measure,
     "diffs": diffs.measure,
+    "repairs": repairs.measure,
     "fleets": fleets.measure,
     "starts": starts.measure,
     "rehearsal": starts.rehearsal,
