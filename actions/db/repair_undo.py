@@ -73,7 +73,7 @@ class UndoRepair(OfCase, Action, kind="postgresql.undo_repair"):
             for shape in reversed(shapes):  # rows go before those that they refer to
                 await self._refuse_if_referred_to(connection, shape)
                 await run(connection, sql.change_back(shape), self.case, shape)
-                await run(connection, sql.delete_inserted(shape), self.case, shape)
+                await self._delete_inserted(connection, shape)
             await self._refuse_if_left(connection)
             await restore_triggers(connection, triggers)
             await change_state(connection, self.case, REPAIRED, UNDONE)
@@ -118,6 +118,17 @@ class UndoRepair(OfCase, Action, kind="postgresql.undo_repair"):
             if rows := (await run(connection, found, self.case, shape))[0]["rows"]:
                 says = f"{count(rows, 'newer row')} of {one['child']} would go or change with rows of {shape.table}"
                 raise Refused(f"Nothing was changed: {says}, by a foreign key. Take care of them by hand first.")
+
+    async def _delete_inserted(self, connection: psycopg.AsyncConnection[Any], shape: Shape) -> None:
+        """Rows that refer to these were orphans before the repair, or came since: a foreign key takes none back as orphans."""
+        try:
+            await run(connection, sql.delete_inserted(shape), self.case, shape)
+        except psycopg.errors.ForeignKeyViolation as error:
+            key, child = error.diag.constraint_name, error.diag.table_name
+            raise Refused(
+                f"Nothing was changed: rows of {child} refer to rows of {shape.table} that the undo would take away, and the"
+                f" foreign key {key} forbids that. Drop that key first if they are to be orphans again, then undo once more."
+            ) from error
 
     async def _refuse_if_left(self, connection: psycopg.AsyncConnection[Any]) -> None:
         left = "SELECT count(*) AS rows FROM dr_repair.rows WHERE case_id = %s AND state IN ('inserted', 'reverted')"

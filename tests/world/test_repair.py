@@ -136,6 +136,22 @@ async def test_a_child_without_its_parent_stops_the_repair(hospital: Hospital) -
     assert await repair.rows() == damaged
 
 
+async def test_an_undo_that_would_make_orphans_again_names_the_foreign_key_that_forbids_it(hospital: Hospital) -> None:
+    repair = await hospital.admit(ORDERS, tables=("customers",))
+    await repair.present.run(f"{QUIETLY} DELETE FROM customers WHERE id < 9")
+    damaged = await repair.rows("customers")
+    await repair.does(repair.collect)
+    await repair.does(repair.put_back)
+    mended = await repair.rows("customers")
+    said = await repair.does(repair.undo, Result.FAILED)
+    assert "rows of orders refer to rows of public.customers that the undo would take away" in said
+    assert "the foreign key orders_customer_fkey forbids that" in said
+    assert await repair.rows("customers") == mended
+    await repair.present.run("ALTER TABLE orders DROP CONSTRAINT orders_customer_fkey")
+    await repair.does(repair.undo)
+    assert await repair.rows("customers") == damaged
+
+
 CIRCLE = """
 SET ROLE shielda; CREATE TABLE a (id int PRIMARY KEY, b int);
 CREATE TABLE b (id int PRIMARY KEY, a int REFERENCES a, mother int REFERENCES b);
