@@ -22,7 +22,7 @@ import psycopg
 KEYS = {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "example"}
 SERVICE, REPLICA = {"cluster": "shielda", "service": "control-plane"}, "shielda-replica-us-east-1"
 NAME, TARGET, ZONE = "app.shielda.dev", "shielda-us-east-1.elb.amazonaws.com", "shielda.dev"
-POLL = max(2.0 / float(os.environ["SPEED"]), 0.02)
+POLL = max(2.0 / float(os.environ.get("SPEED", "1")), 0.02)
 FENCE = "BEGIN READ WRITE; SET LOCAL ROLE shielda; ALTER DATABASE shielda {} default_transaction_read_only{}; COMMIT"
 END = "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE usename = 'shielda'"
 PLAIN = ("-input=false", "-no-color")
