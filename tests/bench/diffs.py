@@ -113,7 +113,7 @@ async def comparisons(ours: Ward, theirs: Ward, present: Patient, rows: int) -> 
             value=median(mine),
             bare=median(bare),
             unit="s",
-            aim=AIM if rows <= LARGE else None,
+            aim=AIM if rows <= ROWS else None,
             note=note,
         ),
         Figure(name=f"Memory after a comparison of {size}", value=memory, unit="MB"),
