@@ -65,7 +65,7 @@ def why_roll_back(suspect: Suspect, stopped: Sequence[StoppedTask], health: Heal
         return f"The tasks of the newest deployment, {name}, keep failing: {failed}."
     if not suspect.is_young or (health is not None and health.good):
         return ""
-    minutes = (suspect.service.at - suspect.since).total_seconds() // 60
+    minutes = max(0.0, (suspect.service.at - suspect.since).total_seconds() // 60)  # AWS's clock may be ahead of ours
     crashed = [task for task in stopped if task.crashed and task.revision == name and task.stopped_at >= suspect.since]
     if len(crashed) > max(1, suspect.service.desired):
         return f"{name} was deployed {minutes:.0f} min ago, and {len(crashed)} of its tasks have crashed since."
