@@ -146,11 +146,15 @@ async def test_a_bot_killed_around_a_decision_carries_it_out_once(
 
 
 async def kill_at(matrix: Matrix, name: str, points: list[str]) -> None:
-    """Kill the bot at each of the points; fails with a line for everything that was wrong and every kill that was missed."""
+    """Kill the bot at each of the points; fails with a line for everything that was wrong and every kill that was missed.
+
+    A later edit of a card may not come at all the next time, and then there's nobody to kill.
+    """
     assert points, f"Without a kill the course passed no point: {await matrix.without_kill(name)}"
     trials = await matrix.kill_at(name, points)
-    missed = [trial.point for trial in trials if not trial.killed]
+    alive = [trial.point for trial in trials if not trial.killed]
+    missed = [point for point in alive if not LATER_EDIT.search(point)]
     wrong = [str(trial) for trial in trials if trial.wrong]
-    log.info("%s: %d points, %d killed, %d wrong", name, len(points), len(points) - len(missed), len(wrong))
+    log.info("%s: %d points, %d killed, %d wrong", name, len(points), len(points) - len(alive), len(wrong))
     assert not wrong, "\n".join(wrong)
     assert not missed, missed
