@@ -6,6 +6,7 @@ A real incident in the rehearsal, seen in a real browser: a restart that is told
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -102,9 +103,17 @@ async def _workspace(pages: Pages, folder: Path) -> None:
 
 
 async def _shoot(pages: Pages, selector: str, folder: Path, name: str) -> None:
+    """A picture of this part of the page in each theme. What is edited meanwhile is drawn anew, and found again."""
+    from playwright.async_api import Error
+
     for theme, page in pages.items():
-        await page.wait_for_selector(selector)
-        await page.locator(selector).first.screenshot(path=folder / f"{name}-{theme}.png")
+        picture = folder / f"{name}-{theme}.png"
+        picture.unlink(missing_ok=True)
+        async with asyncio.timeout(PATIENCE / 1000):
+            while not picture.exists():
+                await page.wait_for_selector(selector)
+                with contextlib.suppress(Error):
+                    await page.locator(selector).first.screenshot(path=picture)
 
 
 def _end_with_files(people: People, run: str) -> Any:
