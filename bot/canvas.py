@@ -14,7 +14,6 @@ from itertools import groupby
 from typing import Any
 
 import structlog
-from slack_sdk.errors import SlackApiError
 from sqlalchemy import Connection, select, update
 
 from actions.scrub import plain
@@ -39,7 +38,7 @@ async def add_canvas(slack: Any, store: Store, story: Story, report: str) -> Non
         made = await slack.canvases_create(title=f"Report of run {run_id}", document_content=content)
         canvas = str(made["canvas_id"])
         await slack.canvases_access_set(canvas_id=canvas, access_level="read", channel_ids=[story.offer.channel])
-    except (SlackApiError, *LOST) as error:
+    except LOST as error:  # an answer that refuses, too
         log.warning("no_canvas", run=run_id, says=plain(error))
         return
     await store.do(_note_link, run_id, f"{team['url']}docs/{team['team_id']}/{canvas}")
@@ -58,11 +57,11 @@ def canvas_text(report: str) -> str:
 
 def _table(rows: list[str]) -> Iterator[str]:
     """The lines of a table of Markdown; as those of a list if it has too many cells."""
-    cells = [row.strip("|").split(" | ") for row in rows]
+    cells = [row.strip("|").split(" | ") for row in rows if set(row) - set("|-")]
     if sum(map(len, cells)) <= MOST_CELLS:
         yield from rows
     else:
-        yield from ("- " + ", ".join(cell.strip() for cell in row if cell.strip()) for row in cells[2:])
+        yield from ("- " + ", ".join(cell.strip() for cell in row if cell.strip()) for row in cells)
 
 
 def _name(run_id: str) -> str:

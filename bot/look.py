@@ -43,7 +43,9 @@ class Look:
     canvas: str = ""
 
 
-def look_at(settings: Settings, story: Story, usual: Usual, *, simple: bool, outsiders: Collection[str] = ()) -> Look:
+def look_at(
+    settings: Settings, story: Story, usual: Usual, *, simple: bool, canvas: str = "", outsiders: Collection[str] = ()
+) -> Look:
     """What the cards of this story show besides it; whom the bot would refuse (`outsiders`) is nobody who may approve."""
     plan = story.offer.plan
     return Look(
@@ -53,6 +55,7 @@ def look_at(settings: Settings, story: Story, usual: Usual, *, simple: bool, out
         approvers=tuple(one for one in approvers_of(settings.authority, plan.scenarios) if one not in outsiders),
         usual=usual,
         simple=simple,
+        canvas=canvas,
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -262,8 +261,7 @@ class Sender:
         assert story is not None, run_id
         usual = await self._store.do(read_usual, story.offer.plan)
         simple, canvas = await self._store.do(is_simple), await self._store.do(canvas_link, run_id)
-        look = look_at(self._settings, story, usual, simple=simple, outsiders=self._outsiders())
-        return story, replace(look, canvas=canvas)
+        return story, look_at(self._settings, story, usual, simple=simple, canvas=canvas, outsiders=self._outsiders())
 
     async def _reply(self, row: Any) -> dict[str, Any]:
         """A line of the thread; the last one stands in the channel, too, with what the run came to."""

@@ -83,7 +83,7 @@ class People:
         def what() -> str:
             return f"a plan to approve. {instead()} New cards: {[self.says(run) for run in new()]}"
 
-        return await until(lambda: next((run for run in new() if run in self.open_plans()), None), timeout, what)
+        return await until(lambda: next((run for run in new() if APPROVE in self.buttons(run)), None), timeout, what)
 
     async def click(self, person: str, run: str, button: str, value: str | None = None) -> None:
         """Press a button on the card of a plan or run. An Approve that wants a name typed gets it, once its form is open.

@@ -120,14 +120,15 @@ class UndoRepair(OfCase, Action, kind="postgresql.undo_repair"):
                 raise Refused(f"Nothing was changed: {says}, by a foreign key. Take care of them by hand first.")
 
     async def _delete_inserted(self, connection: psycopg.AsyncConnection[Any], shape: Shape) -> None:
-        """Rows that refer to these were orphans before the repair, or came since: a foreign key takes none back as orphans."""
+        """Delete what the repair inserted. Raises `Refused` if other rows refer to it: old orphans, or rows that came since."""
         try:
             await run(connection, sql.delete_inserted(shape), self.case, shape)
         except psycopg.errors.ForeignKeyViolation as error:
             key, child = error.diag.constraint_name, error.diag.table_name
             raise Refused(
                 f"Nothing was changed: rows of {child} refer to rows of {shape.table} that the undo would take away, and the"
-                f" foreign key {key} forbids that. Drop that key first if they are to be orphans again, then undo once more."
+                f" foreign key {key} forbids that. If they were orphans before the repair, drop that key and undo once more;"
+                " if they are newer, leave the repair as it is."
             ) from error
 
     async def _refuse_if_left(self, connection: psycopg.AsyncConnection[Any]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from rehearsal.injuries import Patient
 from rehearsal.machines.processes import Processes
+from tests.bench.diffs import timed
 from tests.bench.figures import Figure
 from tests.bench.subjects import made, opened
 from tests.world.repairs import QUIETLY, Repair, open_hospital
@@ -85,13 +86,6 @@ async def while_somebody_writes(repair: Repair) -> tuple[list[float], str]:
             waits.append(time.perf_counter() - began)
             await asyncio.sleep(0.005)
         return waits, await putting
-
-
-async def timed(doing: Any) -> tuple[float, Any]:
-    """The seconds that it takes, and what comes of it."""
-    began = time.perf_counter()
-    result = await doing
-    return time.perf_counter() - began, result
 
 
 def _require(seen: Any, expected: Any, what: str) -> None:

@@ -19,7 +19,14 @@ def test_a_report_with_short_tables_stays_as_it_is() -> None:
 def test_a_table_with_too_many_cells_becomes_a_list_without_losing_a_line() -> None:
     report = "\n".join(["# Done", "", *HEAD, *[ROW] * 500, "", "after"])
     lines = canvas_text(report).splitlines()
-    assert lines == ["# Done", "", *["- 1.1, End sessions, done: 24 of 24 have ended., 4 s"] * 500, "", "after"]
+    assert lines == [
+        "# Done",
+        "",
+        "- step, what, outcome, took",
+        *["- 1.1, End sessions, done: 24 of 24 have ended., 4 s"] * 500,
+        "",
+        "after",
+    ]
 
 
 @given(st.text(max_size=80), st.integers(1, 200))
