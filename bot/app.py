@@ -1,4 +1,4 @@
-"""The Slack app: Bolt over Socket Mode or HTTP. A handler validates, records and acknowledges; the rest happens at the desk."""
+"""The Slack app: Bolt over Socket Mode or HTTP. Here an event is checked, recorded and acknowledged; `Handlers` do the rest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bot import cards, restore_form
 from bot.choices import CHOICES
 from bot.evidence import ELSEWHERE, read_shortcut
 from bot.home import PICK
-from bot.home_desk import HomeDesk
+from bot.home_tab import HomeTab
 from bot.inbox import Inbox
 from bot.mrkdwn import inert, shown
 from bot.payloads import ID, UNTYPED, Malformed, id_of, item, maybe, text_of, unescaped
@@ -73,7 +73,7 @@ class App:
         bolt.shortcut(re.compile(".*"))(self._on_shortcut)
         bolt.event("app_home_opened")(self._on_home)
         bolt.error(self._on_error)
-        self._home = HomeDesk(settings, store, client)
+        self._home = HomeTab(settings, store, client)
         self._beside: set[asyncio.Task[Any]] = set()
         self._handlers: list[AsyncSocketModeHandler] = []
         self._webhook = Webhook(settings, bolt, store) if settings.slack.mode == "http" else None

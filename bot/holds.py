@@ -12,7 +12,6 @@ from bot.approvals import STOPPED, clock, decided_at
 from bot.approved import Approved, name_steps
 from bot.blocks import code, length
 from bot.choices import Question
-from bot.conduct import LATE_SECONDS, Conduct
 from bot.ends import Ends
 from bot.layout import LONGEST_REPLY, split
 from bot.mrkdwn import inert
@@ -20,6 +19,7 @@ from bot.plan_card import LEVELS
 from bot.progress import Progress
 from bot.questions import Answer
 from bot.running import Running
+from bot.step_runner import LATE_SECONDS, StepRunner
 from bot.story import NOTE
 
 YES = ("hold_yes", "hold_destroy")
@@ -31,12 +31,12 @@ class Holds:
     """Asks for a Yes or No, and carries the answer out. Both are safe to repeat after a crash."""
 
     def __init__(
-        self, approved: Approved, ends: Ends, conduct: Conduct, progress: Progress, running: Running, answer: Answer
+        self, approved: Approved, ends: Ends, runner: StepRunner, progress: Progress, running: Running, answer: Answer
     ) -> None:
         self.store = ends.store
         self.approved = approved
         self.ends = ends
-        self.conduct = conduct
+        self.runner = runner
         self.progress = progress
         self.running = running
         self.answer = answer
@@ -53,7 +53,7 @@ class Holds:
         hold = await self.approved.step(run_id, step_id)
         assert isinstance(hold, Hold), step_id
         async with self.progress.follow(run_id, step_id, attempt) as world:
-            evidence, gathered = await self.conduct.gather(hold, world)
+            evidence, gathered = await self.runner.gather(hold, world)
         self.running.go_on()
         stops = [finding.says for finding in evidence if finding.level is Level.STOP]
         destroys, possible = gathered and hold.destroys(evidence), not stops or hold.yes_despite_stop

@@ -10,10 +10,10 @@ from actions.base import Json
 from bot.approvals import STOPPED
 from bot.approved import Approved, name_steps
 from bot.choices import Question
-from bot.conduct import skipped
 from bot.ends import Ends, what_stands
 from bot.planner import Planner, plan_id
 from bot.running import Running
+from bot.step_runner import skipped
 from bot.story import NOTE
 from commands.scenario import BadCommand
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection
 
 from actions.world import World
-from bot.home_desk import TARGETS, write_note
+from bot.home_tab import TARGETS, write_note
 from bot.memory import StoreMemory
 from bot.report_card import with_buttons
 from bot.store import Item, Store

@@ -1,7 +1,7 @@
 """Durable runs: the one module that knows the engine (DBOS). An interpreter carries out the frozen plan.
 
 A plan's stages run one after the other, the steps of a stage together. After a crash the engine calls the same functions
-again; whatever was recorded is not done again, and `Conduct` settles the one step that was under way. Names of recorded
+again; whatever was recorded is not done again, and `StepRunner` settles the one step that was under way. Names of recorded
 steps are unique within their workflow.
 """
 
@@ -21,7 +21,6 @@ from actions.scrub import unexpected
 from bot.approvals import clock
 from bot.approved import Approved
 from bot.attachments import Attachments
-from bot.conduct import LATE_SECONDS, Applied, Conduct, outcome_from, outcome_json
 from bot.ends import Ends
 from bot.health import Health
 from bot.holds import AGAIN, Holds
@@ -30,6 +29,7 @@ from bot.planner import Planner, plan_id
 from bot.progress import Progress
 from bot.questions import Questions
 from bot.running import Running
+from bot.step_runner import LATE_SECONDS, Applied, StepRunner, outcome_from, outcome_json
 from bot.store import Store
 from bot.story import NOTE
 from bot.tables import plans
@@ -50,13 +50,13 @@ class Runs(DBOSConfiguredInstance):
         self.store = store
         self.planner = planner
         planner.world.items, planner.world.attach = StoredItems(store), Attachments(store).add
-        self.conduct = Conduct(store, planner.world)
+        self.runner = StepRunner(store, planner.world)
         self.progress = Progress(store, planner.world)
         self.running = Running()
         self.approved = Approved(store)
         self.health = Health(planner.world, store)
         self.ends = Ends(store, self.approved, self.health)
-        self.holds = Holds(self.approved, self.ends, self.conduct, self.progress, self.running, self.answer)
+        self.holds = Holds(self.approved, self.ends, self.runner, self.progress, self.running, self.answer)
         self.questions = Questions(self.approved, self.ends, planner, self.running, self.answer)
 
     def launch(self, url: str) -> None:
@@ -267,21 +267,21 @@ class Runs(DBOSConfiguredInstance):
 
     async def _act(self, run_id: str, step_id: str, attempt: int, action: Action, vouched: Json) -> Json:
         if vouched:
-            applied = await self.conduct.vouch(run_id, step_id, action, vouched["person"], vouched["reason"])
+            applied = await self.runner.vouch(run_id, step_id, action, vouched["person"], vouched["reason"])
         else:
-            applied = await self.conduct.act(run_id, step_id, attempt, action)
+            applied = await self.runner.act(run_id, step_id, attempt, action)
         self.running.go_on()
         return applied.to_json()
 
     async def _verify(self, run_id: str, step_id: str, attempt: int, action: Action, applied: Json) -> Json:
         async with self.progress.follow(run_id, step_id, attempt) as world:
-            outcome = await self.conduct.verify(action, Applied.from_json(applied), world)
+            outcome = await self.runner.verify(action, Applied.from_json(applied), world)
         self.running.go_on()
         return outcome_json(await self.store.end_step(run_id, step_id, attempt, outcome))
 
     async def _look(self, run_id: str, step_id: str, attempt: int, check: Check) -> Json:
         async with self.progress.follow(run_id, step_id, attempt) as world:
-            outcome = await self.conduct.look(check, world)
+            outcome = await self.runner.look(check, world)
         self.running.go_on()
         return outcome_json(await self.store.end_step(run_id, step_id, attempt, outcome))
 

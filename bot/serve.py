@@ -28,7 +28,7 @@ from bot.app import App, slack_client
 from bot.away import Patience
 from bot.database import open_engine
 from bot.ending import END_SECONDS, end_part, end_within, leave, told_to_end
-from bot.home_desk import HomeDesk
+from bot.home_tab import HomeTab
 from bot.inbox import Inbox
 from bot.leader import Leadership
 from bot.outbox import Outbox
@@ -40,7 +40,7 @@ from bot.store import Store
 from bot.tokens import check_tokens
 
 if TYPE_CHECKING:
-    from bot.desk import Desk
+    from bot.handlers import Handlers
     from bot.runs import Runs
     from bot.schedule import Schedule
 
@@ -114,7 +114,7 @@ class Bot:
     async def _stand_by(self, lead: Leadership, checking: asyncio.Task[None]) -> None:
         """Wait for the lead with all that is heavy loaded already, and until then for Slack's word on the tokens, too."""
         taking = asyncio.create_task(lead.take())
-        await in_thread(importlib.import_module, "bot.desk")
+        await in_thread(importlib.import_module, "bot.handlers")
         await in_thread(importlib.import_module, "actions.aws.gateway")
         await in_thread(importlib.import_module, "actions.http")
         await asyncio.wait({taking, checking}, return_when=asyncio.FIRST_COMPLETED)
@@ -138,19 +138,19 @@ class Bot:
         if not await self.store.unfinished():  # else the run that was cut off goes first, and the connection comes beside it
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._connected.wait(), FIRST_SECONDS)
-        desk = await self._start_desk()
-        self._tasks.append(asyncio.create_task(self._catch_up(desk)))
+        handlers = await self._start_handlers()
+        self._tasks.append(asyncio.create_task(self._catch_up(handlers)))
         self._tasks.append(asyncio.create_task(self._watch()))
-        self._tasks.append(asyncio.create_task(desk.runs.health.run()))
+        self._tasks.append(asyncio.create_task(handlers.runs.health.run()))
         self._tasks += [asyncio.create_task(part) for part in self._keeping()]
         log.info("serving", epoch=lead.epoch, seconds=round(time.monotonic() - self._began, 3))
 
-    async def _start_desk(self) -> Desk:
+    async def _start_handlers(self) -> Handlers:
         """Import and start what carries recoveries out; what was under way goes on, and what was recorded is handled."""
         await self.store.do(lambda _: importlib.import_module("sqlalchemy.orm"))  # no statement while it is half there
-        await in_thread(importlib.import_module, "bot.desk")  # the engine is heavy: it must not hold up an ack
+        await in_thread(importlib.import_module, "bot.handlers")  # the engine is heavy: it must not hold up an ack
         await in_thread(lambda: (self.world.aws, self.world.http))  # heavy too, and a run that goes on needs them at once
-        from bot.desk import Desk
+        from bot.handlers import Handlers
         from bot.kept import Shelf
         from bot.runs import Runs
         from bot.schedule import Schedule
@@ -161,12 +161,12 @@ class Bot:
         self.runs.launch(self.settings.state.url)
         await self.schedule.apply()
         gate = authority.Gate(self.settings.authority, self.directory)
-        desk = Desk(store=self.store, planner=planner, gate=gate, runs=self.runs, outbox=self.outbox, slack=self.client)
-        await desk.resume()
+        handlers = Handlers(store=self.store, planner=planner, gate=gate, runs=self.runs, outbox=self.outbox, slack=self.client)
+        await handlers.resume()
         self._warming = asyncio.create_task(self._warm())
         await asyncio.wait({self._warming}, timeout=WARM_SECONDS)  # a first plan's seconds are for answers, as a second one's
-        await self.inbox.open(desk.handle)
-        return desk
+        await self.inbox.open(handlers.handle)
+        return handlers
 
     async def _warm(self) -> None:
         """Load and make what plans need, while what was cut off goes on already."""
@@ -203,14 +203,14 @@ class Bot:
                 log.info("connected", seconds=round(time.monotonic() - self._began, 3))
                 return
 
-    async def _catch_up(self, desk: Desk) -> None:
+    async def _catch_up(self, handlers: Handlers) -> None:
         """Pick up what was recorded and followed by nothing, because the answer of the state's server got lost."""
         while True:
             await asyncio.sleep(CATCH_UP_SECONDS)
             try:
                 await self.inbox.catch_up()
-                await desk.resume()
-                await desk.runs.catch_up()
+                await handlers.resume()
+                await handlers.runs.catch_up()
             except Exception:  # it is tried again, and the runs go on meanwhile
                 log.exception("catching_up_broke")
 
@@ -226,7 +226,7 @@ class Bot:
             if database.heartbeat_table:
                 yield self._beat(name, database.heartbeat_table)
         yield self._keep()
-        yield HomeDesk(self.settings, self.store, self.client).run(self.world)
+        yield HomeTab(self.settings, self.store, self.client).run(self.world)
 
     async def _beat(self, name: str, table: str) -> None:
         """Write heartbeat rows into a database that is recovered, but not while a run works on it."""

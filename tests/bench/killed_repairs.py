@@ -24,9 +24,9 @@ from actions.db.repair_case import COPIED
 from actions.db.table_copy import CopyTable
 from actions.site import Site
 from actions.world import World
-from bot.conduct import Conduct
 from bot.database import open_engine
 from bot.items import items_of
+from bot.step_runner import StepRunner
 from bot.store import Store
 from rehearsal.machines.processes import Processes
 from tests import catalogue
@@ -151,7 +151,7 @@ async def act(state: Path, told: dict[str, Any]) -> None:
     world, store = World(Site.model_validate(told["site"])), Store(open_engine(f"sqlite:///{state}"))
     action = Step.registry[told["kind"]].with_arguments(told["arguments"])
     assert isinstance(action, Action)
-    runner = Conduct(store, world)
+    runner = StepRunner(store, world)
     print("begins", flush=True)
     with items_of("run-1", "1.1", 1):
         applied = await runner.act("run-1", "1.1", 1, action)

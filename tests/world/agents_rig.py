@@ -20,10 +20,10 @@ from actions.base import Outcome
 from actions.site import Agents, Aws, DatabaseSection, ServiceSection, Site
 from actions.ssh.batch import RestartBatch
 from actions.world import World
-from bot.conduct import Conduct
 from bot.database import open_engine
 from bot.items import StoredItems, items_of
 from bot.log import set_up
+from bot.step_runner import StepRunner
 from bot.store import Store
 from commands.agents.restart import batch_stages
 from rehearsal.fleet.fleet import Fleet
@@ -60,7 +60,7 @@ class Bot:
     """A step runner with its state in a file."""
 
     world: World
-    runner: Conduct
+    runner: StepRunner
 
     async def carry_out(self, step: RestartBatch, *, number: int = 1, attempt: int = 1, run: str = RUN) -> Outcome:
         """The outcome of a batch as the bot carries it out."""
@@ -79,7 +79,7 @@ async def bot(site: Site, state: Path) -> AsyncIterator[Bot]:
     """A bot without Slack."""
     world, store = World(site), Store(open_engine(f"sqlite:///{state}"))
     world.items = StoredItems(store)
-    yield Bot(world=world, runner=Conduct(store, world))
+    yield Bot(world=world, runner=StepRunner(store, world))
     store.close()
     await world.close()
 

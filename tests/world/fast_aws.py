@@ -19,8 +19,8 @@ import pytest
 from actions.base import Action, Outcome
 from actions.site import Aws, DatabaseSection, ServiceSection, Site
 from actions.world import World
-from bot.conduct import Conduct
 from bot.database import open_engine
+from bot.step_runner import StepRunner
 from bot.store import Store
 from rehearsal.aws.cloud import DATABASE_SECRET
 from rehearsal.aws.rds.api import Rds
@@ -150,7 +150,7 @@ class PaperDatabase:
 class Rig:
     """One rehearsal of AWS and one step runner for many tests, healthy before each."""
 
-    def __init__(self, rehearsal: LocalAws, rds: Rds, runner: Conduct) -> None:
+    def __init__(self, rehearsal: LocalAws, rds: Rds, runner: StepRunner) -> None:
         self.rehearsal, self.rds, self.runner = rehearsal, rds, runner
         self.secret: Secret
         self._runs = 0
@@ -281,7 +281,7 @@ async def fast_aws(state: Path, *, servers: Any = None, tasks: bool = True) -> A
                 await rehearsal.ecs.start(7)
             world = World(site_of(rehearsal))
             store = Store(open_engine(f"sqlite:///{state}"))
-            yield Rig(rehearsal, rds, Conduct(store, world))
+            yield Rig(rehearsal, rds, StepRunner(store, world))
             store.close()
             await world.close()
 

@@ -21,7 +21,7 @@ from botocore.config import Config
 from actions.aws.gateway import PROFILES, Gateway
 from actions.base import Action, Result, Step
 from actions.world import World
-from bot import conduct
+from bot import step_runner
 from rehearsal.aws.faults import Faults
 from rehearsal.aws.garbled import PAGES
 from rehearsal.postgres.pair import ServerPair
@@ -174,7 +174,7 @@ async def test_a_step_asks_again_if_its_first_questions_get_garbage(sweep: Rig, 
 async def test_a_step_that_never_gets_an_answer_fails_and_says_how_long_it_asked(
     sweep: Rig, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conduct, "ASKING_LEAST", 0.2)
+    monkeypatch.setattr(step_runner, "ASKING_LEAST", 0.2)
     action = await example(sweep, kind)
     for operation in READS:
         sweep.rehearsal.faults.put("garbled", operation=operation, times=None)

@@ -16,8 +16,8 @@ from actions.base import Result
 from actions.db.closed import CloseDatabase, look_at
 from actions.site import DatabaseRef
 from actions.world import World
-from bot.conduct import Conduct
 from bot.database import open_engine
+from bot.step_runner import StepRunner
 from bot.store import Store
 from rehearsal.postgres.fenced import lets_in, unfence
 from rehearsal.postgres.pair import ServerPair
@@ -37,7 +37,7 @@ async def rig(work_dirs: Path, database: ServerPair, set_variable: SetVariable) 
     rds = rehearsal.add_database(database)
     async with rehearsal:
         world, store = World(site_of(rehearsal, speed=2000)), Store(open_engine(f"sqlite:///{work_dirs / 'closed.sqlite'}"))
-        yield Rig(rehearsal, rds, Conduct(store, world))
+        yield Rig(rehearsal, rds, StepRunner(store, world))
         store.close()
         await world.close()
     await unfence(database)

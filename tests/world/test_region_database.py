@@ -19,8 +19,8 @@ from actions.db.replica import TOKEN, CaughtUp, KeepsUp, ReplayedAll
 from actions.kept import Kept
 from actions.site import Aws, DatabaseRef, DatabaseSection, ServiceSection, Site
 from actions.world import World
-from bot.conduct import Conduct
 from bot.database import open_engine
+from bot.step_runner import StepRunner
 from bot.store import Store
 from rehearsal.aws.rds.behind import Following
 from rehearsal.waiting import until
@@ -39,17 +39,17 @@ class Pair:
 
     account: Account
     behind: Following
-    conduct: Conduct
+    runner: StepRunner
     primary: DatabaseRef
     replica: DatabaseRef
 
     @property
     def world(self) -> World:
-        return self.conduct.world
+        return self.runner.world
 
     async def carry_out(self, action: Action, run: str) -> Any:
         """The outcome, as the bot carries it out."""
-        return await self.conduct.verify(action, await self.conduct.act(run, "1.1", 1, action), self.world)
+        return await self.runner.verify(action, await self.runner.act(run, "1.1", 1, action), self.world)
 
     def application(self) -> str:
         """The DSN of the application at production."""
@@ -73,8 +73,8 @@ async def pair(account: Account, tmp_path: Path, set_variable: SetVariable) -> A
     service = ServiceSection(cluster="c", service="s", log_group="/s", health_url="http://127.0.0.1:1/")
     site = Site(aws=Aws(region=WEST, dr_region=EAST), services={"s": service}, databases=databases)
     world, store = World(site), Store(open_engine(f"sqlite:///{tmp_path / 'state.sqlite'}"))
-    conduct = Conduct(store, world)
-    yield Pair(account=account, behind=behind, conduct=conduct, primary=site.database(), replica=site.database("replica"))
+    runner = StepRunner(store, world)
+    yield Pair(account=account, behind=behind, runner=runner, primary=site.database(), replica=site.database("replica"))
     await query(account.database.dsn("postgres"), OPEN)
     account.rds.replica = None
     store.close()
@@ -98,9 +98,9 @@ async def test_behind_a_fence_nobody_writes_and_older_sessions_are_gone(pair: Pa
 @pytest.mark.parametrize("sent", [False, True])
 async def test_a_bot_that_dies_around_a_fence_leaves_it_standing_once(pair: Pair, sent: bool) -> None:
     fence = Fence(database=pair.primary)
-    facts, outcome = await pair.conduct.observe(fence)
+    facts, outcome = await pair.runner.observe(fence)
     assert outcome is None
-    await pair.conduct.store.record_intent("dies", "1.1", 1, facts)
+    await pair.runner.store.record_intent("dies", "1.1", 1, facts)
     if sent:
         await fence.apply(pair.world, facts)
     resumed = await pair.carry_out(fence, "dies")

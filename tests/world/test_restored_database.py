@@ -17,8 +17,8 @@ from actions.aws.secrets import MoveStage, PutVersion
 from actions.aws.settings import copied, restorable
 from actions.base import Result
 from actions.world import World
-from bot.conduct import Conduct
 from bot.database import open_engine
+from bot.step_runner import StepRunner
 from bot.store import Store
 from rehearsal.aws.cloud import DATABASE_SECRET
 from rehearsal.postgres.pair import ServerPair
@@ -37,7 +37,7 @@ async def rig(work_dirs: Path, database: ServerPair) -> AsyncIterator[Rig]:
     async with rehearsal:
         world = World(site_of(rehearsal, speed=2000))
         store = Store(open_engine(f"sqlite:///{work_dirs / 'restored.sqlite'}"))
-        yield Rig(rehearsal, rds, Conduct(store, world))
+        yield Rig(rehearsal, rds, StepRunner(store, world))
         store.close()
         await world.close()
         for copy in list(database.backups.copies):

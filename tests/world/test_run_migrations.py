@@ -22,8 +22,8 @@ from actions.db.run_migrations import RunMigrations
 from actions.reach import reach
 from actions.site import DatabaseRef
 from actions.world import World
-from bot.conduct import Conduct
 from bot.database import open_engine
+from bot.step_runner import StepRunner
 from bot.store import Store
 from rehearsal.aws.cloud import DATABASE_SECRET
 from rehearsal.aws.secretsmanager import Secret
@@ -89,7 +89,7 @@ async def shared(work_dirs: Path, servers: ServerPair) -> AsyncIterator[Migratin
             environment.setenv("DATABASE_URL", servers.url("dr_bot"))
             world = World(site_of(rehearsal, speed=2000))
             store = Store(open_engine(f"sqlite:///{work_dirs / 'migrated.sqlite'}"))
-            rig = Rig(rehearsal, rds, Conduct(store, world))
+            rig = Rig(rehearsal, rds, StepRunner(store, world))
             secret = rehearsal.secrets.create(DATABASE_SECRET, servers.url("shielda"))
             await servers.ship()
             source = await find_instance(world, PROD, WEST)

@@ -17,10 +17,10 @@ from actions.base import Result, Unreachable, Verdict
 from actions.terraform.program import Blocked, meaning
 from actions.terraform.steps import AgreeToPlan, ApplyPlan
 from actions.world import World
-from bot.conduct import Conduct
 from bot.database import open_engine
 from bot.items import StoredItems, items_of
 from bot.settings import load
+from bot.step_runner import StepRunner
 from bot.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -44,8 +44,8 @@ resource "terraform_data" "service" {
 class Rig:
     """A stack with the workspace dr, and a step runner with a run of its own."""
 
-    def __init__(self, folder: Path, conduct: Conduct) -> None:
-        self.folder, self.conduct, self.world = folder, conduct, conduct.world
+    def __init__(self, folder: Path, runner: StepRunner) -> None:
+        self.folder, self.runner, self.world = folder, runner, runner.world
         self.texts: list[tuple[str, str]] = []
         stack: dict[str, str] = {"folder": str(folder), "workspace": "dr", "region": "us-east-1"}
         self.agree, self.apply = AgreeToPlan(**stack), ApplyPlan(**stack)
@@ -75,8 +75,8 @@ class Rig:
     async def applied(self, attempt: int = 1) -> Any:
         """The outcome of the apply, as the bot carries it out."""
         with items_of(RUN, "2.1", attempt):
-            applied = await self.conduct.act(RUN, "2.1", attempt, self.apply)
-            return await self.conduct.verify(self.apply, applied, self.world)
+            applied = await self.runner.act(RUN, "2.1", attempt, self.apply)
+            return await self.runner.verify(self.apply, applied, self.world)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ async def rig(tmp_path: Path, ready: Path) -> AsyncIterator[Rig]:
     aws = settings.aws.model_copy(update={"endpoints": {"us-west-2": "http://127.0.0.1:1"}, "speed": 600.0})
     world = World(settings.model_copy(update={"aws": aws}))
     world.items = StoredItems(store)
-    rig = Rig(folder, Conduct(store, world))
+    rig = Rig(folder, StepRunner(store, world))
 
     async def attach(name: str, text: str) -> None:
         rig.texts.append((name, text))
@@ -204,9 +204,9 @@ async def test_a_provisioner_that_fails_is_told_and_its_half_is_not_applied_agai
 async def test_a_bot_that_dies_around_an_apply_applies_it_once(rig: Rig, sent: bool) -> None:
     await rig.agreed()
     with items_of(RUN, "2.1", 1):
-        facts, outcome = await rig.conduct.observe(rig.apply)
+        facts, outcome = await rig.runner.observe(rig.apply)
         assert outcome is None, outcome
-        await rig.conduct.store.record_intent(RUN, "2.1", 1, facts)
+        await rig.runner.store.record_intent(RUN, "2.1", 1, facts)
         if sent:
             await rig.apply.apply(rig.world, facts)
     resumed = await rig.applied()

@@ -30,7 +30,7 @@ DAY = 24 * 3600.0
 MOST_LINES = 200
 
 
-class HomeDesk:
+class HomeTab:
     """`publish` is for an event; `run()` reads once a day until cancelled."""
 
     def __init__(self, settings: Settings, store: Store, slack: Any) -> None:

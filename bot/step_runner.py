@@ -65,7 +65,7 @@ class Applied:
         return cls(**stored | {"outcome": outcome_from(stored["outcome"]) if stored["outcome"] else None})
 
 
-class Conduct:
+class StepRunner:
     """Carries out single steps against the world; the engine above it decides which and when."""
 
     def __init__(self, store: Store, world: World) -> None:

@@ -1,4 +1,4 @@
-"""The desk: what follows from a recorded command, click or form. All of it may run again after a crash and then adds nothing."""
+"""What follows from a recorded command, click or form. All of it may run again after a crash and then adds nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NO_FORM = "Slack did not say that it opened the form. Nothing was done; if it is
 STALE_SECONDS = 15 * 60.0  # a command that a crash kept from being planned for longer is not planned any more
 
 
-class Desk:
+class Handlers:
     """Handles what people did. A refusal is a sentence that only the person sees."""
 
     def __init__(self, *, store: Store, planner: Planner, gate: Gate, runs: Runs, outbox: Outbox, slack: Any) -> None:

@@ -31,8 +31,8 @@ from actions.base import (
 from actions.site import Aws
 from actions.world import World
 from bot import settings
-from bot.conduct import Applied, Conduct
 from bot.database import open_engine
+from bot.step_runner import Applied, StepRunner
 from bot.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -107,60 +107,60 @@ def switch() -> Switch:
 
 
 @pytest.fixture
-def conduct(tmp_path: Path) -> Iterator[Conduct]:
+def runner(tmp_path: Path) -> Iterator[StepRunner]:
     store = Store(open_engine(f"sqlite:///{tmp_path / 'state.sqlite'}"))
     aws = Aws(region="us-west-2", endpoints={"us-west-2": "http://127.0.0.1:1"}, speed=20)
-    yield Conduct(store, World(settings.load(ROOT / "dr.toml").model_copy(update={"aws": aws})))
+    yield StepRunner(store, World(settings.load(ROOT / "dr.toml").model_copy(update={"aws": aws})))
     store.close()
 
 
-async def carry_out(conduct: Conduct, switch: Switch, attempt: int = 1) -> Outcome:
+async def carry_out(runner: StepRunner, switch: Switch, attempt: int = 1) -> Outcome:
     """One attempt at the step, its parts recorded between as the engine records them."""
     action = Flip(switch=switch)
-    applied = await conduct.act(RUN, STEP, attempt, action)
-    return await conduct.verify(action, Applied.from_json(applied.to_json()), conduct.world)
+    applied = await runner.act(RUN, STEP, attempt, action)
+    return await runner.verify(action, Applied.from_json(applied.to_json()), runner.world)
 
 
-async def cut_off(conduct: Conduct, switch: Switch) -> None:
+async def cut_off(runner: StepRunner, switch: Switch) -> None:
     """An attempt whose process died with the intent on disk."""
-    facts = await Flip(switch=switch).observe(conduct.world)
-    await conduct.store.record_intent(RUN, STEP, 1, facts)
+    facts = await Flip(switch=switch).observe(runner.world)
+    await runner.store.record_intent(RUN, STEP, 1, facts)
 
 
-async def test_the_facts_are_on_disk_before_the_effect(conduct: Conduct, switch: Switch) -> None:
-    assert await conduct.store.first_facts(RUN, STEP) is None
-    outcome = await carry_out(conduct, switch)
+async def test_the_facts_are_on_disk_before_the_effect(runner: StepRunner, switch: Switch) -> None:
+    assert await runner.store.first_facts(RUN, STEP) is None
+    outcome = await carry_out(runner, switch)
     assert outcome == done("It is on since look 1, as {'flip': 1} proves.")
     assert switch.flips == [{"look": 1}]
-    assert await conduct.store.first_facts(RUN, STEP) == {"look": 1}
+    assert await runner.store.first_facts(RUN, STEP) == {"look": 1}
 
 
 async def test_what_had_happened_before_a_crash_is_not_done_again_and_is_proven_by_the_facts_from_before_it(
-    conduct: Conduct, switch: Switch
+    runner: StepRunner, switch: Switch
 ) -> None:
-    await cut_off(conduct, switch)
+    await cut_off(runner, switch)
     switch.proof = Verdict.DONE
-    outcome = await carry_out(conduct, switch)
+    outcome = await carry_out(runner, switch)
     assert outcome.result is Result.ALREADY_DONE
     assert outcome.says == "An earlier try had worked: It is done. It is on since look 1, as {'read': 'back'} proves."
     assert switch.flips == []
 
 
 async def test_what_provably_had_not_happened_before_a_crash_is_done_once_with_the_recorded_facts(
-    conduct: Conduct, switch: Switch
+    runner: StepRunner, switch: Switch
 ) -> None:
-    await cut_off(conduct, switch)
-    assert (await carry_out(conduct, switch)).result is Result.DONE
+    await cut_off(runner, switch)
+    assert (await carry_out(runner, switch)).result is Result.DONE
     assert switch.flips == [{"look": 1}]
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
 async def test_where_nobody_can_say_what_happened_nothing_is_repeated_also_not_by_a_retry(
-    conduct: Conduct, switch: Switch, attempt: int
+    runner: StepRunner, switch: Switch, attempt: int
 ) -> None:
-    await cut_off(conduct, switch)
+    await cut_off(runner, switch)
     switch.proof = Verdict.UNKNOWN
-    outcome = await carry_out(conduct, switch, attempt)
+    outcome = await carry_out(runner, switch, attempt)
     assert outcome.result is Result.UNKNOWN
     assert "I do not repeat it by myself" in outcome.says
     assert switch.flips == []
@@ -169,39 +169,39 @@ async def test_where_nobody_can_say_what_happened_nothing_is_repeated_also_not_b
 VOUCHED = "<@U0BOB> says that it happened: I see it."
 
 
-async def test_what_a_person_vouches_for_is_not_sent_but_proven(conduct: Conduct, switch: Switch) -> None:
-    await cut_off(conduct, switch)
+async def test_what_a_person_vouches_for_is_not_sent_but_proven(runner: StepRunner, switch: Switch) -> None:
+    await cut_off(runner, switch)
     switch.proof = Verdict.UNKNOWN
     action = Flip(switch=switch)
-    applied = await conduct.vouch(RUN, STEP, action, "U0BOB", "I see it")
-    outcome = await conduct.verify(action, Applied.from_json(applied.to_json()), conduct.world)
+    applied = await runner.vouch(RUN, STEP, action, "U0BOB", "I see it")
+    outcome = await runner.verify(action, Applied.from_json(applied.to_json()), runner.world)
     assert outcome == done(f"{VOUCHED} It is on since look 1, as {{'read': 'back'}} proves.")
     assert switch.flips == []
 
 
-async def test_a_persons_word_does_not_count_against_a_proof(conduct: Conduct, switch: Switch) -> None:
-    await cut_off(conduct, switch)
-    applied = await conduct.vouch(RUN, STEP, Flip(switch=switch), "U0BOB", "I see it")
+async def test_a_persons_word_does_not_count_against_a_proof(runner: StepRunner, switch: Switch) -> None:
+    await cut_off(runner, switch)
+    applied = await runner.vouch(RUN, STEP, Flip(switch=switch), "U0BOB", "I see it")
     assert applied.outcome == failed(f"{VOUCHED} But I read it back once more, and it did not: It is not done.")
 
 
-async def test_what_was_never_attempted_cannot_be_vouched_for(conduct: Conduct, switch: Switch) -> None:
-    applied = await conduct.vouch(RUN, STEP, Flip(switch=switch), "U0BOB", "I see it")
+async def test_what_was_never_attempted_cannot_be_vouched_for(runner: StepRunner, switch: Switch) -> None:
+    applied = await runner.vouch(RUN, STEP, Flip(switch=switch), "U0BOB", "I see it")
     assert applied.outcome == failed(f"{VOUCHED} But nothing can have been sent: no attempt is on record.")
 
 
 async def test_where_there_is_nothing_to_do_the_step_is_already_done(
-    conduct: Conduct, switch: Switch, monkeypatch: pytest.MonkeyPatch
+    runner: StepRunner, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Flip, "precheck", lambda *_: already_done("There is no switch."))
-    assert await carry_out(conduct, switch) == already_done("There is no switch.")
+    assert await carry_out(runner, switch) == already_done("There is no switch.")
     assert switch.flips == []
-    assert await conduct.store.first_facts(RUN, STEP) is None
+    assert await runner.store.first_facts(RUN, STEP) is None
 
 
-async def test_an_effect_whose_answer_is_lost_is_found_by_reading_back(conduct: Conduct, switch: Switch) -> None:
+async def test_an_effect_whose_answer_is_lost_is_found_by_reading_back(runner: StepRunner, switch: Switch) -> None:
     switch.answer, switch.proof = Uncertain("No answer came."), Verdict.DONE
-    outcome = await carry_out(conduct, switch)
+    outcome = await carry_out(runner, switch)
     assert outcome.result is Result.DONE
     assert outcome.says.startswith("No answer came. Reading back shows that it happened: It is done.")
     assert len(switch.flips) == 1
@@ -209,18 +209,18 @@ async def test_an_effect_whose_answer_is_lost_is_found_by_reading_back(conduct: 
 
 @pytest.mark.parametrize(("proof", "result"), [(Verdict.NOT_DONE, Result.FAILED), (Verdict.UNKNOWN, Result.UNKNOWN)])
 async def test_a_lost_answer_without_an_effect_asks_a_person_and_sends_nothing_more(
-    conduct: Conduct, switch: Switch, proof: Verdict, result: Result
+    runner: StepRunner, switch: Switch, proof: Verdict, result: Result
 ) -> None:
     switch.answer, switch.proof = Uncertain("No answer came."), proof
-    assert (await carry_out(conduct, switch)).result is result
+    assert (await carry_out(runner, switch)).result is result
     assert len(switch.flips) == 1
 
 
-async def test_a_retry_after_a_refusal_is_sent_with_the_facts_of_now(conduct: Conduct, switch: Switch) -> None:
+async def test_a_retry_after_a_refusal_is_sent_with_the_facts_of_now(runner: StepRunner, switch: Switch) -> None:
     switch.answer = Refused("Access was denied.")
-    assert await carry_out(conduct, switch) == failed("Access was denied. Nothing changed.")
+    assert await carry_out(runner, switch) == failed("Access was denied. Nothing changed.")
     switch.answer = None
-    assert (await carry_out(conduct, switch, attempt=2)).result is Result.DONE
+    assert (await carry_out(runner, switch, attempt=2)).result is Result.DONE
     assert switch.flips == [{"look": 1}, {"look": 2}]
 
 
@@ -233,11 +233,11 @@ UNREAD = [
 
 @pytest.mark.parametrize(("unread", "says"), UNREAD)
 async def test_where_reading_back_breaks_nobody_can_say_and_nothing_is_repeated(
-    conduct: Conduct, switch: Switch, unread: Exception, says: str
+    runner: StepRunner, switch: Switch, unread: Exception, says: str
 ) -> None:
-    await cut_off(conduct, switch)
+    await cut_off(runner, switch)
     switch.unread = unread
-    outcome = await carry_out(conduct, switch)
+    outcome = await carry_out(runner, switch)
     assert outcome.result is Result.UNKNOWN
     assert outcome.says == f"Reading back gave no answer: {says} I do not repeat it by myself."
     assert switch.flips == []
@@ -245,47 +245,47 @@ async def test_where_reading_back_breaks_nobody_can_say_and_nothing_is_repeated(
 
 @pytest.mark.parametrize(("unread", "says"), UNREAD)
 async def test_if_the_state_before_cannot_be_read_nothing_is_done_and_no_intent_is_written(
-    conduct: Conduct, switch: Switch, unread: Exception, says: str, impatient: None
+    runner: StepRunner, switch: Switch, unread: Exception, says: str, impatient: None
 ) -> None:
     switch.unread = unread
-    outcome = await carry_out(conduct, switch)
+    outcome = await carry_out(runner, switch)
     assert outcome.result is Result.FAILED
     assert re.sub(r" I asked \d+ times in \d+ s\.", "", outcome.says) == (
         f"{says} Nothing was done, because the state before could not be read."
     )
     assert switch.flips == []
-    assert await conduct.store.first_facts(RUN, STEP) is None
+    assert await runner.store.first_facts(RUN, STEP) is None
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step's first questions are asked again for a tenth of its five seconds only."""
-    monkeypatch.setattr("bot.conduct.ASKING_LEAST", 0.0)
+    monkeypatch.setattr("bot.step_runner.ASKING_LEAST", 0.0)
 
 
-async def test_a_question_without_an_answer_is_asked_again_before_the_step_fails(conduct: Conduct, switch: Switch) -> None:
+async def test_a_question_without_an_answer_is_asked_again_before_the_step_fails(runner: StepRunner, switch: Switch) -> None:
     switch.garbage = [Unreachable("A page with HTTP 403 came back."), TimeoutError()]
-    assert (await carry_out(conduct, switch)).result is Result.DONE
+    assert (await carry_out(runner, switch)).result is Result.DONE
     assert (switch.asked, len(switch.flips)) == (3, 1)
 
 
-async def test_a_question_that_is_refused_for_good_is_not_asked_again(conduct: Conduct, switch: Switch) -> None:
+async def test_a_question_that_is_refused_for_good_is_not_asked_again(runner: StepRunner, switch: Switch) -> None:
     switch.unread = AwsUnreachable("RDS refused DescribeDBInstances: AccessDenied.", code="AccessDenied", final=True)
-    outcome = await carry_out(conduct, switch)
+    outcome = await carry_out(runner, switch)
     assert outcome.says.startswith("RDS refused DescribeDBInstances: AccessDenied. Nothing was done")
     assert switch.asked == 1
 
 
-async def test_a_defect_in_a_question_is_not_asked_again(conduct: Conduct, switch: Switch) -> None:
+async def test_a_defect_in_a_question_is_not_asked_again(runner: StepRunner, switch: Switch) -> None:
     switch.unread = KeyError("level")
-    await carry_out(conduct, switch)
+    await carry_out(runner, switch)
     assert switch.asked == 1
 
 
-async def test_a_goal_that_was_reached_before_is_no_earlier_tries_work(conduct: Conduct, switch: Switch) -> None:
-    await cut_off(conduct, switch)
+async def test_a_goal_that_was_reached_before_is_no_earlier_tries_work(runner: StepRunner, switch: Switch) -> None:
+    await cut_off(runner, switch)
     switch.proof, switch.receipt = Verdict.DONE, FOUND
-    outcome = await carry_out(conduct, switch)
+    outcome = await carry_out(runner, switch)
     assert outcome.result is Result.ALREADY_DONE
     assert outcome.says == "It is on since look 1, as {'found': True} proves."
     assert switch.flips == []
