@@ -12,9 +12,9 @@ from actions.base import ActionError, Finding, Step, ok, stop, warn
 from actions.db.migrations import what_is_missing
 from actions.scrub import plain, scrub
 from actions.world import World
-from bot.app import slack_client
 from bot.settings import BadSettings, Settings
-from bot.slack_errors import LOST
+from bot.slack.app import slack_client
+from bot.slack.errors import LOST
 from commands.facts import UNREAD
 from commands.region.rehearsed import steady
 from commands.scenario import SCENARIOS

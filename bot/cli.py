@@ -110,8 +110,8 @@ def _print_completion(shell: str) -> int:
 async def _plan(settings: Settings, options: argparse.Namespace) -> int:
     from actions.warming import warm
     from actions.world import World
-    from bot.kept import LateShelf
-    from bot.planner import expiring
+    from bot.engine.planner import expiring
+    from bot.state.kept import LateShelf
     from bot.terminal import plan_text
     from commands.scenario import BadCommand, parse
 
@@ -135,9 +135,9 @@ async def _plan(settings: Settings, options: argparse.Namespace) -> int:
 
 
 async def _run(settings: Settings, options: argparse.Namespace) -> int:
-    from bot.database import open_engine
     from bot.hand_over import Refused, hand_over
-    from bot.store import Refusal
+    from bot.state.database import open_engine
+    from bot.state.store import Refusal
     from commands.scenario import BadCommand
 
     words = " ".join([options.scenario, *map(shlex.quote, options.arguments)])
@@ -159,8 +159,9 @@ async def _report(settings: Settings, options: argparse.Namespace) -> int:
 
 async def _run_report(settings: Settings, options: argparse.Namespace) -> int:
     """Write the report of a run: the same files that its thread gets."""
-    from bot.look import look_at, read_usual
-    from bot.uploads import report_files
+    from bot.slack.look import look_at
+    from bot.slack.uploads import report_files
+    from bot.state.usual import read_usual
 
     store = _store(settings)
     story = await store.story(options.report)
@@ -180,8 +181,8 @@ async def _run_report(settings: Settings, options: argparse.Namespace) -> int:
 async def _asked_report(settings: Settings, options: argparse.Namespace) -> int:
     from actions.warming import warm
     from actions.world import World
-    from bot.memory import LateMemory
-    from bot.report_card import report_text
+    from bot.slack.report_card import report_text
+    from bot.state.memory import LateMemory
     from commands.report import REPORTS
     from commands.scenario import BadCommand, parse
 
@@ -214,9 +215,9 @@ async def _runs(settings: Settings, options: argparse.Namespace) -> int:
 
 
 async def _show(settings: Settings, options: argparse.Namespace) -> int:
-    from bot.attachments import attachments_of
-    from bot.items import items_json
-    from bot.names import mentioned, named_in, names_of
+    from bot.slack.names import mentioned, named_in, names_of
+    from bot.state.attached import attachments_of
+    from bot.state.items import items_json
     from bot.terminal import iso, run_line, step_lines, story_json
 
     store = _store(settings)
@@ -252,7 +253,7 @@ async def _check(settings: Settings, options: argparse.Namespace) -> int:
 
 def _slack(settings: Settings) -> Any:
     """Slack's client to ask for names; None without a token, and then ids have to do."""
-    from bot.app import slack_client
+    from bot.slack.app import slack_client
 
     try:
         return slack_client(settings)
@@ -261,8 +262,8 @@ def _slack(settings: Settings) -> Any:
 
 
 def _store(settings: Settings) -> Any:
-    from bot.database import open_engine
-    from bot.store import Store
+    from bot.state.database import open_engine
+    from bot.state.store import Store
 
     return Store(open_engine(settings.state.url))
 

@@ -11,16 +11,15 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 
-from sqlalchemy import Engine, select
-
 from bot.actors import this_terminal
-from bot.leader import TTL_SECONDS, Records, Seen
-from bot.planner import plan_id
+from bot.engine.planner import plan_id
+from bot.engine.unattended import STALE_SECONDS, require_policy
 from bot.settings import Settings
-from bot.store import Item, Store
-from bot.story import Story
-from bot.tables import answers
-from bot.unattended import STALE_SECONDS, require_policy
+from bot.state.database import Engine
+from bot.state.leader import TTL_SECONDS, Records, Seen
+from bot.state.requests import refusal_of
+from bot.state.store import Item, Store, record_items
+from bot.state.story import Story
 from commands.scenario import BadCommand, parse
 
 LOOK_SECONDS = 0.5
@@ -52,7 +51,7 @@ async def hand_over(settings: Settings, engine: Engine, words: str, say: Say) ->
             channel=settings.slack.channel,
             payload={"text": words},
         )
-        await store.do(store.record_items, [item])
+        await store.do(record_items, [item])
         say(f"Handed `/dr {words}` over to the bot that serves.")
         story = await _followed(store, bot, item, say)
     finally:
@@ -75,7 +74,7 @@ async def _followed(store: Store, bot: Bot, item: Item, say: Say) -> Story:
     async for says in bot.watched():
         story = await store.story(run_id)
         if story is None or story.run is None:
-            refusal = await store.do(lambda c: c.execute(select(answers.c.says).where(answers.c.id == item.id)).scalar())
+            refusal = await store.do(refusal_of, item.id)
             if refusal:
                 raise Refused(refusal)
             if bot.silent > GIVE_UP_SECONDS:

@@ -16,33 +16,31 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import structlog
-from sqlalchemy import Engine
 
 from actions.base import Json
 from actions.gate import Gate
 from actions.scrub import plain
 from actions.warming import warm
 from actions.world import World
-from bot import authority
-from bot.app import App, slack_client
-from bot.away import Patience
-from bot.database import open_engine
 from bot.ending import END_SECONDS, end_part, end_within, leave, told_to_end
-from bot.home_tab import HomeTab
-from bot.inbox import Inbox
-from bot.leader import Leadership
-from bot.outbox import Outbox
-from bot.outsiders import Outsiders
-from bot.pace import Pace
-from bot.planner import Planner
+from bot.engine.planner import Planner
 from bot.settings import Settings
-from bot.store import Store
-from bot.tokens import check_tokens
+from bot.slack import authority
+from bot.slack.app import App, slack_client
+from bot.slack.inbox import Inbox
+from bot.slack.outbox import Outbox
+from bot.slack.outsiders import Outsiders
+from bot.slack.pace import Pace
+from bot.slack.tokens import check_tokens
+from bot.state.away import Patience
+from bot.state.database import Engine, open_engine
+from bot.state.leader import Leadership
+from bot.state.store import Store
 
 if TYPE_CHECKING:
-    from bot.handlers import Handlers
-    from bot.runs import Runs
-    from bot.schedule import Schedule
+    from bot.engine.handlers import Handlers
+    from bot.engine.runs import Runs
+    from bot.engine.schedule import Schedule
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -114,7 +112,7 @@ class Bot:
     async def _stand_by(self, lead: Leadership, checking: asyncio.Task[None]) -> None:
         """Wait for the lead with all that is heavy loaded already, and until then for Slack's word on the tokens, too."""
         taking = asyncio.create_task(lead.take())
-        await in_thread(importlib.import_module, "bot.handlers")
+        await in_thread(importlib.import_module, "bot.engine.handlers")
         await in_thread(importlib.import_module, "actions.aws.gateway")
         await in_thread(importlib.import_module, "actions.http")
         await asyncio.wait({taking, checking}, return_when=asyncio.FIRST_COMPLETED)
@@ -148,12 +146,12 @@ class Bot:
     async def _start_handlers(self) -> Handlers:
         """Import and start what carries recoveries out; what was under way goes on, and what was recorded is handled."""
         await self.store.do(lambda _: importlib.import_module("sqlalchemy.orm"))  # no statement while it is half there
-        await in_thread(importlib.import_module, "bot.handlers")  # the engine is heavy: it must not hold up an ack
+        await in_thread(importlib.import_module, "bot.engine.handlers")  # the engine is heavy: it must not hold up an ack
         await in_thread(lambda: (self.world.aws, self.world.http))  # heavy too, and a run that goes on needs them at once
-        from bot.handlers import Handlers
-        from bot.kept import Shelf
-        from bot.runs import Runs
-        from bot.schedule import Schedule
+        from bot.engine.handlers import Handlers
+        from bot.engine.runs import Runs
+        from bot.engine.schedule import Schedule
+        from bot.state.kept import Shelf
 
         planner = Planner(self.settings, self.world, self.store)
         self.world.kept = Shelf(self.store).get
@@ -216,7 +214,7 @@ class Bot:
 
     async def _watch(self) -> None:
         """Alert about what nobody attends."""
-        from bot.watch import Watch
+        from bot.engine.watch import Watch
 
         await Watch(self.settings, self.store, self.schedule).run()
 
@@ -226,13 +224,19 @@ class Bot:
             if database.heartbeat_table:
                 yield self._beat(name, database.heartbeat_table)
         yield self._keep()
-        yield HomeTab(self.settings, self.store, self.client).run(self.world)
+        yield self._read_daily()
+
+    async def _read_daily(self) -> None:
+        """Note once a day what would fail tonight."""
+        from bot.daily import read_daily  # it imports every report
+
+        await read_daily(self.settings, self.store, self.world)
 
     async def _beat(self, name: str, table: str) -> None:
         """Write heartbeat rows into a database that is recovered, but not while a run works on it."""
         from actions.db.rhythm import Rhythm, rhythm_name  # psycopg is heavy
         from bot.heartbeat import Heartbeat
-        from bot.kept import Shelf
+        from bot.state.kept import Shelf
 
         database, shelf = self.settings.database(name), Shelf(self.store)
         kept = rhythm_name(name)
@@ -249,7 +253,7 @@ class Bot:
 
     async def _keep(self) -> None:
         """Keep facts of the world while all is well."""
-        from bot.kept import Keeper, Shelf
+        from bot.state.kept import Keeper, Shelf
 
         async def is_busy() -> bool:
             return bool(await self.store.unfinished())

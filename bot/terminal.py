@@ -7,7 +7,7 @@ from typing import Any
 
 from actions.base import Finding
 from bot.actors import named
-from bot.story import Story
+from bot.state.story import Story
 from commands.plan import Plan
 
 

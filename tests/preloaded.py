@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-MODULES = ("bot.cli", "bot.serve", "bot.handlers", "actions.aws.gateway", "rehearsal.machines.control_plane")
+MODULES = ("bot.cli", "bot.serve", "bot.engine.handlers", "actions.aws.gateway", "rehearsal.machines.control_plane")
 PYTHON = [sys.executable, "-m"]
 LARGEST_ORDER = 1_000_000
 

@@ -1,4 +1,4 @@
-"""What the engine adds to an action: a run of actions that do nothing through bot.runs, beside the same actions called directly.
+"""What the engine adds to an action: a run of actions that do nothing, beside the same actions called directly.
 
 `python -m tests.bench.engine FOLDER` prints JSON; the benchmark runs it in a process of its own.
 """
@@ -16,12 +16,13 @@ from typing import ClassVar
 
 from actions.base import Action, Facts, Finding, Outcome, Proof, Verdict, done, ok
 from actions.world import World
-from bot import approvals, log, settings
-from bot.database import open_engine
-from bot.planner import Planner
-from bot.runs import Runs
-from bot.store import Store
-from bot.story import Run, Story
+from bot import log, settings
+from bot.engine.planner import Planner
+from bot.engine.runs import Runs
+from bot.state import approvals
+from bot.state.database import open_engine
+from bot.state.store import Store
+from bot.state.story import Run, Story
 from commands.plan import Plan
 from commands.scenario import scenario
 from rehearsal.settings import inherited
@@ -139,7 +140,7 @@ async def through(runs: Runs, run_id: str, arguments: dict[str, str]) -> float:
     await runs.planner.offer(run_id, plan, "U0ALICE")
     offered = await story_of(runs, run_id)
     click = approvals.Click(run_id=run_id, question="plan", nonce=offered.offer.nonce)
-    await runs.store.do(approvals.approve, runs.store, click, "U0BOB", 1)
+    await runs.store.do(approvals.approve, click, "U0BOB", 1)
     await runs.start(run_id)
     run = await ended(runs, run_id)
     assert run.state == "done", run

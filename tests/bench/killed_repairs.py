@@ -24,10 +24,10 @@ from actions.db.repair_case import COPIED
 from actions.db.table_copy import CopyTable
 from actions.site import Site
 from actions.world import World
-from bot.database import open_engine
-from bot.items import items_of
-from bot.step_runner import StepRunner
-from bot.store import Store
+from bot.engine.step_runner import StepRunner
+from bot.state.database import open_engine
+from bot.state.items import items_of
+from bot.state.store import Store
 from rehearsal.machines.processes import Processes
 from tests import catalogue
 from tests.bench.subjects import ROOT, opened

@@ -18,14 +18,15 @@ import aiohttp
 import yaml
 
 from actions.world import World
-from bot import approvals, log, settings
-from bot.app import slack_client
-from bot.database import open_engine
-from bot.outbox import Outbox
-from bot.planner import Planner
-from bot.runs import Runs
-from bot.store import Store
-from bot.story import QUIET
+from bot import log, settings
+from bot.engine.planner import Planner
+from bot.engine.runs import Runs
+from bot.slack.app import slack_client
+from bot.slack.outbox import Outbox
+from bot.state import approvals
+from bot.state.database import open_engine
+from bot.state.store import Store
+from bot.state.story import QUIET
 from commands.plan import Plan
 from commands.scenario import scenario
 from rehearsal.settings import BOT_TOKEN
@@ -96,7 +97,7 @@ async def _carry_out(runs: Runs) -> float:
 
     await until(is_read, 600, "the whole plan in its thread")
     click = approvals.Click(run_id=RUN, question="plan", nonce=(await story_of(runs, RUN)).offer.nonce)
-    await runs.store.do(approvals.approve, runs.store, click, "U0BOB", 1)
+    await runs.store.do(approvals.approve, click, "U0BOB", 1)
     await runs.start(RUN)
     run = await ended(runs, RUN, 600.0)
     assert run.state == "done", run

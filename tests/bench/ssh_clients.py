@@ -20,9 +20,9 @@ from typing import Any
 from actions.ssh import lines
 from actions.ssh.inventory import Host
 from actions.world import World
-from bot.database import open_engine
-from bot.items import StoredItems, items_of
-from bot.store import Store
+from bot.state.database import open_engine
+from bot.state.items import StoredItems, items_of
+from bot.state.store import Store
 from tests.world.agents_rig import site_of
 
 AT_ONCE, SECONDS = 50, 60.0

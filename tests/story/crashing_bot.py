@@ -22,7 +22,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import Connection, event, pool
 
-import bot.planner  # noqa: F401 - every scenario, and with them every action, is registered by it
+import bot.engine.planner  # noqa: F401 - every scenario, and with them every action, is registered by it
 from actions.base import Action, Facts, Step
 from actions.terraform.program import SECONDS, Ran, Stack
 from actions.world import World

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import bot.planner  # noqa: F401 - every scenario, and with them every action, is registered by it
+import bot.engine.planner  # noqa: F401 - every scenario, and with them every action, is registered by it
 from actions.aws.ecs import ForceNewDeployment
 from actions.base import (
     Action,

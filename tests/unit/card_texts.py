@@ -7,8 +7,8 @@ import json
 import re
 from typing import Any
 
-from bot import cards
-from bot.story import WHOLE
+from bot.slack import cards
+from bot.state.story import WHOLE
 from rehearsal.slack import blocks as slack
 
 MOST_CHARACTERS = 10_000

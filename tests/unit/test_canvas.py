@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.canvas import MOST_CELLS, canvas_text
+from bot.slack.canvas import MOST_CELLS, canvas_text
 
 HEAD = ["| step | what | outcome | took |", "|---|---|---|---|"]
 ROW = "| 1.1 | End sessions | done: 24 of 24 have ended. | 4 s |"

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from actions.aws.ecs import ForceNewDeployment, RollBack
 from actions.base import Finding, Level
 from actions.health import HealthAnswers
-from bot import cards
 from bot.choices import CHOICES, Choice, Question
-from bot.end_card import end_blocks
-from bot.layout import Piece
-from bot.look import Look, Usual
-from bot.mrkdwn import escape, inert
-from bot.plan_card import evidence, lay_out_plan
-from bot.question_card import question_message
-from bot.run_card import STATES
-from bot.story import ENDS, WHOLE, Line, Offer, Outage, Run, StepState, Story
+from bot.slack import cards
+from bot.slack.end_card import end_blocks
+from bot.slack.layout import Piece
+from bot.slack.look import Look, Usual
+from bot.slack.mrkdwn import escape, inert
+from bot.slack.plan_card import evidence, lay_out_plan
+from bot.slack.question_card import question_message
+from bot.slack.run_card import STATES
+from bot.state.story import ENDS, WHOLE, Line, Offer, Outage, Run, StepState, Story
 from commands.plan import Plan
 from rehearsal.slack import blocks as slack
 from tests.unit.card_texts import accepted, marked_up, mentioned, read, slack_reads, visible

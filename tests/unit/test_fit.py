@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot import rich
-from bot.blocks import MOST_CHARACTERS, fit, section, size
+from bot.slack import rich
+from bot.slack.blocks import MOST_CHARACTERS, fit, section, size
 
 
 def test_the_texts_of_many_long_steps_are_cut_until_the_card_fits() -> None:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actions.base import Finding, Level, ok, stop
-from bot import cards
-from bot.holds import replies
-from bot.story import WHOLE
+from bot.engine.holds import replies
+from bot.slack import cards
+from bot.state.story import WHOLE
 
 word = st.sampled_from(["a", "`", "``", "&", "<b>", "row ", "*", "_", "\n", "é"])
 long = st.text(max_size=40) | st.builds(lambda text, times: text * times, word, st.integers(1, 4000))

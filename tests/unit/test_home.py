@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot import settings as dr_toml
-from bot.home import Seen, Told, home_view
-from bot.pick_form import pick_form, picked
-from bot.story import Run, Story
+from bot.slack.home import Seen, Told, home_view
+from bot.slack.pick_form import pick_form, picked
+from bot.state.story import Run, Story
 from commands.scenario import parse
 from rehearsal.slack import blocks as slack
 from tests.unit.test_cards import long, stories

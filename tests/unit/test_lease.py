@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from actions.gate import Gate, GateClosed
-from bot.holder import is_gone, name_of_this_process
-from bot.leader import GAP_SECONDS, IDLE_SECONDS, LOOK_SECONDS, MARGIN_SECONDS, TTL_SECONDS, Seen, Watch
+from bot.state.holder import is_gone, name_of_this_process
+from bot.state.leader import GAP_SECONDS, IDLE_SECONDS, LOOK_SECONDS, MARGIN_SECONDS, TTL_SECONDS, Seen, Watch
 
 LEASE = Seen(epoch=3, holder="elsewhere/1/2/word", beat=7)
 

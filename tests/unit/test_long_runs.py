@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from actions.aws.ecs import ForceNewDeployment
-from bot import cards
-from bot.look import Look
-from bot.story import Offer, Run, StepState, Story
+from bot.slack import cards
+from bot.slack.look import Look
+from bot.state.story import Offer, Run, StepState, Story
 from commands.plan import Plan
 from rehearsal.slack import blocks as slack
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bot.canvas import SCOPE as CANVASES
 from bot.check import SCOPES
-from bot.evidence import SHORTCUT
+from bot.slack.canvas import SCOPE as CANVASES
+from bot.slack.evidence import SHORTCUT
 from rehearsal.slack.calls import METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def manifest() -> dict[str, Any]:
 
 def methods() -> set[str]:
     """The methods of Slack's Web API that the bot's source calls."""
-    source = "\n".join(path.read_text() for path in (ROOT / "bot").glob("*.py"))
+    source = "\n".join(path.read_text() for path in (ROOT / "bot").rglob("*.py"))
     return {name.replace("_", ".") for name in CALL.findall(source)} & METHODS.keys()
 
 
@@ -35,7 +35,7 @@ def test_the_methods_the_bot_calls_are_found_in_its_source() -> None:
 
 
 def test_every_method_slack_is_asked_for_is_one_that_slack_has() -> None:
-    source = "\n".join(path.read_text() for path in (ROOT / "bot").glob("*.py"))
+    source = "\n".join(path.read_text() for path in (ROOT / "bot").rglob("*.py"))
     called = {name.replace("_", ".") for name in CALL.findall(source)}
     assert called <= METHODS.keys()
 

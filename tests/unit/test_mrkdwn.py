@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.mrkdwn import escape, inert, shown
+from bot.slack.mrkdwn import escape, inert, shown
 
 MARKUP = re.compile(r"<[^<>]*>")
 pieces = st.lists(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.pace import LIMITS, Pace, lane_of
+from bot.slack.pace import LIMITS, Pace, lane_of
 from rehearsal.slack.errors import RefusedError
 from rehearsal.slack.limits import Limits
 

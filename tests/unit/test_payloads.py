@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.app import BUTTONS, MOST_REASON, MOST_TYPED, Malformed, read_click, read_command, read_form
-from bot.approvals import Click
-from bot.store import Item, Refusal
+from bot.slack.app import BUTTONS, MOST_REASON, MOST_TYPED, Malformed, read_click, read_command, read_form
+from bot.state.approvals import Click
+from bot.state.store import Item, Refusal
 
 CLICK: dict[str, Any] = {
     "type": "block_actions",

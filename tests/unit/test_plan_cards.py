@@ -12,14 +12,14 @@ import pytest
 
 from actions.aws.ecs import ForceNewDeployment
 from actions.base import Finding, Level
-from bot import cards
-from bot.approved import name_steps
-from bot.blocks import code
 from bot.choices import Question
-from bot.look import Look, Usual
-from bot.plan_card import evidence, lay_out_plan
-from bot.question_card import question_message
-from bot.story import Line, Offer, Outage, Run, StepState, Story
+from bot.engine.approved import name_steps
+from bot.slack import cards
+from bot.slack.blocks import code
+from bot.slack.look import Look, Usual
+from bot.slack.plan_card import evidence, lay_out_plan
+from bot.slack.question_card import question_message
+from bot.state.story import Line, Offer, Outage, Run, StepState, Story
 from commands.plan import Plan
 from tests.unit.card_texts import marked_up, read
 

@@ -18,7 +18,7 @@ from actions.site import DatabaseRef
 from actions.terraform.changes import Changes, changes_of
 from actions.terraform.program import Ran, environment, meaning
 from actions.terraform.steps import AgreeToPlan, ApplyPlan, findings, judge_apply
-from bot.attachments import MOST_REPLIES, snippets
+from bot.slack.attachments import MOST_REPLIES, snippets
 from commands.plan import Plan
 
 EAST = DatabaseRef(name="replica", instance="prod-east", region="us-east-1", dsn_env="DR_DATABASE_URL")

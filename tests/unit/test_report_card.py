@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actions.world import World
-from bot.mrkdwn import CUT, escape
-from bot.report_card import IN_NEXT, report_text, report_texts
+from bot.slack.mrkdwn import CUT, escape
+from bot.slack.report_card import IN_NEXT, report_text, report_texts
 from commands.memory import Memory
 from commands.report import SOURCE, Line, Mark, Report, ReportKind, line
 from tests.unit.plan_facts import WORLD

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bot.app import WrongTime, read_pick, read_time
-from bot.restore_form import CALLBACK, Form, form_view
+from bot.slack.app import WrongTime, read_pick, read_time
+from bot.slack.restore_form import CALLBACK, Form, form_view
 from commands.restore_time import Window
 from rehearsal.slack.blocks import view_problems
 from rehearsal.slack.checking import Checker

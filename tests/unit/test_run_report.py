@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 
-from bot.look import Look
-from bot.names import mentioned, named_in
-from bot.run_picture import picture
-from bot.run_report import markdown, people_in
-from bot.story import Line, Outage, Run, StepState, Story
+from bot.slack.look import Look
+from bot.slack.names import mentioned, named_in
+from bot.slack.run_picture import picture
+from bot.slack.run_report import markdown, people_in
+from bot.state.story import Line, Outage, Run, StepState, Story
 from tests.unit.test_cards import looks, stories
 from tests.unit.test_plan_cards import offered, plan_with
 

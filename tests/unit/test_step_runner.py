@@ -31,9 +31,9 @@ from actions.base import (
 from actions.site import Aws
 from actions.world import World
 from bot import settings
-from bot.database import open_engine
-from bot.step_runner import Applied, StepRunner
-from bot.store import Store
+from bot.engine.step_runner import Applied, StepRunner
+from bot.state.database import open_engine
+from bot.state.store import Store
 
 ROOT = Path(__file__).parents[2]
 RUN, STEP = "run", "1.1"
@@ -260,7 +260,7 @@ async def test_if_the_state_before_cannot_be_read_nothing_is_done_and_no_intent_
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step's first questions are asked again for a tenth of its five seconds only."""
-    monkeypatch.setattr("bot.step_runner.ASKING_LEAST", 0.0)
+    monkeypatch.setattr("bot.engine.step_runner.ASKING_LEAST", 0.0)
 
 
 async def test_a_question_without_an_answer_is_asked_again_before_the_step_fails(runner: StepRunner, switch: Switch) -> None:

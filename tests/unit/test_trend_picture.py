@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.trend_picture import trend_picture, trend_title
+from bot.slack.trend_picture import trend_picture, trend_title
 from commands.memory import PastRun
 
 FIRST = datetime(2026, 11, 2, 4, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ from typing import Any
 
 from actions.base import Finding, Level
 from actions.health import HealthAnswers
-from bot.report_card import blocks_of, with_buttons
+from bot.slack.report_card import blocks_of, with_buttons
 from commands.facts import UNREAD
 from commands.plan import Plan
 from commands.report import MEANING, Mark, Report

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from bot import cards
-from bot.app import Malformed, read_form
-from bot.approvals import Click
-from bot.look import Look
-from bot.story import Offer
+from bot.slack import cards
+from bot.slack.app import Malformed, read_form
+from bot.slack.look import Look
+from bot.state.approvals import Click
+from bot.state.story import Offer
 from commands.plan import Plan, changes
 from rehearsal.slack import blocks as slack
 from tests.unit.test_plan_cards import offered, plan_with

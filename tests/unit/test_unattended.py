@@ -18,11 +18,12 @@ from actions.db.restored import Recovered
 from actions.db.take_over import TakeOver
 from actions.health import HealthAnswers
 from actions.site import DatabaseRef
-from bot import actors, cards
+from bot import actors
 from bot.cron import how_often, is_cron, last_due, next_due
-from bot.look import Look
-from bot.offers import already_on_offer
-from bot.watch import Verified, missing
+from bot.engine.offers import already_on_offer
+from bot.engine.watch import Verified, missing
+from bot.slack import cards
+from bot.slack.look import Look
 from commands.plan import Plan
 from tests import catalogue
 from tests.unit.test_plan_cards import offered

@@ -20,11 +20,11 @@ from actions.base import Outcome
 from actions.site import Agents, Aws, DatabaseSection, ServiceSection, Site
 from actions.ssh.batch import RestartBatch
 from actions.world import World
-from bot.database import open_engine
-from bot.items import StoredItems, items_of
+from bot.engine.step_runner import StepRunner
 from bot.log import set_up
-from bot.step_runner import StepRunner
-from bot.store import Store
+from bot.state.database import open_engine
+from bot.state.items import StoredItems, items_of
+from bot.state.store import Store
 from commands.agents.restart import batch_stages
 from rehearsal.fleet.fleet import Fleet
 from rehearsal.machines.processes import Processes

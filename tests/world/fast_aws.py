@@ -19,9 +19,9 @@ import pytest
 from actions.base import Action, Outcome
 from actions.site import Aws, DatabaseSection, ServiceSection, Site
 from actions.world import World
-from bot.database import open_engine
-from bot.step_runner import StepRunner
-from bot.store import Store
+from bot.engine.step_runner import StepRunner
+from bot.state.database import open_engine
+from bot.state.store import Store
 from rehearsal.aws.cloud import DATABASE_SECRET
 from rehearsal.aws.rds.api import Rds
 from rehearsal.aws.rds.behind import Following

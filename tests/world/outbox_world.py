@@ -15,11 +15,11 @@ from aiohttp import web
 from sqlalchemy import insert, update
 
 from bot import settings
-from bot.app import slack_client
-from bot.database import open_engine
-from bot.outbox import Outbox
-from bot.store import Store
-from bot.tables import outbox, plans
+from bot.slack.app import slack_client
+from bot.slack.outbox import Outbox
+from bot.state.database import open_engine
+from bot.state.store import Store
+from bot.state.tables import outbox, plans
 from rehearsal.slack.members import PEOPLE
 from rehearsal.slack.server import application
 from rehearsal.slack.workspace import Workspace

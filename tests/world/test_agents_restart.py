@@ -16,7 +16,7 @@ import pytest
 from actions.base import Result
 from actions.ssh import lines
 from actions.ssh.readiness import readiness
-from bot.items import items_json, items_of
+from bot.state.items import items_json, items_of
 from commands.report import REPORTS
 from rehearsal.fleet.fleet import Fleet
 from rehearsal.machines.processes import Processes
@@ -202,8 +202,8 @@ async def test_a_fleet_without_heartbeats_in_reach_is_not_touched(
 ) -> None:
     before = await counts(fleet)
     monkeypatch.setenv("DATABASE_URL", "postgresql://dr_bot:x@127.0.0.1:1/shielda")
-    monkeypatch.setattr("bot.step_runner.ASKING_LEAST", 0.1)
-    monkeypatch.setattr("bot.step_runner.ASKING_SHARE", 0.0)
+    monkeypatch.setattr("bot.engine.step_runner.ASKING_LEAST", 0.1)
+    monkeypatch.setattr("bot.engine.step_runner.ASKING_SHARE", 0.0)
     outcome = await ours.carry_out(batch(["agent-0001"]))
     assert outcome.result is Result.FAILED
     assert "Nothing was done, because the state before could not be read." in outcome.says

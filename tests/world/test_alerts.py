@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from bot.alerts import alert
 from bot.settings import Backups
+from bot.state.messages import order_alert
 from tests.story.conftest import until
 from tests.world.outbox_world import INCIDENT, Json, Told
 
@@ -21,7 +21,7 @@ def told(told: Told) -> Told:
 
 
 async def order(told: Told, key: str, says: str) -> bool:
-    return await told.store.do(lambda c: alert(c, told.store, key, INCIDENT, says))
+    return await told.store.do(order_alert, key, INCIDENT, says)
 
 
 def alerts(told: Told) -> list[Json]:

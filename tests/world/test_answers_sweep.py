@@ -21,7 +21,7 @@ from botocore.config import Config
 from actions.aws.gateway import PROFILES, Gateway
 from actions.base import Action, Result, Step
 from actions.world import World
-from bot import step_runner
+from bot.engine import step_runner
 from rehearsal.aws.faults import Faults
 from rehearsal.aws.garbled import PAGES
 from rehearsal.postgres.pair import ServerPair

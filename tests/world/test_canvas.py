@@ -6,8 +6,8 @@ import re
 
 import aiohttp
 
-from bot.canvas import SCOPE
-from bot.tables import runs
+from bot.slack.canvas import SCOPE
+from bot.state.tables import runs
 from tests.story.conftest import until
 from tests.world.outbox_world import INCIDENT, Json, Told
 from tests.world.test_lost_uploads import RUN, allow_files, ended, thread

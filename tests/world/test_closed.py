@@ -16,9 +16,9 @@ from actions.base import Result
 from actions.db.closed import CloseDatabase, look_at
 from actions.site import DatabaseRef
 from actions.world import World
-from bot.database import open_engine
-from bot.step_runner import StepRunner
-from bot.store import Store
+from bot.engine.step_runner import StepRunner
+from bot.state.database import open_engine
+from bot.state.store import Store
 from rehearsal.postgres.fenced import lets_in, unfence
 from rehearsal.postgres.pair import ServerPair
 from tests.conftest import SetVariable

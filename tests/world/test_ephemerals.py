@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import create_engine, insert, inspect, select, text
 from structlog.testing import capture_logs
 
-from bot.database import open_engine
-from bot.outbox import REPEAT_POSTS
-from bot.tables import outbox
+from bot.slack.outbox import REPEAT_POSTS
+from bot.state.database import open_engine
+from bot.state.tables import outbox
 from tests.story.conftest import tries, until
 from tests.world.outbox_world import INCIDENT, SPEED, Told
 
@@ -33,7 +33,7 @@ async def test_the_same_refusal_of_one_person_is_told_at_once_and_then_with_a_co
 
 
 async def test_another_person_plan_or_sentence_is_answered_at_once(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.outbox.REPEAT_POSTS", 10_000)
+    monkeypatch.setattr("bot.slack.outbox.REPEAT_POSTS", 10_000)
     about_each = [("U0DAVE", "No.", "a"), ("U0DAVE", "No.", "b"), ("U0DAVE", "Never.", "a"), ("U0GINA", "No.", "a")]
     async with told.telling():
         for one in about_each:

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from bot.app import slack_client
-from bot.authority import Directory
-from bot.evidence import MOST_TEXT, read_shortcut, save
-from bot.look import Look
-from bot.mrkdwn import INVISIBLE
-from bot.pace import Pace
-from bot.run_report import markdown
-from bot.store import Item, Refusal
-from bot.story import SAVED, Line
-from bot.tables import outbox, plans, runs
+from bot.slack.app import slack_client
+from bot.slack.authority import Directory
+from bot.slack.evidence import MOST_TEXT, read_shortcut, save
+from bot.slack.look import Look
+from bot.slack.mrkdwn import INVISIBLE
+from bot.slack.pace import Pace
+from bot.slack.run_report import markdown
+from bot.state.store import Item, Refusal
+from bot.state.story import SAVED, Line
+from bot.state.tables import outbox, plans, runs
 from rehearsal.slack import payloads
 from tests.world.outbox_world import GENERAL, INCIDENT, Json, Told
 

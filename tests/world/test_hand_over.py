@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,12 +11,13 @@ import pytest
 from sqlalchemy import Engine, select
 
 import bot.hand_over
-from bot.database import open_engine
 from bot.hand_over import Refused, hand_over
-from bot.leader import Leadership
 from bot.settings import Settings, load
-from bot.store import Refusal, Store
-from bot.tables import answers, inbox
+from bot.state.database import open_engine
+from bot.state.leader import Leadership
+from bot.state.requests import refuse_request
+from bot.state.store import Refusal, Store
+from bot.state.tables import inbox
 from commands.scenario import BadCommand
 from rehearsal.waiting import until
 
@@ -81,7 +81,7 @@ async def test_the_bots_refusal_is_the_answer(engine: Engine, settings: Settings
     handing = asyncio.create_task(hand_over(settings, open_engine(str(engine.url)), RESTART, print))
     await until(lambda: requests(engine))
     store, (request,) = Store(engine), requests(engine)
-    await store.do(lambda c: store.insert_once(c, answers, id=request, says="It was refused.", at=time.time()))
+    await store.do(refuse_request, request, "It was refused.")
     with pytest.raises(Refused, match=r"It was refused\."):
         await handing
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.database import open_engine
-from bot.inbox import AT_ONCE, EACH, Inbox
-from bot.store import Item, Store
+from bot.slack.inbox import AT_ONCE, EACH, Inbox
+from bot.state.database import open_engine
+from bot.state.store import Item, Store, record_items
 from tests.story.conftest import until
 
 
@@ -49,7 +49,7 @@ async def test_forty_of_a_stranger_delay_nobody_else(store: Store, kind: str, re
     handled, inbox = Handled(), Inbox(store)
     items = [*clicks("U0DAVE", 40, kind), *clicks("U0BOB", 3, kind)]
     if recorded_before:
-        await store.do(store.record_items, items)
+        await store.do(record_items, items)
         await inbox.open(handled.handle)
     else:
         await inbox.open(handled.handle)

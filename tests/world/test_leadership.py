@@ -14,12 +14,12 @@ import pytest
 from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 from sqlalchemy.exc import OperationalError
 
-from bot import database, leader
-from bot.away import Patience
-from bot.database import open_engine
-from bot.leader import TTL_SECONDS, Leadership
-from bot.store import Store
-from bot.tables import lease, locks
+from bot.state import database, leader
+from bot.state.away import Patience
+from bot.state.database import open_engine
+from bot.state.leader import TTL_SECONDS, Leadership
+from bot.state.store import Store
+from bot.state.tables import lease, locks
 from rehearsal.machines.processes import Processes
 from rehearsal.postgres.pair import ServerPair
 from tests.story.link import Link

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from actions.base import Outcome, Result
-from bot import approvals
-from bot.folding import FOLDED, MOST_BEHIND
+from bot.slack.folding import FOLDED, MOST_BEHIND
+from bot.state import approvals
 from tests.story.conftest import until
 from tests.world.outbox_world import INCIDENT, Told
 
@@ -77,7 +77,7 @@ async def test_folded_lines_are_told_once_whatever_gets_lost(told: Told, kills: 
 async def test_a_workspace_without_task_cards_gets_sections_from_then_on(told: Told) -> None:
     await told.card("run", sent_rev=0)
     click = approvals.Click(run_id="run", question="plan", nonce="nonce")
-    await told.store.do(approvals.approve, told.store, click, "U0BOB", 1)
+    await told.store.do(approvals.approve, click, "U0BOB", 1)
     assert await told.store.begin_steps("run", {"1.1": "Restart it"}, 1)
     told.workspace.faults.refuse_blocks("plan")
     async with told.telling():

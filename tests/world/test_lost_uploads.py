@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from bot import pace
-from bot.sender import MOST_UPLOADS
-from bot.tables import runs, steps
+from bot.slack import pace
+from bot.slack.sender import MOST_UPLOADS
+from bot.state.tables import runs, steps
 from tests.story.conftest import until
 from tests.world.outbox_world import INCIDENT, Json, Told
 

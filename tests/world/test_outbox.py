@@ -12,12 +12,12 @@ from aiohttp import web
 from sqlalchemy import insert, select
 
 from bot import settings
-from bot.app import slack_client
-from bot.database import open_engine
-from bot.outbox import Outbox
-from bot.sender import EVENT
-from bot.store import Store
-from bot.tables import outbox
+from bot.slack.app import slack_client
+from bot.slack.outbox import Outbox
+from bot.slack.sender import EVENT
+from bot.state.database import open_engine
+from bot.state.store import Store
+from bot.state.tables import outbox
 
 ROOT = Path(__file__).parents[2]
 RUN, KEY, CHANNEL = "abcdefgh", "abcdefgh/1.1#1:begin", "C0INCIDENT"
@@ -80,7 +80,7 @@ async def told(
 ) -> AsyncIterator[Store]:
     """A store with a card that stands in the channel and one reply that is still to be told, with the worker that tells it."""
     monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-1")
-    monkeypatch.setattr("bot.outbox.REFUSED_SECONDS", 0.05)
+    monkeypatch.setattr("bot.slack.outbox.REFUSED_SECONDS", 0.05)
     site = settings.load(ROOT / "dr.toml")
     site = site.model_copy(update={"slack": site.slack.model_copy(update={"api_url": f"http://127.0.0.1:{unused_tcp_port}/"})})
     store = Store(open_engine(f"sqlite:///{tmp_path / 'state.sqlite'}"))

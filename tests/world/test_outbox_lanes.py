@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bot import approvals
-from bot.approvals import Click
-from bot.store import Store
+from bot.state import approvals
+from bot.state.approvals import Click
+from bot.state.store import Store
 from tests.story.conftest import until
 from tests.world.outbox_world import GENERAL, INCIDENT, Json, Told
 
@@ -56,7 +56,7 @@ async def test_an_answer_to_one_person_that_slack_holds_back_delays_no_line(told
 
 
 async def test_a_refused_edit_holds_up_no_line_of_its_run(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.outbox.REFUSED_SECONDS", 60)
+    monkeypatch.setattr("bot.slack.outbox.REFUSED_SECONDS", 60)
     message = told.workspace.store.person_message(told.workspace.channel(INCIDENT), "U0BOB", "not the bot's to edit")
     await told.card("run", ts=message["ts"], sent_rev=0)
     async with told.telling():
@@ -81,9 +81,9 @@ class NewsInBetween(Store):
 
     async def do(self, work: Any, *arguments: Any) -> Any:
         answer = await super().do(work, *arguments)
-        if work.__name__ == "_due" and not self.rejected:
+        if work.__name__ == "due_rows" and not self.rejected:
             self.rejected = True
-            await super().do(approvals.reject, self, Click(run_id="run", question="plan", nonce="nonce"), "U0BOB")
+            await super().do(approvals.reject, Click(run_id="run", question="plan", nonce="nonce"), "U0BOB")
         return answer
 
 
@@ -98,7 +98,7 @@ async def test_a_card_never_shows_what_its_thread_does_not_say_yet(told: Told) -
 
 
 async def test_a_card_does_not_wait_for_lines_that_slack_does_not_take(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.outbox.CARD_SECONDS", 0.5)
+    monkeypatch.setattr("bot.slack.outbox.CARD_SECONDS", 0.5)
     await told.card("run", sent_rev=0)
     await told.lines("run", 5)
     told.workspace.faults.rate_limit("chat.postMessage", retry_after=60)
@@ -120,7 +120,7 @@ async def test_runs_take_turns_and_each_keeps_its_order(told: Told) -> None:
 
 
 async def test_a_deleted_card_is_posted_once_even_if_two_calls_find_out(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.outbox.CARD_SECONDS", 0.0)
+    monkeypatch.setattr("bot.slack.outbox.CARD_SECONDS", 0.0)
     await told.card("run", ts="1.000001", sent_rev=0)
     await told.lines("run", 1)
     await told.change("run/0", in_flight=True)
@@ -164,7 +164,7 @@ class SlowToAnswer(Store):
 
     async def do(self, work: Any, *arguments: Any) -> Any:
         answer = await super().do(work, *arguments)
-        if work.__name__ == "_due":
+        if work.__name__ == "due_rows":
             await asyncio.sleep(0.06)
         return answer
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from bot.authority import Directory
-from bot.outsiders import Outsiders
 from bot.settings import Authority, Override
+from bot.slack.authority import Directory
+from bot.slack.outsiders import Outsiders
 from tests.world.slack_world import SlackWorld, slack_world
 
 LISTS = Authority(approvers=("U0ALICE", "U0GINA", "S0ONCALL"), scenario={"database failover": Override(approvers=("U0CAROL",))})

@@ -19,9 +19,9 @@ from actions.db.replica import TOKEN, CaughtUp, KeepsUp, ReplayedAll
 from actions.kept import Kept
 from actions.site import Aws, DatabaseRef, DatabaseSection, ServiceSection, Site
 from actions.world import World
-from bot.database import open_engine
-from bot.step_runner import StepRunner
-from bot.store import Store
+from bot.engine.step_runner import StepRunner
+from bot.state.database import open_engine
+from bot.state.store import Store
 from rehearsal.aws.rds.behind import Following
 from rehearsal.waiting import until
 from tests.conftest import SetVariable

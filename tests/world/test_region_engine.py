@@ -14,16 +14,16 @@ from sqlalchemy import insert, select
 
 from actions.base import Unreachable
 from actions.world import World
-from bot import approvals
-from bot.attachments import Attachments, attachments_of
 from bot.choices import DESTROY, Question
-from bot.database import open_engine
-from bot.items import items_of
-from bot.kept import Keeper, LateShelf, Shelf
 from bot.settings import load
-from bot.store import Refusal, Store
-from bot.story import WHOLE, is_unread
-from bot.tables import locks, outbox, runs
+from bot.slack.attachments import Attachments, attachments_of
+from bot.state import approvals
+from bot.state.database import open_engine
+from bot.state.items import items_of
+from bot.state.kept import Keeper, LateShelf, Shelf
+from bot.state.store import Refusal, Store
+from bot.state.story import WHOLE, is_unread
+from bot.state.tables import locks, outbox, runs
 from commands import keeping
 from tests.world.test_store import PLAN, offer
 
@@ -39,7 +39,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 async def approve(store: Store, run: str, *held: str) -> bool:
     click = await offer(store, run, plan=replace(PLAN, locks=held))
-    return await store.do(approvals.approve, store, click, "U0BOB", 1)
+    return await store.do(approvals.approve, click, "U0BOB", 1)
 
 
 async def test_a_run_holds_all_its_targets_and_frees_them_together(store: Store) -> None:
@@ -58,7 +58,7 @@ async def test_plans_for_any_of_its_targets_are_set_aside_when_a_run_begins(stor
     click = await offer(store, "older", plan=replace(PLAN, locks=("database east",)))
     await approve(store, "region", "database east")
     with pytest.raises(Refusal, match="no longer holds"):
-        await store.do(approvals.approve, store, click, "U0BOB", 1)
+        await store.do(approvals.approve, click, "U0BOB", 1)
 
 
 async def test_a_text_is_stored_whole_and_a_yes_waits_until_it_is_in_the_thread(store: Store) -> None:
@@ -81,10 +81,10 @@ async def test_what_destroys_is_only_answered_by_the_typed_word(store: Store) ->
     await store.ask("region", question, "Shall it?")
     click = approvals.Click(run_id="region", question="stage5-1", nonce="n")
     with pytest.raises(Refusal, match=r"'yes please', and 'destroy' is expected\. Nothing was done"):
-        await store.do(approvals.answer, store, click, "U0BOB", "hold_destroy", "yes please")
+        await store.do(approvals.answer, click, "U0BOB", "hold_destroy", "yes please")
     with pytest.raises(Refusal, match="is no answer to this question"):
-        await store.do(approvals.answer, store, click, "U0BOB", "hold_yes", "")
-    await store.do(approvals.answer, store, click, "U0BOB", "hold_destroy", DESTROY)
+        await store.do(approvals.answer, click, "U0BOB", "hold_yes", "")
+    await store.do(approvals.answer, click, "U0BOB", "hold_destroy", DESTROY)
 
 
 async def test_kept_facts_are_the_latest_and_know_their_age(store: Store) -> None:
@@ -117,7 +117,7 @@ async def test_nothing_is_kept_while_something_is_wrong_or_a_run_is_at_work(
         return True
 
     monkeypatch.setattr(keeping, "KEEPERS", [reads])
-    monkeypatch.setattr("bot.kept.KEEPERS", keeping.KEEPERS)
+    monkeypatch.setattr("bot.state.kept.KEEPERS", keeping.KEEPERS)
     assert not await Keeper(world, shelf, busy).keep()
     assert await Keeper(world, shelf, idle).keep()
     assert not await Keeper(world, shelf, idle).keep()

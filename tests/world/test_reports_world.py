@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 import commands
-from bot.database import open_engine
-from bot.memory import LateMemory, StoreMemory
 from bot.settings import BadSettings
-from bot.store import Store
-from bot.tables import plans, runs, steps
+from bot.state.database import open_engine
+from bot.state.memory import LateMemory, StoreMemory
+from bot.state.store import Store
+from bot.state.tables import plans, runs, steps
 from commands.report import REPORTS, SOURCE
 from rehearsal.postgres.pair import ServerPair
 from tests.conftest import SetVariable

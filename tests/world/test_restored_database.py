@@ -17,9 +17,9 @@ from actions.aws.secrets import MoveStage, PutVersion
 from actions.aws.settings import copied, restorable
 from actions.base import Result
 from actions.world import World
-from bot.database import open_engine
-from bot.step_runner import StepRunner
-from bot.store import Store
+from bot.engine.step_runner import StepRunner
+from bot.state.database import open_engine
+from bot.state.store import Store
 from rehearsal.aws.cloud import DATABASE_SECRET
 from rehearsal.postgres.pair import ServerPair
 from tests.world.aws_world import WEST, LocalAws

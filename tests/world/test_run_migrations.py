@@ -22,9 +22,9 @@ from actions.db.run_migrations import RunMigrations
 from actions.reach import reach
 from actions.site import DatabaseRef
 from actions.world import World
-from bot.database import open_engine
-from bot.step_runner import StepRunner
-from bot.store import Store
+from bot.engine.step_runner import StepRunner
+from bot.state.database import open_engine
+from bot.state.store import Store
 from rehearsal.aws.cloud import DATABASE_SECRET
 from rehearsal.aws.secretsmanager import Secret
 from rehearsal.migrations.project import HARMLESS, TRUNCATING, Project

@@ -11,12 +11,13 @@ import pytest
 from sqlalchemy import select, update
 
 from actions.site import DatabaseSection
-from bot.database import open_engine
-from bot.schedule import Schedule, _note
+from bot.engine.schedule import NAME, Schedule
+from bot.engine.watch import Watch
 from bot.settings import Backups, Settings, load
-from bot.store import Store
-from bot.tables import outbox, plans, runs, schedules
-from bot.watch import Watch
+from bot.state.database import open_engine
+from bot.state.requests import note_schedule
+from bot.state.store import Store
+from bot.state.tables import outbox, plans, runs, schedules
 
 EVERY_MINUTE = "* * * * *"
 DAILY = "0 4 * * *"
@@ -43,7 +44,7 @@ async def alerts(store: Store) -> list[str]:
 
 async def test_a_due_time_is_requested_once_by_two_bots_and_after_a_crash(stores: tuple[Store, Store]) -> None:
     known = [Schedule(settings(EVERY_MINUTE), store) for store in stores]
-    await stores[0].do(_note, EVERY_MINUTE)
+    await stores[0].do(note_schedule, NAME, EVERY_MINUTE)
     await stores[0].do(lambda c: c.execute(update(schedules).values(since=0.0)))
     moment = NOW.isoformat()
     await asyncio.gather(*(schedule.request(moment, NOW + timedelta(seconds=9)) for schedule in (*known, *known)))
@@ -55,7 +56,7 @@ async def test_a_due_time_is_requested_once_by_two_bots_and_after_a_crash(stores
 @pytest.mark.parametrize("minutes", [1, 5, 60 * 24 * 3])
 async def test_a_due_time_that_is_past_another_is_passed_over(stores: tuple[Store, Store], minutes: int) -> None:
     schedule = Schedule(settings(EVERY_MINUTE), stores[0])
-    await stores[0].do(_note, EVERY_MINUTE)
+    await stores[0].do(note_schedule, NAME, EVERY_MINUTE)
     await stores[0].do(lambda c: c.execute(update(schedules).values(since=0.0)))
     at = NOW - timedelta(minutes=minutes)
     await schedule.request(at.isoformat(), NOW)
@@ -66,7 +67,7 @@ async def test_every_database_that_is_named_is_verified_and_missed_by_itself(sto
     both = {"primary": DatabaseSection(instance="shielda-prod"), "billing": DatabaseSection(instance="billing-prod")}
     named = settings(DAILY).model_copy(update={"databases": both, "backups": Backups(verify=DAILY, databases=tuple(both))})
     schedule = Schedule(named, stores[0])
-    await stores[0].do(_note, DAILY)
+    await stores[0].do(note_schedule, NAME, DAILY)
     await stores[0].do(lambda c: c.execute(update(schedules).values(since=0.0)))
     at = NOW.replace(hour=4)
     await schedule.request(at.isoformat(), NOW)
@@ -83,18 +84,18 @@ async def test_every_database_that_is_named_is_verified_and_missed_by_itself(sto
 
 async def test_what_was_due_before_the_schedule_was_set_is_nobodys_fault(stores: tuple[Store, Store]) -> None:
     watch = Watch(settings(DAILY), stores[0], Schedule(settings(DAILY), stores[0]))
-    await stores[0].do(_note, DAILY)
+    await stores[0].do(note_schedule, NAME, DAILY)
     await stores[0].do(lambda c: c.execute(update(schedules).values(since=NOW.timestamp() - 60)))
     await watch.look(NOW)
     assert await alerts(stores[0]) == []
-    await stores[0].do(_note, DAILY)  # the next start of the bot changes nothing
+    await stores[0].do(note_schedule, NAME, DAILY)  # the next start of the bot changes nothing
     await watch.look(NOW + timedelta(days=1))
     assert len(await alerts(stores[0])) == 1
 
 
 async def test_a_missing_verification_alerts_once_for_each_due_time(stores: tuple[Store, Store]) -> None:
     watches = [Watch(settings(DAILY), store, Schedule(settings(DAILY), store)) for store in stores]
-    await stores[0].do(_note, DAILY)
+    await stores[0].do(note_schedule, NAME, DAILY)
     await stores[0].do(lambda c: c.execute(update(schedules).values(since=0.0)))
     for hours in (0, 1, 5):
         for watch in watches:
@@ -134,7 +135,7 @@ async def test_only_a_verification_of_the_due_database_is_the_due_one(
         "ended": NOW.timestamp(),
     }
     await store.do(lambda c: (c.execute(plans.insert().values(plan)), c.execute(runs.insert().values(run))))
-    await store.do(_note, DAILY)
+    await store.do(note_schedule, NAME, DAILY)
     await store.do(lambda c: c.execute(update(schedules).values(since=0.0)))
     await Watch(settings(DAILY), store, Schedule(settings(DAILY), store)).look(NOW + timedelta(hours=5))
     missing = [says for says in await alerts(store) if "did not begin" in says]

@@ -12,13 +12,14 @@ from sqlalchemy import inspect, text, update
 
 from actions.aws.ecs import ForceNewDeployment
 from actions.base import done, failed, stop
-from bot import approvals
-from bot.approvals import Click
 from bot.choices import Question
-from bot.database import open_engine
 from bot.settings import BadSettings
-from bot.store import Item, Refusal, Store
-from bot.tables import NEW_COLUMNS, outbox
+from bot.state import approvals
+from bot.state.approvals import Click
+from bot.state.database import open_engine
+from bot.state.plans import add_plan
+from bot.state.store import Item, Refusal, Store, record_items
+from bot.state.tables import NEW_COLUMNS, outbox
 from commands.plan import Plan
 from rehearsal.postgres.pair import ServerPair
 
@@ -66,15 +67,15 @@ async def offer(store: Store, run: str, *, plan: Plan = PLAN, expires: float | N
         "changes": [],
         "channel": "C0",
     }
-    assert await store.do(store.offer, row)
-    assert not await store.do(store.offer, row)
+    assert await store.do(add_plan, row)
+    assert not await store.do(add_plan, row)
     return Click(run_id=run, question="plan", nonce="nonce")
 
 
 async def test_a_deed_that_is_delivered_twice_is_recorded_once(store: Store, run: str) -> None:
     item = Item(id=f"click/{run}", kind="click", person="U0BOB", channel="C0", payload={"value": "x"})
-    assert await store.do(store.record_items, [item, item]) == [True, False]
-    assert await store.do(store.record_items, [item]) == [False]
+    assert await store.do(record_items, [item, item]) == [True, False]
+    assert await store.do(record_items, [item]) == [False]
     assert [i.id for i in await store.unhandled()].count(item.id) == 1
     await store.handled(item)
     assert item.id not in [i.id for i in await store.unhandled()]
@@ -92,9 +93,7 @@ async def test_an_attempt_keeps_the_facts_that_it_wrote_first_and_a_step_those_o
 
 async def test_ten_approvals_at_once_begin_one_run(store: Store, run: str) -> None:
     click = await offer(store, run)
-    answers = await asyncio.gather(
-        *(store.do(approvals.approve, store, click, "U0BOB", 1) for _ in range(10)), return_exceptions=True
-    )
+    answers = await asyncio.gather(*(store.do(approvals.approve, click, "U0BOB", 1) for _ in range(10)), return_exceptions=True)
     assert answers.count(True) == 1
     refusals = [str(a) for a in answers if isinstance(a, Refusal)]
     assert len(refusals) == 9
@@ -111,17 +110,17 @@ async def test_ten_approvals_at_once_begin_one_run(store: Store, run: str) -> No
 
 async def test_the_same_person_counts_once_where_two_approvals_are_needed(store: Store, run: str) -> None:
     click = await offer(store, run)
-    assert not await store.do(approvals.approve, store, click, "U0BOB", 2)
+    assert not await store.do(approvals.approve, click, "U0BOB", 2)
     with pytest.raises(Refusal, match="it still needs another person's approval"):
-        await store.do(approvals.approve, store, click, "U0BOB", 2)
-    assert await store.do(approvals.approve, store, click, "U0CAROL", 2)
+        await store.do(approvals.approve, click, "U0BOB", 2)
+    assert await store.do(approvals.approve, click, "U0CAROL", 2)
     await store.set_run(run, "end", "ok", "Over.", release=True, state="done")
 
 
 async def test_a_refused_approval_leaves_nothing_behind(store: Store, run: str) -> None:
     click = await offer(store, run, expires=time.time() - 1)
     with pytest.raises(Refusal, match="expired at"):
-        await store.do(approvals.approve, store, click, "U0BOB", 1)
+        await store.do(approvals.approve, click, "U0BOB", 1)
     story = await store.story(run)
     assert story
     assert story.run is None
@@ -133,12 +132,12 @@ async def test_a_plan_with_a_stop_finding_is_never_approved(store: Store, run: s
     forbidden = Plan(**{**vars(PLAN), "findings": (stop("There is no standby."),)})
     click = await offer(store, run, plan=forbidden)
     with pytest.raises(Refusal, match="cannot be approved: There is no standby"):
-        await store.do(approvals.approve, store, click, "U0BOB", 1)
+        await store.do(approvals.approve, click, "U0BOB", 1)
 
 
 async def test_a_line_is_told_once_and_the_timeline_keeps_its_order(store: Store, run: str) -> None:
     click = await offer(store, run)
-    await store.do(approvals.approve, store, click, "U0BOB", 1)
+    await store.do(approvals.approve, click, "U0BOB", 1)
     for _ in range(2):
         assert await store.begin_steps(run, {"1.1": "Restart"}, 1)
     for outcome in (done("It runs."), failed("It runs no more.")):  # the second is what a resumed process might see
@@ -152,7 +151,7 @@ async def test_a_line_is_told_once_and_the_timeline_keeps_its_order(store: Store
 
 async def ask(store: Store, run: str) -> Click:
     """Begin the run and let it ask; returns what the buttons of the question carry."""
-    await store.do(approvals.approve, store, await offer(store, run), "U0BOB", 1)
+    await store.do(approvals.approve, await offer(store, run), "U0BOB", 1)
     assert await store.ask(run, question_of(run, "n2"), "What now?") == ""
     return Click(run_id=run, question="stage1-1", nonce="n2")
 
@@ -164,38 +163,38 @@ def question_of(run: str, nonce: str, choices: tuple[str, ...] = ("retry", "abor
 async def test_a_question_that_is_asked_again_after_a_crash_keeps_its_buttons(store: Store, run: str) -> None:
     asked = await ask(store, run)
     await store.ask(run, question_of(run, "another"), "What now?")
-    await store.do(approvals.answer, store, asked, "U0CAROL", "retry", "")
+    await store.do(approvals.answer, asked, "U0CAROL", "retry", "")
     await store.set_run(run, "end", "ok", "Over.", release=True, state="done", question=None)
 
 
 async def test_a_stop_answers_the_open_question_for_good(store: Store, run: str) -> None:
     asked = await ask(store, run)
-    assert await store.do(approvals.ask_to_stop, store, run, "U0CAROL") == "stage1-1"
+    assert await store.do(approvals.ask_to_stop, run, "U0CAROL") == "stage1-1"
     with pytest.raises(Refusal, match=r"<@U0CAROL> answered it at .*: abort"):
-        await store.do(approvals.answer, store, asked, "U0BOB", "retry", "")
+        await store.do(approvals.answer, asked, "U0BOB", "retry", "")
     await store.set_run(run, "end", "ok", "Over.", release=True, state="aborted", question=None)
 
 
 async def test_a_stop_after_an_answer_leaves_the_answer_as_it_is(store: Store, run: str) -> None:
-    await store.do(approvals.answer, store, await ask(store, run), "U0BOB", "retry", "")
-    assert await store.do(approvals.ask_to_stop, store, run, "U0CAROL") == ""
+    await store.do(approvals.answer, await ask(store, run), "U0BOB", "retry", "")
+    assert await store.do(approvals.ask_to_stop, run, "U0CAROL") == ""
     assert await store.ask(run, question_of(run, "n2"), "What now?") == "U0CAROL"
     await store.set_run(run, "end", "ok", "Over.", release=True, state="stopped", question=None)
 
 
 async def test_a_question_takes_one_answer_and_names_who_gave_it(store: Store, run: str) -> None:
     asked = await ask(store, run)
-    await store.do(approvals.answer, store, asked, "U0CAROL", "retry", "")
+    await store.do(approvals.answer, asked, "U0CAROL", "retry", "")
     with pytest.raises(Refusal, match=r"<@U0CAROL> answered it at .*: retry"):
-        await store.do(approvals.answer, store, asked, "U0BOB", "abort", "")
+        await store.do(approvals.answer, asked, "U0BOB", "abort", "")
     await store.set_run(run, "end", "ok", "Over.", release=True, state="done", question=None)
 
 
 async def test_a_stage_that_had_begun_before_a_stop_is_carried_out(store: Store, run: str) -> None:
     click = await offer(store, run)
-    await store.do(approvals.approve, store, click, "U0BOB", 1)
+    await store.do(approvals.approve, click, "U0BOB", 1)
     assert await store.begin_steps(run, {"1.1": "Restart", "1.2": "Look"}, 1)
-    await store.do(approvals.ask_to_stop, store, run, "U0CAROL")
+    await store.do(approvals.ask_to_stop, run, "U0CAROL")
     assert await store.begin_steps(run, {"1.1": "Restart", "1.2": "Look"}, 1)
     assert not await store.begin_steps(run, {"1.2": "Look"}, 2)
     await store.set_run(run, "end", "ok", "Over.", release=True, state="stopped")
@@ -203,43 +202,43 @@ async def test_a_stage_that_had_begun_before_a_stop_is_carried_out(store: Store,
 
 async def test_no_step_begins_after_a_stop(store: Store, run: str) -> None:
     click = await offer(store, run)
-    await store.do(approvals.approve, store, click, "U0BOB", 1)
-    await store.do(approvals.ask_to_stop, store, run, "U0CAROL")
+    await store.do(approvals.approve, click, "U0BOB", 1)
+    await store.do(approvals.ask_to_stop, run, "U0CAROL")
     assert not await store.begin_steps(run, {"1.1": "Restart"}, 1)
     with pytest.raises(Refusal, match="<@U0CAROL> has told run"):
-        await store.do(approvals.ask_to_stop, store, run, "U0BOB")
+        await store.do(approvals.ask_to_stop, run, "U0BOB")
     await store.set_run(run, "end", "ok", "Over.", release=True, state="stopped")
     with pytest.raises(Refusal, match="is over: stopped"):
-        await store.do(approvals.ask_to_stop, store, run, "U0BOB")
+        await store.do(approvals.ask_to_stop, run, "U0BOB")
 
 
 async def test_a_yes_counts_only_once_the_evidence_is_in_the_thread(store: Store, run: str) -> None:
-    await store.do(approvals.approve, store, await offer(store, run), "U0BOB", 1)
+    await store.do(approvals.approve, await offer(store, run), "U0BOB", 1)
     await store.ask(run, question_of(run, "n3", ("hold_yes", "hold_no")), "Is it good?", ["It is.", "It really is."])
     click = Click(run_id=run, question="stage1-1", nonce="n3")
     with pytest.raises(Refusal, match="A part of the evidence isn't in the thread yet"):
-        await store.do(approvals.answer, store, click, "U0BOB", "hold_yes", "")
+        await store.do(approvals.answer, click, "U0BOB", "hold_yes", "")
     await store.do(lambda c: c.execute(update(outbox).where(outbox.c.run_id == run).values(ts="1.1")))
-    await store.do(approvals.answer, store, click, "U0BOB", "hold_yes", "")
+    await store.do(approvals.answer, click, "U0BOB", "hold_yes", "")
     await store.set_run(run, "end", "ok", "Over.", release=True, state="done", question=None)
 
 
 async def test_a_cleanup_begins_after_a_stop_and_cannot_be_stopped(store: Store, run: str) -> None:
-    await store.do(approvals.approve, store, await offer(store, run), "U0BOB", 1)
-    await store.do(approvals.ask_to_stop, store, run, "U0CAROL")
+    await store.do(approvals.approve, await offer(store, run), "U0BOB", 1)
+    await store.do(approvals.ask_to_stop, run, "U0CAROL")
     main_end = {"state": "stopped", "says": "It was stopped.", "mark": "warn"}
     await store.set_run(run, "main end", "warn", "It was stopped.", state="cleaning up", main_end=main_end)
     assert await store.begin_steps(run, {"2.1": "Drop"}, 1)
     assert await store.ask(run, question_of(run, "n4"), "What now?") == ""
     with pytest.raises(Refusal, match=r"has ended \(stopped\) and is cleaning up"):
-        await store.do(approvals.ask_to_stop, store, run, "U0BOB")
+        await store.do(approvals.ask_to_stop, run, "U0BOB")
     assert await store.cleaning_up(run)
     await store.set_run(run, "end", "warn", "Over.", release=True, state="stopped", question=None)
     assert not await store.cleaning_up(run)
 
 
 async def test_progress_stands_only_while_its_attempt_is_under_way(store: Store, run: str) -> None:
-    await store.do(approvals.approve, store, await offer(store, run), "U0BOB", 1)
+    await store.do(approvals.approve, await offer(store, run), "U0BOB", 1)
     await store.begin_steps(run, {"1.1": "Restart"}, 1)
     await store.progress(run, "1.1", 1, "1 of 2 tasks")
     await store.progress(run, "1.1", 2, "of another attempt")

@@ -17,11 +17,11 @@ from actions.base import Result, Unreachable, Verdict
 from actions.terraform.program import Blocked, meaning
 from actions.terraform.steps import AgreeToPlan, ApplyPlan
 from actions.world import World
-from bot.database import open_engine
-from bot.items import StoredItems, items_of
+from bot.engine.step_runner import StepRunner
 from bot.settings import load
-from bot.step_runner import StepRunner
-from bot.store import Store
+from bot.state.database import open_engine
+from bot.state.items import StoredItems, items_of
+from bot.state.store import Store
 
 ROOT = Path(__file__).parents[2]
 RUN = "run-1"

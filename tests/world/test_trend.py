@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from bot.database import open_engine
-from bot.look import Look
-from bot.store import Store
-from bot.tables import plans, runs
-from bot.uploads import report_files
+from bot.slack.look import Look
+from bot.slack.uploads import report_files
+from bot.state.database import open_engine
+from bot.state.store import Store
+from bot.state.tables import plans, runs
 from tests.world.test_store import PLAN, offer
 
 VERIFY = replace(PLAN, scenario="backup verify")

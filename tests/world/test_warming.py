@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 HEAVY = ("boto3", "botocore", "httpx", "httpcore", "anyio", "psycopg", "psycopg_binary", "dns", "asyncssh", "actions", "commands")
 FIRST_PLAN = f"""
 import asyncio, json, sys
-import bot.planner
+import bot.engine.planner
 from actions.site import Aws, DatabaseSection, Dns, ServiceSection, Site
 from actions.warming import warm
 from actions.world import World

@@ -16,11 +16,11 @@ from aiohttp import ClientSession
 from sqlalchemy import func, select
 
 from bot import settings
-from bot.app import App, slack_client
-from bot.database import open_engine
-from bot.inbox import Inbox
-from bot.store import Item, Store
-from bot.tables import inbox, requests
+from bot.slack.app import App, slack_client
+from bot.slack.inbox import Inbox
+from bot.state.database import open_engine
+from bot.state.store import Item, Store
+from bot.state.tables import inbox, requests
 from rehearsal.slack import payloads
 from rehearsal.slack.members import PEOPLE
 from rehearsal.slack.posting import Posted, Posting

@@ -1,0 +1,1 @@
+"""The bot's memory: the tables, and every statement on them. The only place that writes SQL."""
