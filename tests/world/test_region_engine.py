@@ -16,8 +16,9 @@ from actions.base import Unreachable
 from actions.world import World
 from bot.choices import DESTROY, Question
 from bot.settings import load
-from bot.slack.attachments import Attachments, attachments_of
+from bot.slack.attachments import Attachments
 from bot.state import approvals
+from bot.state.attached import attachments_of
 from bot.state.database import open_engine
 from bot.state.items import items_of
 from bot.state.kept import Keeper, LateShelf, Shelf
