@@ -140,7 +140,7 @@ def failed(says: str) -> Outcome:
 
 
 def unknown(says: str) -> Outcome:
-    """Nobody can say whether the step happened: a person decides."""
+    """It's unknown whether the step happened: a person decides."""
     return Outcome(result=Result.UNKNOWN, says=says)
 
 
@@ -185,7 +185,7 @@ class Step(ABC):
 
         @property
         def region(self) -> str:
-            """The AWS region the step depends on; "" where it depends on none. A field or a class variable."""
+            """The AWS region the step depends on; "" if it depends on none. A field or a class variable."""
 
     @property
     def arguments(self) -> dict[str, Json]:
@@ -211,7 +211,7 @@ class Check(Step):
 
 
 class Action(Step):
-    """A step with one effect on one target. `settle` is how long (provider seconds) an effect may take to show itself.
+    """A step with one effect on one target. `settle` is how long (provider seconds) an effect may take to become visible.
 
     `touches_production` is False only for an action that can't change what serves production: it makes a new thing, or works on
     one only if that carries the mark of the run that made it. A plan of such actions may be carried out without an approval.
@@ -226,14 +226,14 @@ class Action(Step):
 
     @abstractmethod
     def precheck(self, facts: Facts) -> Finding | Outcome:
-        """Whether the effect may be had in this state; a `stop` finding ends the step before anything is done.
+        """Whether the change may be made in this state; a `stop` finding ends the step before anything is done.
 
         So does an `Outcome`, which is then the step's own: `already_done("There is no temporary instance.")`.
         """
 
     @abstractmethod
     async def apply(self, world: World, facts: Facts) -> Facts:
-        """Have the effect: exactly one attempt. Returns the receipt. Raises `Refused` or `Uncertain`."""
+        """Make the change: exactly one attempt. Returns the receipt. Raises `Refused` or `Uncertain`."""
 
     @abstractmethod
     async def applied(self, world: World, facts: Facts) -> Proof:
@@ -276,7 +276,7 @@ class Hold(Step):
 
 
 def step_from(kind: str, arguments: Mapping[str, Json]) -> Step:
-    """The step that a stored plan names. Raises `UnknownStep` where this version cannot carry it out."""
+    """The step that a stored plan names. Raises `UnknownStep` if this version cannot carry it out."""
     cls = Step.registry.get(kind)
     if cls is None:
         raise UnknownStep(f"The stored plan has a step {kind!r}, which this version does not know.")

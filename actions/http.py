@@ -41,7 +41,7 @@ class Http:
         self._lock = threading.Lock()
 
     async def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
-        """Ask for `url` once. Raises `Unreachable` where no answer came within five seconds."""
+        """Ask for `url` once. Raises `Unreachable` if no answer came within five seconds."""
         return await self.send("GET", url, headers=headers)
 
     async def send(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:

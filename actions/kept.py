@@ -1,4 +1,4 @@
-"""What was kept of the world while all was well: a disaster takes the sources with it that would tell it."""
+"""What was kept of the world while all was well: a disaster takes away the sources that would tell us."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections to a database at the address that RDS tells: a restored copy is in nobody's DSN yet."""
+"""Connections to a database at the address that RDS gives: a restored copy is in no DSN yet."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ KINDS: Mapping[str, re.Pattern[str]] = {
     "webhook": _of(
         r"(?P<keep>hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/|discord(?:app)?\.com/api/webhooks/)[^\s\"'<>|]+"
     ),
-    # Of several @ the last one counts: a password may hold them, as well as / and :, where somebody forgot to encode it.
+    # Of several @ the last one counts: a password may hold them, as well as / and :, if somebody forgot to encode it.
     "password in an address": _of(
         rf"(?<![a-z0-9])(?P<keep>(?!https?:|wss?:)[a-z][a-z0-9+.-]{{0,30}}{_USER}(?:[^\s\"'<>]{{1,2048}}|\S{{1,256}}?){_AT}"
     ),

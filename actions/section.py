@@ -57,7 +57,7 @@ def web_address(url: str) -> SplitResult:
     if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\\^`{|}<>\"]", url):
         raise ValueError("it is not an http or https address; https://HOST/PATH is expected")
     if parts.username is not None or port == 0:
-        raise ValueError("a user or the port 0 stands in it; http://HOST:PORT/PATH with a port from 1 to 65535 is expected")
+        raise ValueError("it has a user or the port 0 in it; http://HOST:PORT/PATH with a port from 1 to 65535 is expected")
     return parts
 
 

@@ -97,14 +97,14 @@ class DatabaseSection(Section):
     def _are_tables(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if "." not in name or not re.fullmatch(TABLE_NAME, name):
-                raise ValueError(f"{name!r} is no table's name; SCHEMA.NAME in small letters, digits and _ is expected")
+                raise ValueError(f"{name!r} is not a table name; SCHEMA.NAME in small letters, digits and _ is expected")
         return names
 
     @field_validator("heartbeat_table")
     @classmethod
     def _is_table(cls, name: str) -> str:
         if name and not re.fullmatch(TABLE_NAME, name):
-            raise ValueError("it is no table's name; NAME or SCHEMA.NAME in small letters, digits and _ is expected")
+            raise ValueError("it is not a table name; NAME or SCHEMA.NAME in small letters, digits and _ is expected")
         return name
 
 
@@ -197,7 +197,7 @@ class Dns(Section):
         for server in servers:
             host, _, port = server.rpartition(":")
             if not is_ip(host.strip("[]")) or not port.isdecimal() or not 0 < int(port) < 65536:
-                raise ValueError(f"{server!r} is no server; ADDRESS:PORT is expected, such as 1.1.1.1:53")
+                raise ValueError(f"{server!r} is not a server; ADDRESS:PORT is expected, such as 1.1.1.1:53")
         if not servers and info.field_name == "resolvers":
             raise ValueError("at least one resolver is expected, such as 1.1.1.1:53")
         return servers

@@ -93,7 +93,7 @@ def _automated(promised: Targets, seen: Seen) -> Iterator[Line]:
         return
     age = max((found.at - newest.taken).total_seconds(), 0.0)
     level = Mark.OK if age <= promised.snapshot_hours * 3600 else Mark.WARN
-    says = f"{_there_are(found)}, the newest of {moment(newest.taken)}, {span(age)} old ({promised.snapshot_hours} h promised)."
+    says = f"{_there_are(found)}, the newest from {moment(newest.taken)}, {span(age)} old ({promised.snapshot_hours} h promised)."
     yield line(level, "automated snapshots", newest.name, f"{says}{_encryption(newest.encrypted)}", evidence)
 
 
@@ -105,7 +105,7 @@ def _manual(seen: Seen) -> Iterator[Line]:
     if newest is None:
         yield line(Mark.OK, "manual snapshots", seen.instance, "There is none; they are taken by people and by plans.", evidence)
         return
-    says = f"{_there_are(found)}, the newest of {moment(newest.taken)}.{_encryption(newest.encrypted)}"
+    says = f"{_there_are(found)}, the newest from {moment(newest.taken)}.{_encryption(newest.encrypted)}"
     yield line(Mark.OK, "manual snapshots", newest.name, says, evidence)
 
 
@@ -176,7 +176,7 @@ def _restore_time(promised: Targets, seen: Seen) -> Iterator[Line]:
 
 def _left_over(seen: Seen) -> Iterator[Line]:
     for one in seen.left_over.value or ():
-        says = f"It is there from a verification, {one.status}, and costs money. Unless that one is still running, plan "
+        says = f"It is left over from a verification, {one.status}, and costs money. Unless that one is still running, plan "
         says += f"`/dr backup drop instance={one.name}`."
         yield line(Mark.WARN, "left over", one.name, says, removal(one.name, seen.region))
 

@@ -38,7 +38,7 @@ def plan_for(database: DatabaseRef, index: str, seen: Fact[Index | None], argume
         scenario=REINDEX,
         title=f"Rebuild index {name}",
         arguments=arguments,
-        why="An index that lacks rows hides them from whoever searches by it. A rebuild reads the table anew.",
+        why="An index that lacks rows hides them from whoever searches by it. A rebuild starts from the table itself.",
         target=str(database),
         stages=tuple(_stages(database, found)) if possible and found else (),
         cleanup=((_about(DropLeftOvers, database, found),),) if possible and found else (),

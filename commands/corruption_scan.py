@@ -82,7 +82,7 @@ def _checksums(database: DatabaseRef, found: Scan) -> Iterator[Line]:
 
 
 def _not_made(results: Sequence[CheckResult]) -> Iterator[Line]:
-    """The checks that nobody could make, by their reasons. They are not ok."""
+    """The checks that could not be made, by their reasons. They are not ok."""
     reasons: dict[tuple[str, str], list[CheckResult]] = {}
     for one in results:
         if one.verdict is not CheckVerdict.OK and not one.damage:
@@ -115,7 +115,7 @@ def _vacuum(database: DatabaseRef, found: Scan) -> Iterator[Line]:
     if found.dead_rows is None:
         return
     most = ", ".join(f"{name} {dead}" for name, dead in list(found.dead_rows.items())[:NAMED])
-    says = f"Tables with more than 10,000 dead rows: {most or 'none'}. That is work for vacuum and no damage."
+    says = f"Tables with more than 10,000 dead rows: {most or 'none'}. That is work for vacuum, not damage."
     yield line(Mark.OK, "vacuum state", str(database), says, "pg_stat_user_tables.")
 
 
@@ -130,7 +130,7 @@ def _beside(copy: DatabaseRef, others: Sequence[Compared]) -> Iterator[Line]:
             newer = f" {one.counts['extra']} are only here." if one.counts.get("extra") else ""
             yield line(Mark.WARN, check, one.table, f"Rows that differ from {copy.instance}: {told}.{newer}", evidence)
     if same := [one.table for one in others if not one.error and not one.counts.keys() & {"missing", "changed", "twice"}]:
-        says = f"No row of {copy.instance} is missing or other in {count(len(same), 'table')}."
+        says = f"No row of {copy.instance} is missing or different in {count(len(same), 'table')}."
         yield line(Mark.OK, check, _names(same), says, evidence)
 
 

@@ -1,4 +1,4 @@
-"""Scenario 2, database failure: tell first what is the matter, then fail over, end idle sessions, or only watch."""
+"""Scenario 2, database failure: first find out what is wrong, then fail over, end idle sessions, or only watch."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ COSTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What was read about the database. The idle sessions are asked for only where no slot is free."""
+    """What was read about the database. The idle sessions are asked for only if no slot is free."""
 
     database: DatabaseRef
     instance: Fact[Instance]
@@ -62,12 +62,12 @@ class Seen:
 
     @property
     def kind(self) -> str:
-        """The diagnosis in a word; "unknown" where there is none."""
+        """The diagnosis in a word; "unknown" if there is none."""
         return self.diagnosis.value.kind if self.diagnosis.value else "unknown"
 
     @property
     def sessions(self) -> list[IdleSession] | None:
-        """The idle sessions, the longest first; None where they are not known."""
+        """The idle sessions, the longest first; None if they are not known."""
         return self.idle.value if self.idle else None
 
     @property

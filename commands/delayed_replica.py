@@ -1,4 +1,4 @@
-"""The finding that a delayed replica still stands before the damage: that is minutes away, where a restore takes an hour."""
+"""The finding that a delayed replica still stands before the damage: using it takes minutes, a restore takes an hour."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def delay_findings(world: World, database: DatabaseRef, found: Fact[Delay] | Non
         says = f"{replica.instance} is a replica that is delayed by {delay} on purpose. It stands at {clock(stands)}"
         if stands <= at:
             yield warn(
-                f"{says}, before that moment. To copy rows from it, or to promote it, takes minutes where a restore takes up to "
+                f"{says}, before that moment. To copy rows from it, or to promote it, takes minutes, while a restore takes up to "
                 "an hour: pause its replay now, before it replays the damage, and decide then.",
                 psql(PAUSE, replica.dsn_env),
             )

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Fact(Generic[T]):
-    """Something observed. `value` is None where the source could not be read, and `error` then says why in a sentence."""
+    """Something observed. `value` is None if the source could not be read, and `error` then says why in a sentence."""
 
     source: str
     at: datetime

@@ -159,7 +159,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Json]) -> Plan:
-        """The stored plan again. Raises `UnknownStep` where this version cannot carry it out."""
+        """The stored plan again. Raises `UnknownStep` if this version cannot carry it out."""
         return cls(
             scenario=stored["scenario"],
             arguments=stored["arguments"],
@@ -229,7 +229,7 @@ def _identity_changes(old: Mapping[str, str], new: Mapping[str, str]) -> Iterato
     for name, value in old.items():
         now = new.get(name, "")
         if value and value != now:
-            yield f"{name} was {value}, " + (f"is now {now}: that is another one." if now else "and can't be read any more.")
+            yield f"{name} was {value}, " + (f"is now {now}: it is a different one." if now else "and can't be read any more.")
 
 
 def _step_changes(old: Plan, new: Plan) -> Iterator[str]:

@@ -99,7 +99,7 @@ def unread(facts: Iterable[Fact[Any] | None], level: Mark) -> Iterator[Line]:
     """A line for each source that did not answer."""
     for fact in facts:
         if fact is not None and not fact.known:
-            says = f"{fact.source} {UNREAD}: what it would tell is unknown."
+            says = f"{fact.source} {UNREAD}: what it would say is unknown."
             yield Line(level=level, check=SOURCE, object=fact.source, says=says, evidence=fact.error)
 
 

@@ -240,7 +240,7 @@ def _version(seen: Seen, secret: str, leads: Leads) -> str:
 
 
 def _snapshot_name(seen: Seen) -> str:
-    """A name that no snapshot has: the present state is saved anew each time."""
+    """A name that no snapshot has: the present state is saved again each time."""
     taken = {snapshot.name for snapshot in seen.snapshots.value or []}
     return next(name for name in numbered(f"{seen.name}-before") if name not in taken)
 

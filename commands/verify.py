@@ -290,8 +290,8 @@ def _left_over_findings(seen: Seen) -> Iterator[Finding]:
         yield seen.left_over.missing()
     for one in seen.left_over.value or []:
         yield warn(
-            f"{one.name} is there from another verification ({one.status}), and costs money. Unless that one is still running, "
-            f"plan `/dr backup drop instance={one.name}`.",
+            f"{one.name} is left over from another verification ({one.status}), and costs money. Unless that one is still "
+            f"running, plan `/dr backup drop instance={one.name}`.",
             removal(one.name, seen.database.region),
         )
 

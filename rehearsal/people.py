@@ -70,7 +70,7 @@ class People:
         await self.type(person, text)
 
         def instead() -> str:
-            return f"/dr {text} became no plan. {person} was told: {[m['text'] for m in self.slack.ephemerals(person)[told:]]}"
+            return f"/dr {text} led to no plan. {person} was told: {[m['text'] for m in self.slack.ephemerals(person)[told:]]}"
 
         return await self.new_plan(known, timeout, instead)
 

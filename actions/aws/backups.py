@@ -1,7 +1,7 @@
 """RDS: how an instance is protected, and its snapshots. Questions only.
 
 Each question is asked once and briefly (the gateway's probe): reports are asked for in the middle of an incident, and threads
-that wait for a dead region would be missing where a recovery needs them.
+that wait for a dead region would be missing when a recovery needs them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PERMISSIONS = ("rds:DescribeDBInstances", "rds:DescribeDBSnapshots")
 
 @dataclass(frozen=True, kw_only=True)
 class Protection:
-    """What protects an instance, as DescribeDBInstances tells it at AWS's time `at`.
+    """What protects an instance, as DescribeDBInstances reports it at AWS's time `at`.
 
     `replicas` are names or, in another region, ARNs. `source` is the same of what it replicates, "" for a primary.
     `broken` is what RDS says about replication that is not normal, else "".

@@ -36,7 +36,7 @@ PROVIDERS = {
     "logs": "CloudWatch Logs",
     "route53": "Route 53",
     "secretsmanager": "Secrets Manager",
-}  # where upper case isn't the name
+}  # those whose name isn't just upper case
 
 
 @dataclass(frozen=True, kw_only=True)

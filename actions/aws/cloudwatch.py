@@ -24,7 +24,7 @@ class Alarm:
 
 
 async def alarm(world: World, name: str, region: str) -> Alarm:
-    """The state of one alarm. Raises `AwsUnreachable` also where there is none of this name."""
+    """The state of one alarm. Raises `AwsUnreachable`, also if there is none of this name."""
     call = Call(service="cloudwatch", operation="DescribeAlarms", region=region, parameters={"AlarmNames": [name]})
     answer = await world.aws.read(call)
     found = [*answer.get("MetricAlarms", []), *answer.get("CompositeAlarms", [])]

@@ -37,7 +37,7 @@ class Deployment:
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A service as DescribeServices tells it, at AWS's time `at`. The status is "MISSING" where there is none."""
+    """A service as DescribeServices reports it, at AWS's time `at`. The status is "MISSING" if there is none."""
 
     arn: str
     status: str
@@ -57,7 +57,7 @@ class Service:
         return next((d for d in self.deployments if d.status == "PRIMARY"), None)
 
     def deployment(self, deployment_id: str) -> Deployment | None:
-        """The deployment with this id; None where it has vanished."""
+        """The deployment with this id; None if it has vanished."""
         return next((d for d in self.deployments if d.id == deployment_id), None)
 
 
@@ -155,7 +155,7 @@ async def history(world: World, cluster: str, service: str, region: str) -> list
 
 
 async def rollout(world: World, arn: str, region: str) -> Rollout | None:
-    """One service deployment by its ARN; None where ECS has forgotten it."""
+    """One service deployment by its ARN; None if ECS has forgotten it."""
     answer = await world.aws.read(_call("DescribeServiceDeployments", region, serviceDeploymentArns=[arn]))
     found = answer.get("serviceDeployments", [])
     return _rollout(found[0]) if found else None
@@ -190,7 +190,7 @@ def short(arn: str) -> str:
 
 
 def failure_reasons(tasks: list[StoppedTask], revision: str = "") -> str:
-    """Why tasks failed, as one line of at most three reasons; "" where none did."""
+    """Why tasks failed, as one line of at most three reasons; "" if none did."""
     said = [_failure(task).rstrip(".") for task in tasks if task.failed and revision in ("", task.revision)]
     return "; ".join(list(dict.fromkeys(said))[:3])
 
@@ -235,7 +235,7 @@ async def _describe_revision(world: World, region: str, name: str, found_by: str
 
 
 async def _image_exists(world: World, image: str) -> bool | None:
-    """Whether ECR still has the image; None where nobody can say (another registry, or ECR does not answer)."""
+    """Whether ECR still has the image; None if that's unknown (another registry, or ECR does not answer)."""
     match = ECR_IMAGE.match(image)
     if match is None:
         return None

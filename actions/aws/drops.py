@@ -121,7 +121,7 @@ class DropInstance(_Own, kind="rds.drop_instance"):
             if found is not None:
                 return self._still_there(facts, found, passed)
             if not facts["found"] and passed < self.settle:
-                return "it is not there, and may not show itself yet."  # a restore whose answer was lost shows itself late
+                return "it is not there, but it may not be visible yet."  # a restore whose answer was lost becomes visible late
             if facts["found"] and not receipt.get("found"):
                 return done(f"{self.instance} is gone: RDS has no database of this name, seen after {passed:.0f} s.")
             return already_done(f"{self.instance} is gone already: RDS has no database of this name.")

@@ -106,7 +106,7 @@ class _Deploy(Action):
             return {}
 
     async def _rollouts(self, world: World, since: datetime) -> list[str] | None:
-        """The ARNs of the service deployments since then; None where ECS does not tell."""
+        """The ARNs of the service deployments since then; None if ECS doesn't say."""
         try:
             return [r.arn for r in await rollouts(world, self.cluster, self.service, self.region, since=since)]
         except Unreachable:
@@ -140,7 +140,7 @@ class _Deploy(Action):
                     f"ECS records the deployment as {record.status} ({record.reason.rstrip('.') or 'no reason given'}); {runs}."
                 )
         if not receipt.get("deployment"):
-            return "the new deployment does not show itself yet"
+            return "the new deployment is not visible yet"
         return failed(f"Deployment {receipt['deployment']} has vanished, so it was rolled back or replaced; {runs}.")
 
     async def _why_failed(self, world: World, service: Service, ours: Deployment) -> str:
@@ -204,9 +204,9 @@ class RollBack(_Deploy, kind="ecs.roll_back"):
 
 
 def judge_restart(facts: Mapping[str, Any], deployments: Sequence[Deployment], listed: Sequence[Rollout] | None) -> Proof:
-    """Whether exactly one deployment of the same revision began since `facts`. `listed` is None where ECS keeps no record.
+    """Whether exactly one deployment of the same revision began since `facts`. `listed` is None if ECS keeps no record.
 
-    An automatic rollback is a second deployment, but no second record: so the record counts where there is one.
+    An automatic rollback is a second deployment, but no second record: so the record counts if there is one.
     """
     new = sorted((d for d in deployments if _is_new(d, facts)), key=lambda d: d.created_at)
     fresh = None if listed is None else [r for r in listed if r.arn not in (facts["rollouts"] or [])]

@@ -132,7 +132,7 @@ class Gateway:
         return found[:at_most]
 
     async def change(self, call: Call) -> Answer:
-        """Have an effect: one request. It is sent again only if AWS itself says that it was throttled, so did nothing."""
+        """Make a change: one request. It is sent again only if AWS itself says that it was throttled, so did nothing."""
         for attempt in range(1, THROTTLED_ATTEMPTS + 1):
             try:
                 answer = await self._send(call, "change")
@@ -288,7 +288,7 @@ def _is_throttled(error: Exception) -> bool:
 
 
 def _sentence(error: Exception) -> str:
-    """The error in a person's words. Of a request that was sent, botocore tells the address and no more."""
+    """The error in a person's words. For a request that was sent, botocore names the address and no more."""
     says = str(error)
     if isinstance(error, aws.ClientError):
         told = error.response.get("Error", {})

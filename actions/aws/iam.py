@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 async def denied(world: World, permissions: Sequence[str]) -> list[str]:
-    """Those of `permissions` ("ecs:UpdateService") that our identity lacks. Raises `Unreachable` where nobody can say.
+    """Those of `permissions` ("ecs:UpdateService") that our identity lacks. Raises `Unreachable` if nobody can say.
 
     The simulator knows identity policies, not service control policies nor key policies (IAM's SimulatePrincipalPolicy).
     """

@@ -49,7 +49,7 @@ async def find_instance(world: World, name: str, region: str) -> Described | Non
         if error.code.startswith("DBInstanceNotFound"):
             return None
         raise
-    if not answer.get("DBInstances"):  # that proves nothing: where there is none, RDS says DBInstanceNotFound
+    if not answer.get("DBInstances"):  # that proves nothing: if there is none, RDS says DBInstanceNotFound
         raise AwsUnreachable(f"RDS's answer about {name} names no instance.")
     return _described(answer["DBInstances"][0])
 

@@ -72,7 +72,7 @@ async def describe_replica(world: World, database: DatabaseRef, *, briefly: bool
 
 
 async def was_promoted(world: World, database: DatabaseRef) -> bool:
-    """Whether this replica is none any more; one that doesn't exist was never promoted. Raises `AwsUnreachable`."""
+    """Whether this is no longer a replica; one that doesn't exist was never promoted. Raises `AwsUnreachable`."""
     try:
         seen = await describe_replica(world, database)
     except AwsUnreachable as error:
@@ -123,7 +123,7 @@ class PromoteReplica(Action, kind="rds.promote_replica"):
     def precheck(self, facts: Facts) -> Finding | Outcome:
         name, status = self.database.instance, facts["status"]
         if not facts["source"] and status == "available":
-            return already_done(f"{name} is no replica any more: it was promoted before. It is not promoted again.")
+            return already_done(f"{name} is no longer a replica: it was promoted before. It is not promoted again.")
         if not facts["source"]:
             return stop(f"{name} replicates nothing and is {status}: there is nothing to promote.")
         if status == "backing-up":
@@ -158,7 +158,7 @@ class PromoteReplica(Action, kind="rds.promote_replica"):
 
 @dataclass(frozen=True, kw_only=True)
 class CreateReplica(Create, kind="rds.create_replica"):
-    """Create a read replica of a database in another region, set up as is said; the source goes on as it is."""
+    """Create a read replica of a database in another region, set up as specified; the source stays as it is."""
 
     instance: str
     original: DatabaseRef

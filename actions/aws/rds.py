@@ -26,9 +26,9 @@ TYPICAL = "AWS gives 60 to 120 s as typical"
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """A database instance as DescribeDBInstances tells it, at AWS's time `at`. Zones are "" where there is none.
+    """A database instance as DescribeDBInstances reports it, at AWS's time `at`. Zones are "" if there are none.
 
-    `resource_id` stays what it is when an instance is renamed, and is another one when it was made anew.
+    `resource_id` stays the same when an instance is renamed, and changes when it is deleted and created again.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Event:
 
 
 async def describe_instance(world: World, instance: str, region: str) -> Instance:
-    """The instance as it is now. Raises `AwsUnreachable` with code DBInstanceNotFound where there is none."""
+    """The instance as it is now. Raises `AwsUnreachable` with code DBInstanceNotFound if there is none."""
     answer = await world.aws.read(_call("DescribeDBInstances", region, DBInstanceIdentifier=instance))
     if not answer.get("DBInstances"):
         raise AwsUnreachable(f"RDS in {region} has no instance {instance}.", code="DBInstanceNotFound")
@@ -178,7 +178,7 @@ class FailOver(_OnInstance, Action, kind="rds.fail_over"):
         if instance is None or said:
             return said
         if not _newer(started, facts) and (refusal := await _writes(world, self.database)):
-            return f"it is available again in {instance.zone}, and takes no write: {refusal}"
+            return f"it is available again in {instance.zone}, but takes no writes: {refusal}"
         moved = f"from {facts['zone']} to {instance.zone}" if instance.zone != facts["zone"] else f"and is in {instance.zone}"
         return done(f"{self.instance} failed over {moved}; it took {_elapsed(world, facts):.0f} s ({TYPICAL}).")
 
@@ -234,7 +234,7 @@ class FailoverFinished(_OnInstance, Check, kind="rds.failover_finished"):
         if instance.status != "available" or under_way(found):
             return f"its status is {instance.status}" + (", a failover is under way" if under_way(found) else "")
         if refusal := await _writes(world, self.database):
-            return f"it is available, and takes no write: {refusal}"
+            return f"it is available, but takes no writes: {refusal}"
         return done(f"{self.instance} is available in {instance.zone} and takes writes, seen after {passed:.0f} s.")
 
 
@@ -254,14 +254,14 @@ def judge_failover(
         return Proof(verdict=Verdict.DONE, says=f"The failover began: {', '.join(signs)}.", receipt={"signs": signs})
     if instance is None or since is None:
         silent = "instance" if instance is None else "events"
-        return Proof(verdict=Verdict.UNKNOWN, says=f"RDS does not tell about the {silent}, and nothing else shows a failover.")
+        return Proof(verdict=Verdict.UNKNOWN, says=f"RDS does not report the {silent}, and nothing else shows a failover.")
     if instance.status != "available":
         return Proof(verdict=Verdict.UNKNOWN, says=f"{instance.name} is {instance.status}; RDS lists no failover so far.")
     return Proof(verdict=Verdict.NOT_DONE, says=f"Nothing changed: {instance.name} is available in {instance.zone}, no failover.")
 
 
 def _unfinished(facts: Mapping[str, Any], instance: Instance | None, since: Sequence[Event] | None) -> str:
-    """What is still missing of a finished failover; "" where nothing is."""
+    """What is still missing of a finished failover; "" if nothing is."""
     if instance is None:
         return "RDS does not answer."
     if instance.status != "available":
@@ -275,7 +275,7 @@ def _speaks_of_failover(event: Event) -> bool:
 
 
 def _newer(started: datetime | None, facts: Mapping[str, Any]) -> bool:
-    """Whether the server started after the facts: later than before, or, where that is unknown, later than AWS's t0."""
+    """Whether the server started after the facts: later than before, or, if that is unknown, later than AWS's t0."""
     known_before = facts["postmaster_start"]
     return started is not None and started > datetime.fromisoformat(known_before or facts["t0"])
 
@@ -286,7 +286,7 @@ def _elapsed(world: World, facts: Mapping[str, Any]) -> float:
 
 
 async def _writes(world: World, database: DatabaseRef) -> str:
-    """Why the database takes no write; "" where it does."""
+    """Why the database takes no writes; "" if it takes them."""
     try:
         await world.database(database).write_probe()
     except Unreachable as error:

@@ -20,7 +20,7 @@ class Identity:
 
     @property
     def role_arn(self) -> str:
-        """The role's own ARN where we are a role's session, else `arn`: the permission simulator takes no sessions."""
+        """The role's own ARN if we are a role's session, else `arn`: the permission simulator takes no sessions."""
         head, _, tail = self.arn.partition(":assumed-role/")
         return f"{head.replace(':sts:', ':iam:')}:role/{tail.rpartition('/')[0]}" if tail else self.arn
 

@@ -48,7 +48,7 @@ class Unprotected(Check, kind="rds.unprotected"):
         try:
             seen = await describe_replica(world, self.database)
         except Unreachable as error:
-            return done(f"Nobody could say what protects {self.database.instance}: {error} Ask again with `/dr targets`.")
+            return done(f"We can't tell what protects {self.database.instance}: {error} Ask again with `/dr targets`.")
         lines = [f"({number}) {said}" for number, said in enumerate(self.missing(seen), 1)]
         return done(f"Unprotected now: {' '.join(lines)}" if lines else "Nothing is missing.")
 

@@ -100,7 +100,7 @@ class CloseDatabase(OnInstance, Action, kind="postgresql.close_database"):
         return judge_closed(facts, now)
 
     async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
-        said = "nobody looked."
+        said = "it was not checked."
         async for _ in world.ticks(timeout=self.timeout, at_least=15.0):
             try:
                 now = await self.observe(world)

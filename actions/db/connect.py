@@ -52,7 +52,7 @@ STRICT_TLS = ("require", "verify-ca", "verify-full")
 
 
 class DatabaseUnreachable(Unreachable):
-    """The database did not answer. `sqlstate` is PostgreSQL's code, "" where there is none; `silent`: a deadline went by."""
+    """The database did not answer. `sqlstate` is PostgreSQL's code, "" if there is none; `silent`: a deadline went by."""
 
     def __init__(self, says: str, *, sqlstate: str = "", silent: bool = False) -> None:
         super().__init__(says)
@@ -124,7 +124,7 @@ class Connections:
     async def change(
         self, sql: str, parameters: Sequence[Any] | None = None, *, timeout: float = STATEMENT_SECONDS
     ) -> list[DictRow]:
-        """One statement with an effect, sent once. Raises `Refused` where it was not sent, else `Uncertain`.
+        """One statement with an effect, sent once. Raises `Refused` if it was not sent, else `Uncertain`.
 
         The server itself ends it after `timeout`, too, if that is longer than what a statement usually gets.
         """
@@ -157,7 +157,7 @@ class Connections:
             await connection.execute("SELECT pg_logical_emit_message(true, 'dr', 'probe')")
 
     async def diagnose(self) -> Diagnosis:
-        """Tell the failures apart: by SQLSTATE where there is one, by a raw handshake where there is none."""
+        """Tell the failures apart: by SQLSTATE if there is one, by a raw handshake if there is none."""
         try:
             return judge_state(await self.state())
         except DatabaseUnreachable as error:

@@ -17,7 +17,7 @@ BY_STATE = {  # https://www.postgresql.org/docs/current/errcodes-appendix.html
     "28000": "auth",
     "3D000": "auth",
 }
-BY_TEXT = {  # for what libpq says after signing in has begun, where it gives no SQLSTATE
+BY_TEXT = {  # for what libpq says after signing in has begun, when it gives no SQLSTATE
     "remaining connection slots": "slots used up",
     "too many clients": "slots used up",
     "too many connections": "slots used up",
@@ -90,7 +90,7 @@ class State:
 class Diagnosis:
     """What is the matter with the database: one of the keys of `MEANING`, a sentence, and what it rests on.
 
-    `state` is there where the server let us in.
+    `state` is there if the server let us in.
     """
 
     kind: str
@@ -105,7 +105,7 @@ class Diagnosis:
 
 
 def judge_handshake(seen: Handshake, said: str) -> Diagnosis:
-    """The diagnosis from a raw handshake, and from libpq's text where the handshake got as far as signing in."""
+    """The diagnosis from a raw handshake, and from libpq's text if the handshake got as far as signing in."""
     if seen.reached == "error":
         return diagnosis(BY_STATE.get(seen.sqlstate, "other"), f"{seen.says} (SQLSTATE {seen.sqlstate})")
     if seen.reached == "alive":

@@ -41,7 +41,7 @@ LAST_REPLAYED = "SELECT pg_last_xact_replay_timestamp() AS at"
 
 @dataclass(frozen=True, kw_only=True)
 class Newest:
-    """The newest commit of a copy; `at` is None if nobody knows it. `source` says from what it is known."""
+    """The newest commit of a copy; `at` is None if it's unknown. `source` says where it comes from."""
 
     at: datetime | None
     source: str
@@ -59,7 +59,7 @@ class Rows:
 
 
 NONE = Rows(number=0)
-Held = Mapping[str, Rows | None]  # by table; None: nobody knows
+Held = Mapping[str, Rows | None]  # by table; None: unknown
 Canaries = Mapping[str, datetime] | None  # when each canary row was written; None: there is no table for them
 
 
@@ -69,7 +69,7 @@ class HoldsEnough(Check, kind="postgresql.holds_enough"):
 
     `at` is the moment that the copy stands for. A table may differ by `percent` of its rows, and by 20 rows, and may not have
     lost more since the last verification; if `tables` names some, the others may differ as they like. Heartbeat rows in
-    `heartbeat_table` ("": none) must be no older at that moment than `rpo_minutes`; without them the age is only told. Its
+    `heartbeat_table` ("": none) must be no older at that moment than `rpo_minutes`; without them the age is only reported. Its
     canary rows must all be there.
     """
 
@@ -82,7 +82,7 @@ class HoldsEnough(Check, kind="postgresql.holds_enough"):
     tables: tuple[str, ...] = ()
 
     timeout: ClassVar[float] = 3600.0
-    plane: ClassVar[str] = "control"  # RDS tells the addresses
+    plane: ClassVar[str] = "control"  # RDS gives the addresses
     permissions: ClassVar[tuple[str, ...]] = ("rds:DescribeDBInstances", "postgresql:pg_read_all_data")
 
     @property
@@ -181,7 +181,7 @@ def _age(step: HoldsEnough, newest: Newest) -> tuple[str, bool]:
     if newest.at is None:
         return f"How old its newest commit is, is not known: {newest.source}", False
     seconds = (datetime.fromisoformat(step.at) - newest.at).total_seconds()
-    when = f"Its newest commit is of {newest.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({newest.source})"
+    when = f"Its newest commit is from {newest.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({newest.source})"
     how_old = (
         f"{_span(seconds)} before the moment that it stands for"
         if seconds >= 0

@@ -1,7 +1,7 @@
 """A fence around a primary: it takes no writes any more, and sessions that could still write are ended. And the way back.
 
 RDS gives no superuser, so the fence is `default_transaction_read_only` of the database, which its owner may set. It holds for
-every client that does not ask for READ WRITE in so many words. It is in the catalog, so it reaches the replica too: whoever is
+every client that does not ask for READ WRITE explicitly. It is in the catalog, so it reaches the replica too: whoever is
 promoted must be opened. https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-DEFAULT-TRANSACTION-READ-ONLY
 """
 
@@ -113,7 +113,7 @@ class Fence(_Fencing, kind="postgresql.fence"):
         return judge_fence(facts, now)
 
     async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
-        said = "nobody looked"
+        said = "it was not checked"
         async for _ in world.ticks(timeout=self.timeout, at_least=15.0):
             proof = await self.applied(world, facts)
             said = proof.says
@@ -173,7 +173,7 @@ class Unfence(_Fencing, kind="postgresql.unfence"):
         return Proof(verdict=Verdict.DONE, says="The fence is gone.")
 
     async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
-        said = "nobody looked"
+        said = "it was not checked"
         async for _ in world.ticks(timeout=self.timeout, at_least=10.0):
             try:
                 if not (await (await connect_to(world, self.database)).state()).read_only:

@@ -44,7 +44,7 @@ class _DatabaseCheck(Check):
                 good, said = False, str(error)
             if good:
                 return done(f"{said} Seen after {passed:.0f} s.")
-        return failed(f"It did not come within {self.timeout:g} s: {said}")
+        return failed(f"It did not happen within {self.timeout:g} s: {said}")
 
 
 @dataclass(frozen=True, kw_only=True)

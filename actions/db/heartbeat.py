@@ -110,5 +110,5 @@ async def _newest(connection: psycopg.AsyncConnection[Any], table: str) -> tuple
 
 def _checked(table: str) -> str:
     if not is_table(table):
-        raise Unreachable(f"{table!r} is no table's name; small letters, digits and _ are expected.")
+        raise Unreachable(f"{table!r} is not a table name; small letters, digits and _ are expected.")
     return table

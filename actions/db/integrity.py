@@ -25,7 +25,7 @@ PLURALS = {"index": "indexes", "unique index": "unique indexes", "not null": "no
 
 
 class CheckVerdict(StrEnum):
-    """How one check ended. Skipped is not ok: nobody looked, and `says` tells why."""
+    """How one check ended. Skipped is not ok: it was not checked, and `says` tells why."""
 
     OK = "ok"
     FAILED = "failed"
@@ -60,7 +60,7 @@ class IntegrityHolds(Check, kind="postgresql.integrity_holds"):
     minutes: int = int(TIMEOUT / 60)
 
     timeout: ClassVar[float] = TIMEOUT
-    plane: ClassVar[str] = "control"  # RDS tells the address
+    plane: ClassVar[str] = "control"  # RDS gives the address
     permissions: ClassVar[tuple[str, ...]] = (
         "rds:DescribeDBInstances", "postgresql:pg_read_all_data", "postgresql:EXECUTE on amcheck's functions",
     )  # fmt: skip

@@ -15,7 +15,7 @@ from actions.scrub import scrub
 OK, FAILED, SKIPPED = CheckVerdict
 CREATE = "CREATE EXTENSION amcheck, then GRANT EXECUTE on its functions bt_index_check, gin_index_check and verify_heapam"
 CORRUPTED = "XX"  # the class of PostgreSQL's error codes that tell of damaged pages and indexes
-NO_RIGHT = "our role may not read it, so nobody looked. Run {}."
+NO_RIGHT = "our role may not read it, so it was not checked. Run {}."
 
 
 class Suite:

@@ -54,7 +54,7 @@ class _Control:
     database: DatabaseRef
     seed: str
 
-    plane: ClassVar[str] = "control"  # RDS tells the address
+    plane: ClassVar[str] = "control"  # RDS gives the address
 
     @property
     def region(self) -> str:

@@ -109,7 +109,7 @@ class RebuildIndex(OfIndex, Action, kind="postgresql.rebuild_index"):
         except Unreachable as error:
             return Proof(verdict=Verdict.UNKNOWN, says=str(error))
         if found is not None and found.oid != facts["oid"]:
-            return Proof(verdict=Verdict.DONE, says=f"{self.index} is another index than before.")
+            return Proof(verdict=Verdict.DONE, says=f"{self.index} is not the same index as before.")
         if found is not None and found.busy:
             return Proof(verdict=Verdict.UNKNOWN, says=f"An index of {self.table} is still being built.")
         return Proof(verdict=Verdict.NOT_DONE, says=f"{self.index} is still the index from before.")

@@ -71,7 +71,7 @@ class ReplayedAll(_OnReplica, kind="postgresql.replayed_all"):
                 said = str(error).rstrip(".")
                 continue
             if not now.in_recovery:
-                return done(f"{self.database.instance} is no replica any more: it was promoted before.")
+                return done(f"{self.database.instance} is no longer a replica: it was promoted before.")
             if before and now.has_replayed_all and (now.received, now.replayed) == (before.received, before.replayed):
                 return self._judge(now, passed)
             moving = now.received != before.received if before else False
@@ -92,7 +92,7 @@ class ReplayedAll(_OnReplica, kind="postgresql.replayed_all"):
         silent = datetime.fromisoformat(self.silent_since) if self.silent_since else None
         until = borne_out(silent, now.replayed_at) or now.now
         lost = max((until - now.replayed_at).total_seconds(), 0.0)
-        newest = f"its last commit is of {now.replayed_at:%H:%M:%S} UTC"
+        newest = f"its last commit is from {now.replayed_at:%H:%M:%S} UTC"
         if lost > self.at_most:
             return failed(
                 f"A promotion would lose up to {lost:.0f} s now, and {self.at_most} s were agreed to: {newest}. Nothing was "
@@ -131,7 +131,7 @@ class CaughtUp(_OnReplica, kind="postgresql.caught_up"):
                 said = str(error).rstrip(".")
                 continue
             if not now.in_recovery:
-                return failed(f"{self.database.instance} is no replica any more: somebody promoted it. Plan again.")
+                return failed(f"{self.database.instance} is no longer a replica: somebody promoted it. Plan again.")
             behind = token - (now.replayed or 0)
             if behind <= 0:
                 return done(
@@ -198,7 +198,7 @@ class KeepsUp(_OnReplica, kind="postgresql.keeps_up"):
 
 @dataclass(frozen=True, kw_only=True)
 class SwitchNow(Hold, kind="postgresql.switch_now"):
-    """Show how far the new replica is, and ask whether it shall take over now: from a Yes on nobody can write for a while."""
+    """Show how far the new replica is, and ask whether it should take over now: after a Yes nobody can write for a while."""
 
     database: DatabaseRef
     original: DatabaseRef

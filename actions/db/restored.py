@@ -23,7 +23,7 @@ GROUP BY 1, 2 ORDER BY 3 DESC, 1
 
 @dataclass(frozen=True, kw_only=True)
 class OnInstance:
-    """What every step on an instance says, whose address RDS tells."""
+    """What every step shares that works on an instance whose address RDS gives."""
 
     database: DatabaseRef
 
@@ -64,10 +64,10 @@ class Recovered(OnInstance, Check, kind="postgresql.recovered"):
                 world.progress(f"{self.database.instance}: {said}, {passed / 60:.0f} min so far.")
                 continue
             if not state.in_recovery:
-                return done(f"{self.database.instance} has recovered and is no standby any more, seen after {passed:.0f} s.")
+                return done(f"{self.database.instance} has recovered and is no longer a standby, seen after {passed:.0f} s.")
             said = "it is still replaying"
             world.progress(f"{self.database.instance} is replaying its log, {passed / 60:.0f} min so far.")
-        return failed(f"{self.database.instance} has not recovered after {self.timeout / 60:g} min: {said}. Retry to wait on.")
+        return failed(f"{self.database.instance} hasn't recovered after {self.timeout / 60:g} min: {said}. Retry to wait longer.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class TakesWrites(OnInstance, Check, kind="postgresql.takes_writes"):
                 said = str(error).rstrip(".")
             else:
                 return done(f"{self.database.instance} committed a write.")
-        return failed(f"{self.database.instance} takes no write: {said}. Retry, or point the secret back.")
+        return failed(f"{self.database.instance} takes no writes: {said}. Retry, or point the secret back.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,7 +62,7 @@ class RunMigrations(Action, kind="migrations.run"):
 
     timeout: ClassVar[float] = SECONDS
     settle: ClassVar[float] = 30.0
-    plane: ClassVar[str] = "control"  # RDS tells the address, and Secrets Manager the credentials
+    plane: ClassVar[str] = "control"  # RDS gives the address, and Secrets Manager the credentials
     permissions: ClassVar[tuple[str, ...]] = (
         "secretsmanager:GetSecretValue",
         "rds:DescribeDBInstances",
@@ -135,7 +135,7 @@ class RunMigrations(Action, kind="migrations.run"):
                 verdict=Verdict.UNKNOWN, says=f"{self.database.instance} has another session: the command may still run."
             )
         if decides_itself(self.run):
-            return Proof(verdict=Verdict.UNKNOWN, says=f"Nothing tells whether `{self.run}` did what it wanted.")
+            return Proof(verdict=Verdict.UNKNOWN, says=f"We can't tell whether `{self.run}` did what it was meant to do.")
         if not now["pending"]:
             return Proof(verdict=Verdict.DONE, says="No migration is pending any more.", receipt={"worked": True, "said": ""})
         if now["pending"] == facts["pending"] and not _emptied(facts, now):
@@ -152,7 +152,7 @@ class RunMigrations(Action, kind="migrations.run"):
             return failed(self._emptied(emptied))
         if now["pending"]:
             return failed(
-                f"`{self.run}` exited with 0, and still pending is: {', '.join(now['pending'])}. {receipt['said']}".strip()
+                f"`{self.run}` exited with 0, but these are still pending: {', '.join(now['pending'])}. {receipt['said']}".strip()
             )
         if decides_itself(self.run) and not receipt.get("worked"):
             return failed(f"`{self.run}` exited with 0 and did not say that it applied its changes: {receipt['said']}")

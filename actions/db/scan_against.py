@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """How many rows of a table differ in which way, with the keys of some; or why nobody could compare it."""
+    """How many rows of a table differ in which way, with the keys of some; or why it could not be compared."""
 
     table: str
     counts: Mapping[str, int] = field(default_factory=dict)

@@ -114,7 +114,7 @@ class EndIdleSessions(Action, kind="postgresql.end_idle_sessions"):
         return judge_sessions(recorded, [_scrubbed(row) for row in rows])
 
     async def verify(self, world: World, facts: Facts, receipt: Facts) -> Outcome:
-        proof = Proof(verdict=Verdict.UNKNOWN, says="nobody looked")
+        proof = Proof(verdict=Verdict.UNKNOWN, says="it was not checked")
         async for _ in world.ticks(timeout=self.timeout, at_least=10.0):
             proof = await self.applied(world, facts)
             if proof.verdict is Verdict.DONE:

@@ -184,7 +184,7 @@ async def _refusal(here: Connections, found: dict[str, Any], rights: Sequence[di
     """Why the table can't be copied; "" if it can."""
     name, owner = found["name"], found["owner"]
     if found["kind"] != "r" or found["is_partition"] or found["rules"]:
-        return f"{name} is no plain table (it has partitions, is one, has rules, or is a view). Copy it by hand."
+        return f"{name} is not a plain table (it has partitions, is one, has rules, or is a view). Copy it by hand."
     if not rights:
         return f"{name} belongs to {owner}, and there is no such role any more."
     if not rights[0]["may"]:
@@ -219,6 +219,6 @@ async def _is_empty(connection: psycopg.AsyncConnection[Any], shape: Shape) -> b
 
 
 async def _set_sequence(past: Any, connection: Any, name: str) -> None:
-    """Let a sequence that was made again go on from where it was."""
+    """Let a sequence that was made again continue from where it was."""
     row = await (await past.execute(f"SELECT last_value, is_called FROM {name}".encode())).fetchone()
     await connection.execute("SELECT setval(%s, %s, %s)", [name, row["last_value"], row["is_called"]])

@@ -58,7 +58,7 @@ def newest_commit(wanted: datetime, newest: datetime | None) -> Finding:
     was = f"It was restored to {_utc(wanted)}"
     if newest is None:
         return warn(f"{was}, and doesn't say when its newest commit was. Compare the rows with care.")
-    return ok(f"{was}, and its newest commit is of {_utc(newest)}. All that was committed later is not in it.")
+    return ok(f"{was}, and its newest commit is from {_utc(newest)}. All that was committed later is not in it.")
 
 
 def loss(found: Sequence[Beside]) -> Finding:

@@ -71,7 +71,7 @@ async def _commit(connection: psycopg.AsyncConnection[Any]) -> None:
 
 
 async def commits_now(connections: Connections) -> str:
-    """Why nobody can tell yet: a COMMIT of ours is still under way, perhaps one whose connection is gone. "" if none is.
+    """Why we can't tell yet: a COMMIT of ours is still under way, perhaps one whose connection is gone. "" if none is.
 
     Ask this before you look for what the transaction left: what is not there then won't come any more. Raises `Unreachable`.
     """

@@ -48,12 +48,12 @@ class WritersStopped(Hold, kind="postgresql.writers_stopped"):
             written = (await connections.ask(WRITTEN, wanted))[0]["rows"] - before
             others = await connections.ask(OTHERS)
         except Unreachable as error:
-            return (warn("Nobody can say whether somebody writes: the database could not be asked.", str(error)),)
+            return (warn("We can't tell whether anybody writes: the database could not be asked.", str(error)),)
         names = ", ".join(f"{count(row['sessions'], 'session')} of {row['application']} as {row['role']}" for row in others[:8])
         writes = f"{count(written, 'row was', 'rows were')} written to {', '.join(self.tables)} within {LOOK_SECONDS:g} s"
         return (
             (warn if written else ok)(
                 f"{writes}. Writes may go on if they are right: newer rows are kept.", f"Connected: {names or 'nobody else'}."
             ),
-            warn("What goes on doing damage would do it again after the repair. I don't stop it: that is for you."),
+            warn("If what did the damage still runs, it will do it again after the repair. I don't stop it: that's up to you."),
         )

@@ -133,7 +133,7 @@ class RestartBatch(Action, kind="ssh.restart_batch"):
             await asyncio.gather(*running, return_exceptions=True)
 
     async def _once(self, world: World, host: Host, item: Item | None) -> str:
-        """The outcome of one host. What a bot that died may have done, or nobody could tell, is read back first."""
+        """The outcome of one host. What a bot that died may have done, or what is unknown, is read back first."""
         if item is not None and to_read_back(item):
             verdict = await settle(world, host, item)
             if verdict is not Verdict.NOT_DONE:
@@ -156,7 +156,7 @@ class RestartBatch(Action, kind="ssh.restart_batch"):
             unsure = set()
         try:
             proven, seen = await gate(world, waited | unsure)
-        except Unreachable as error:  # then nobody may call an agent silent
+        except Unreachable as error:  # then no agent may be called silent
             restarted = count(len(waited), "agent was", "agents were")
             return failed(
                 f"{restarted} restarted, and whether they are healthy can't be told: {error} Retry restarts none of them."

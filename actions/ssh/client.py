@@ -191,7 +191,7 @@ def _not_reached(where: str, error: Exception, seen: _Seen, known: Any, address:
         case asyncssh.HostKeyNotVerifiable():
             return NotReached(HOST_KEY, f"{where}: {_about_key(error, seen, known, address)}")
         case asyncssh.PermissionDenied():
-            return NotReached(AUTH, f"{where} does not let the bot's key in: {plain(error)}.")
+            return NotReached(AUTH, f"{where} does not accept the bot's key: {plain(error)}.")
         case ConnectionRefusedError():
             return NotReached(REFUSED, f"{where} refuses connections.")
         case asyncssh.ChannelOpenError():
@@ -215,7 +215,7 @@ def _about_key(error: Exception, seen: _Seen, known: Any, address: tuple[str, in
         return f"its certificate is not one of the known authority: {plain(error)}.{shown}"
     if keys:
         expected = " or ".join(sorted(key.get_fingerprint() for key in keys))
-        return f"its key has CHANGED. known_hosts has {expected}.{shown} It was rebuilt, or somebody stands between."
+        return f"its key has CHANGED. known_hosts has {expected}.{shown} It was rebuilt, or somebody is in the middle."
     return f"its key is unknown: known_hosts has none for it.{shown}"
 
 

@@ -142,7 +142,7 @@ def _host(name: str, table: Mapping[str, Any], site: Agents, jumps: Mapping[str,
         raise ValueError(f"{where} jump is {jump!r}, and there is no [jumps.{jump}]")
     groups = table.get("groups", [])
     if not isinstance(groups, list):
-        raise ValueError(f"{where} groups is no list of names")
+        raise ValueError(f"{where} groups is not a list of names")
     return Host(
         name=_text(where, "its name", name, NAME),
         address=_text(where, "host", table.get("host"), ADDRESS),
@@ -170,14 +170,14 @@ def _jump(name: str, table: Mapping[str, Any], site: Agents) -> Jump:
 def _tables(raw: Mapping[str, Any], section: str) -> dict[str, Mapping[str, Any]]:
     tables = raw.get(section, {})
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        raise ValueError(f"[{section}] is no set of tables [{section}.NAME]")
+        raise ValueError(f"[{section}] is not a set of tables [{section}.NAME]")
     return tables
 
 
 def _known(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
     for key in table:
         if key not in known:
-            raise ValueError(f"{where} has the unknown key {key!r}; known are {', '.join(known)}")
+            raise ValueError(f"{where} has the unknown key {key!r}; known keys are {', '.join(known)}")
 
 
 def _text(where: str, key: str, value: Any, shape: re.Pattern[str], *, needed: bool = True) -> str:

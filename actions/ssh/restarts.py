@@ -99,7 +99,7 @@ async def _read_back(world: World, host: Host, start: str, intended: float) -> t
                 return Verdict.NOT_DONE, f"Reading back shows that it was not restarted; it is {found.word}."
         if late:
             why = f"it is {found.word}" if isinstance(found, UnitState) else found
-            return Verdict.UNKNOWN, f"Nobody can tell whether it was restarted: {why}."
+            return Verdict.UNKNOWN, f"We can't tell whether it was restarted: {why}."
         await asyncio.sleep(PAUSE_SECONDS)
 
 

@@ -37,7 +37,7 @@ SKEW_SECONDS = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What a host told. `trouble` is why it told nothing, with its kind; the rest is None or empty where it was not told."""
+    """What a host reported. `trouble` is why it reported nothing, with its kind; what it didn't report is None or empty."""
 
     host: Host
     kind: str = ""
@@ -145,7 +145,7 @@ def _cause(seen: Seen, probes: Sequence[Probe], groups: Sequence[Group]) -> tupl
             "The heartbeat address takes no heartbeats: look at [agents] heartbeat_url and the last deployment's routes.",
         )
     if seen.beats.value is None:
-        return Mark.UNKNOWN, "Nobody can tell which agents are offline: the heartbeats in the database can't be read."
+        return Mark.UNKNOWN, "We can't tell which agents are offline: the heartbeats in the database can't be read."
     if not seen.offline:
         return Mark.OK, f"All {len(seen.chosen)} agents are healthy."
     asked = [each for each in probes if each.host.name not in seen.healthy]
@@ -164,7 +164,7 @@ def _cause(seen: Seen, probes: Sequence[Probe], groups: Sequence[Group]) -> tupl
         return Mark.STOP, f"{len(down)} of {count(len(asked), 'agent')} asked are not running.{said} Plan `/dr agents restart`."
     return (
         Mark.STOP,
-        "The agents asked run, but the server gets no heartbeats of them: look at the way between, then restart one.",
+        "The agents asked run, but the server gets no heartbeats from them: check the network between, then restart one.",
     )
 
 

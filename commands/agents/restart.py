@@ -100,7 +100,7 @@ def why(seen: Seen, due: Sequence[Host]) -> str:
     """Why the agents are to be restarted."""
     total, age = len(seen.chosen), seen.site.fresh_seconds
     if seen.beats.value is None:
-        return f"Nobody can tell which of {count(total, 'agent')} are offline."
+        return f"We can't tell which of {count(total, 'agent')} are offline."
     return (
         f"{len(seen.offline)} of {count(total, 'agent')} sent no heartbeat in the last {age:g} s; {len(due)} are to be restarted."
     )
@@ -116,7 +116,7 @@ def findings(site: Agents, seen: Seen, due: Sequence[Host]) -> Iterator[Finding]
         yield stop(seen.gate.value.says, seen.gate.value.error)
     if seen.beats.value is None:
         yield stop(
-            "The heartbeats in the database can't be read, so nobody could tell whether a restart helps.", seen.beats.error
+            "The heartbeats in the database can't be read, so we couldn't tell whether a restart would help.", seen.beats.error
         )
     elif not due:
         yield stop(f"Every agent that was asked about is healthy ({len(seen.chosen)}), so there is nothing to restart.")
@@ -133,7 +133,7 @@ def _about_zone(zone: str, seen: Seen, due: Sequence[Host]) -> Iterator[Finding]
     down = [host.name for host in due if host.zone == zone]
     others_fine = all(host.zone == zone for host in due) and len(seen.chosen) > len(there)
     if others_fine and len(down) > 1:
-        says = f"All {len(down)} agents that are offline are in {zone}, so its network may be the trouble: {named(down)}."
+        says = f"All {len(down)} agents that are offline are in {zone}, so its network may be the problem: {named(down)}."
         yield warn(f"{says} A restart does not cure that, and the canary would show it.")
 
 

@@ -50,7 +50,7 @@ class Seen:
 
     @property
     def suspect(self) -> Suspect | None:
-        """What runs now, with its past; None if ECS does not tell."""
+        """What runs now, with its past; None if ECS doesn't say."""
         service = self.service.value
         if service is None or service.primary is None:
             return None

@@ -123,7 +123,7 @@ def _rest(world: World, seen: Seen) -> Way:
     return Way(
         name="rest",
         title=f"Finish the failover to {region}",
-        why=f"{replica} is no replica any more: it was promoted before. What is left is done.",
+        why=f"{replica} is no longer a replica: it was promoted before. What is left is done.",
         stages=stages.rest(world, seen),
         cost=_after(seen),
     )

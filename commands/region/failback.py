@@ -113,7 +113,7 @@ def plan_for(world: World, home: Home, arguments: dict[str, str]) -> Plan:
 
 
 def _stages(world: World, home: Home) -> tuple[Stage, ...]:
-    """Fence what is left at home, build it anew, ask, and then the same as any switchover; at last a replica once more."""
+    """Fence what is left at home, build it again, ask, and then the same as any switchover; at last a replica once more."""
     seen, serving, new = home.seen, home.serving, home.home
     there = seen.replica.value
     assert there
@@ -296,7 +296,7 @@ def _cost(home: Home) -> tuple[str, ...]:
     return (
         "AWS often takes an hour or more to make a replica in another region. All goes on meanwhile, and you are asked before "
         "the switch.",
-        "From a Yes on nobody can write until the service runs at home: some minutes. "
+        "After a Yes nobody can write until the service runs at home: some minutes. "
         f"The service in {region} is stopped, not removed.",
         f"{home.seen.meant.primary.instance} and {home.serving.instance} are kept, fenced. They cost until you delete them.",
     )

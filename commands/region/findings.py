@@ -94,7 +94,7 @@ def loss_findings(world: World, seen: Seen, loss: Loss | None) -> Iterator[Findi
     """What a promotion loses, against the target."""
     if loss is None:
         error = seen.position.error or "It doesn't say when its last commit was."
-        yield stop(f"Nobody can say what a promotion of {seen.meant.replica.instance} would lose.", error)
+        yield stop(f"We can't tell what a promotion of {seen.meant.replica.instance} would lose.", error)
         return
     target = world.site.targets.rpo_minutes * 60
     says = f"A promotion loses {loss.figure} of commits"
@@ -110,7 +110,7 @@ def replica_findings(seen: Seen) -> Iterator[Finding]:
     if not seen.replica.known:
         yield stop(f"RDS in {seen.meant.replica.region} could not be read, so nothing can be promoted there.", seen.replica.error)
     elif there is not None and not there.source and not seen.promoted:
-        yield stop(f"{name} replicates nothing by what RDS says, and its server is a replica. Look at it by hand first.")
+        yield stop(f"{name} replicates nothing according to RDS, but its server is a replica. Look at it by hand first.")
     elif there is not None and there.status == "backing-up":
         yield warn(f"{name} is backing-up: RDS refuses a promotion until that is over. The step says so and waits for a Retry.")
     elif there is not None and there.status != "available":

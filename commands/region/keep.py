@@ -28,7 +28,7 @@ async def _facts(world: World, primary: DatabaseRef) -> dict[str, Json]:
         raise Unreachable(f"{primary.instance} takes no writes, so what it holds isn't what is worth keeping.")
     replica = world.site.database(world.site.databases[primary.name].replica)
     if not (await world.database(replica).state()).in_recovery:
-        raise Unreachable(f"{replica.instance} is no replica any more, so {primary.instance} isn't what serves.")
+        raise Unreachable(f"{replica.instance} is no longer a replica, so {primary.instance} isn't what serves.")
     instance, position, rows, tasks = await asyncio.gather(
         describe_replica(world, primary, briefly=True), written(connections), small_counts(connections), _tasks(world, primary)
     )

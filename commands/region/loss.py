@@ -18,7 +18,7 @@ UNSURE_STEPS = (300, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)  # for a fig
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """At most so many `seconds` of commits, and about so many `rows` (None if nobody can say) are lost.
+    """At most so many `seconds` of commits, and about so many `rows` (None if unknown) are lost.
 
     `silent_since` is when the primary took its last commit at the latest; None if that isn't known, and the figure then grows as
     long as the primary is away, although nothing more is lost.
@@ -56,10 +56,10 @@ def round_up(seconds: float) -> int:
 
 def _evidence(replica: Replica, rhythm: Rhythm | None, silent: datetime | None) -> str:
     assert replica.replayed_at is not None
-    said = f"The replica's last commit is of {clock(replica.replayed_at)}, at {lsn(replica.replayed or 0)}."
+    said = f"The replica's last commit is from {clock(replica.replayed_at)}, at {lsn(replica.replayed or 0)}."
     if rhythm and rhythm.beats:
         last = rhythm.beats[-1]
-        said += f" The primary's last heartbeat is of {clock(last.at)}, at {lsn(last.flushed)}."
+        said += f" The primary's last heartbeat is from {clock(last.at)}, at {lsn(last.flushed)}."
     if silent:
         others = "If others still reach it, what they have written since is lost as well."
         return f"{said} None could be written since {clock(silent)}. {others}"

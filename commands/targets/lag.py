@@ -15,7 +15,7 @@ CAVEAT = "It grows while the primary is idle, although nothing is lost; heartbea
 
 @dataclass(frozen=True, kw_only=True)
 class Lag:
-    """At most so many `seconds` of commits would be lost; None if nobody can say.
+    """At most so many `seconds` of commits would be lost; None if that's unknown.
 
     Not `certain`: the figure is an upper bound that may be far too high. `broken`: the replica does not replicate.
     """
@@ -41,7 +41,7 @@ def lag_of(primary: Fact[Position] | None, replica: Fact[Position] | None) -> La
 
 def _by_heartbeat(replica: Position, beat: datetime, primary: Position | None) -> Lag:
     """A promotion loses at most what was committed after the newest heartbeat that the replica has."""
-    newest = f"The replica's newest heartbeat is of {moment(beat)}"
+    newest = f"The replica's newest heartbeat is from {moment(beat)}"
     if primary is None or primary.beat is None or primary.in_recovery:
         bound = _bound(replica.now, beat)
         says = f"The replica's newest heartbeat is {span(bound)} old, and the primary has nothing to compare it with."

@@ -210,7 +210,7 @@ class Exchange:
 
     @property
     def is_rest(self) -> bool:
-        """Whether the service's operations are told by their paths."""
+        """Whether the service's operations are told apart by their paths."""
         return rest.speaks_rest(self.service)
 
     def _authenticate(self) -> None:

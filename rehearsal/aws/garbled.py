@@ -37,7 +37,7 @@ def _cut(answer: Answer, refusal: Answer, request_id: str) -> bytes:
 
 
 def _cut_by_proxy(answer: Answer, refusal: Answer, request_id: str) -> bytes:
-    """AWS's own answer cut by a proxy that tells the shorter length."""
+    """AWS's own answer cut by a proxy that states the shorter length."""
     return http(answer.status, answer.body[: len(answer.body) // 2], answer.content_type, request_id=request_id)
 
 

@@ -62,8 +62,8 @@ class Drill:
     """A fault, if any, and what people do about it.
 
     The fault `shows` as an outage, which the witness sees, or only in the data or in a table, wrong from a recorded moment on, or
-    not at all: then customers must notice nothing of the drill. With "agents" it shows once no agent of the `hosts` is
-    heard of. A "region" is lost, or left while all is well: then there are two, `serves` is the one that must serve afterwards,
+    not at all: then customers must notice nothing of the drill. With "agents" it shows once no agent of the `hosts`
+    reports. A "region" is lost, or left while all is well: then there are two, `serves` is the one that must serve afterwards,
     and the drill begins where the one that it comes `after`, if any, has ended.
     `command` is typed `pause` seconds after it shows, and must lead to a plan of `scenario`; `{before}` in it stands for the
     moment before the data went wrong, `{table}` for the table. Then people give their `answers` in order. The run must end as
@@ -184,7 +184,7 @@ DRILLS = {
         ),
         Drill(
             name="agents-control-plane",
-            title="No agent is heard of, because the control plane hangs. It is restarted, and no agent is.",
+            title="No agent reports, because the control plane hangs. It is restarted, and no agent is.",
             fault="control-plane-hangs",
             shows="agents",
             hosts=HOSTS,

@@ -207,7 +207,7 @@ class DrillRun:
         if wrong := await wrong_with_fleet(self.world, RESTARTED_AGENTS["count"] * (RESTARTED_AGENTS in self.drill.effects)):
             raise DrillFailed(" ".join(wrong))
         silence = self.report.witness["outage_seconds"] = await longest_silence(self.world)
-        return f"All {self.drill.hosts} agents are heard of again; one was silent for {silence:.1f} s. "
+        return f"All {self.drill.hosts} agents report again; one was silent for {silence:.1f} s. "
 
     def _verified(self, run: str) -> str:
         """Says what the verification came to. DrillFailed if it left something behind, or did not find what it had to."""

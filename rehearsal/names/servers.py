@@ -80,7 +80,7 @@ class Resolver:
         self._turn = 0
 
     def forget(self) -> None:
-        """It starts anew, with an empty cache."""
+        """It starts over, with an empty cache."""
         self._kept.clear()
 
     async def _answer(self, question: dns.message.Message) -> dns.message.Message:

@@ -117,7 +117,7 @@ def _answer(element: Json, answer: Any) -> Json:
     if field == "selected_date":
         return {field: _day(element, answer)}
     if field == "selected_time" and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", str(answer)):
-        raise UnknownError(f"{answer!r} is no time for {_name(element)}: expected HH:mm.")
+        raise UnknownError(f"{answer!r} is not a time for {_name(element)}: expected HH:mm.")
     return {field: int(answer) if field == "selected_date_time" else answer}
 
 
@@ -128,7 +128,7 @@ def _day(element: Json, answer: Any) -> str:
     try:
         return date.fromisoformat(str(answer)).isoformat()
     except ValueError as error:
-        raise UnknownError(f"{answer!r} is no day for {_name(element)}: expected YYYY-MM-DD.") from error
+        raise UnknownError(f"{answer!r} is not a date for {_name(element)}: expected YYYY-MM-DD.") from error
 
 
 def _name(element: Json) -> str:

@@ -174,7 +174,7 @@ class Modals:
 
 
 def _kept(values: Json, blocks: list[Json]) -> Json:
-    """What a person chose so far stays where the same block and element are there again, whatever their initial value."""
+    """What a person chose so far stays if the same block and element are there again, whatever their initial value."""
     there = {(block["block_id"], element.get("action_id")) for block, element in elements({"blocks": blocks})}
     return {
         block_id: {action_id: state for action_id, state in chosen.items() if (block_id, action_id) in there}

@@ -36,7 +36,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether every aim is met; None where there is none."""
+        """Whether every aim is met; None if there is none."""
         aims = [(self.value, self.aim), (self.ratio, self.ratio_aim)]
         judged = [seen <= aim for seen, aim in aims if aim is not None and seen is not None]
         if self.ratio_least is not None and self.ratio is not None:

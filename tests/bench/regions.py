@@ -59,7 +59,7 @@ async def measure(folder: Path) -> list[Figure]:
 
 
 async def restore(world: Rehearsal) -> None:
-    """As at the start; the replica is a new one, at another address, so the bot starts anew."""
+    """As at the start; the replica is a new one, at another address, so the bot starts over."""
     await world.kill_bot()
     await world.restore()
     await world.start_bot()

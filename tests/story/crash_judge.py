@@ -49,7 +49,7 @@ VOLATILE = (  # what differs from run to run, and the word that replaces it
         "ROWS",
     ),
     # The copy's own commits may hide it, and how soon they come is a matter of time.
-    (r"(How old its newest commit is, is not known: |Its newest commit is of MOMENT ).*", "ITS NEWEST COMMIT"),
+    (r"(How old its newest commit is, is not known: |Its newest commit is from MOMENT ).*", "ITS NEWEST COMMIT"),
     (r" Fewer than before: public\.records N\.", ""),  # which the loss explains, if there is one
 )
 ATTACHED = re.compile(r"\*terraform plan .*\n```")  # a text that the thread has whole, and `dr show` apart from the lines

@@ -263,7 +263,7 @@ class Recovery:
 
 
 def forget_bot(world: Rehearsal) -> None:
-    """Remove the state and the log of a bot that has ended: the next one begins anew."""
+    """Remove the state and the log of a bot that has ended: the next one starts over."""
     for old in (*world.work_dir.glob("state.sqlite*"), world.bot_log):
         old.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""What the bot does while Slack is away, and where AWS does a thing and its answer is lost."""
+"""What the bot does while Slack is away, and when AWS does a thing and its answer is lost."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ HEALTHY = {host.name: 5.0 for host in fleet(6)}
         (seen(statuses=(503, 503, 503)), {}, Mark.STOP, "plan `/dr control-plane restart`"),
         (seen(statuses=(200,)), {}, Mark.STOP, "takes heartbeats from anybody"),
         (seen(statuses=(404, 404, 404)), {}, Mark.STOP, "heartbeat_url"),
-        (seen(read=False), {}, Mark.UNKNOWN, "Nobody can tell which agents are offline"),
+        (seen(read=False), {}, Mark.UNKNOWN, "We can't tell which agents are offline"),
         (seen(HEALTHY), {"running": True}, Mark.OK, "All 6 agents are healthy."),
         (seen(), {}, Mark.STOP, "Plan `/dr agents restart`."),
         (seen(), {"disk": 100}, Mark.STOP, "are full. Make room; a restart does not cure that."),

@@ -54,7 +54,7 @@ def test_an_address_that_is_more_than_a_name_is_refused(address: Any) -> None:
         ({"runtime": "podman"}, "runtime is 'podman'; systemd or docker is expected"),
         ({"user": "root;id"}, "user is 'root;id'"),
         ({"jump": "bastion"}, "there is no [jumps.bastion]"),
-        ({"groups": "edge"}, "groups is no list"),
+        ({"groups": "edge"}, "groups is not a list"),
         ({"zone": "a b"}, "zone is 'a b'"),
         ({"prot": 22}, "has the unknown key 'prot'"),
     ],

@@ -21,7 +21,7 @@ compadd() { print -r -- "${@[2,-1]}" }
 eval "$(cat)"
 words=("${@[2,-1]}"); CURRENT=$#words; _dr_scenarios
 """
-HAS_ZSH = ["zsh"] if shutil.which("zsh") else []  # where there is one, it's asked, too
+HAS_ZSH = ["zsh"] if shutil.which("zsh") else []  # if there is one, it's asked, too
 
 
 def offered(shell: str, *typed: str) -> list[str]:

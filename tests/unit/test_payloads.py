@@ -77,7 +77,7 @@ def broken(payload: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def read(reader: Callable[[dict[str, Any]], Item], body: dict[str, Any]) -> Item | None:
-    """The item, which must be sound; None where the payload is malformed. Nothing else may be raised."""
+    """The item, which must be sound; None if the payload is malformed. Nothing else may be raised."""
     try:
         item = reader(body)
     except Malformed:

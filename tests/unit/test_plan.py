@@ -134,7 +134,7 @@ def test_a_changed_fact_is_told_with_both_values() -> None:
 
 def test_another_identity_is_told_as_another_thing() -> None:
     other = replace(PLAN, identity={"ARN": "arn:2"})
-    assert changes(PLAN, other) == ("ARN was arn:1, is now arn:2: that is another one.",)
+    assert changes(PLAN, other) == ("ARN was arn:1, is now arn:2: it is a different one.",)
 
 
 def test_an_identity_that_can_not_be_read_any_more_is_a_change() -> None:

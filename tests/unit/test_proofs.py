@@ -1,4 +1,4 @@
-"""The proofs of actions, as functions of what was read back: done, not done, or nobody can say."""
+"""The proofs of actions, as functions of what was read back: done, not done, or unknown."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_a_database_without_a_replica_elsewhere_can_not_be_moved() -> None:
     [
         ({"position": fact(position(heard_at=ago(1)))}, "The replica heard its primary 1 s ago"),
         ({"position": DEAD}, "prod-east does not answer"),
-        ({"position": fact(position(replayed_at=None))}, "Nobody can say what a promotion of prod-east would lose"),
+        ({"position": fact(position(replayed_at=None))}, "We can't tell what a promotion of prod-east would lose"),
         ({"replica": DEAD}, "RDS in us-east-1 could not be read"),
     ],
 )

@@ -114,7 +114,7 @@ def test_the_example_file_loads() -> None:
             {"health_url": "http://me:geheim@app/"},
             "there is a secret in it, which the channel would see",
         ),
-        ("services.control-plane", {"health_url": "http://me@app/"}, "a user or the port 0 stands in it"),
+        ("services.control-plane", {"health_url": "http://me@app/"}, "it has a user or the port 0 in it"),
         (
             "services.control-plane",
             {"health_url": "http://app/?token=geheim"},
@@ -135,7 +135,7 @@ def test_the_example_file_loads() -> None:
         (
             "databases.primary",
             {"heartbeat_table": "Heart; beat"},
-            "[databases.primary] heartbeat_table is 'Heart; beat': it is no table's name; NAME or SCHEMA.NAME in small letters",
+            "[databases.primary] heartbeat_table is 'Heart; beat': it is not a table name; NAME or SCHEMA.NAME in small letters",
         ),
         ("state", {"url": "sqlite:///"}, "dr.toml: [state] url cannot be used: it names no file; sqlite:///FILE is expected."),
         ("state", {"url": "sqlite:///:memory:"}, "it names no file"),

@@ -89,7 +89,7 @@ def test_the_newest_commit_is_told_or_said_to_be_unknown() -> None:
     known = take_over.newest_commit(AT, datetime(2026, 1, 15, 10, 17, 59, tzinfo=UTC))
     unknown = take_over.newest_commit(AT, None)
     assert known.says.startswith(
-        "It was restored to 2026-01-15 10:18:00 UTC, and its newest commit is of 2026-01-15 10:17:59 UTC."
+        "It was restored to 2026-01-15 10:18:00 UTC, and its newest commit is from 2026-01-15 10:17:59 UTC."
     )
     assert (known.level, unknown.level) == (Level.OK, Level.WARN)
 

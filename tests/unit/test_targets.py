@@ -231,7 +231,7 @@ def status(**other: Any) -> dict[str, Line]:
             "automated snapshots",
             {},
             "ok",
-            "There are 2 snapshots to restore from, the newest of 2026-01-15 04:30:00 UTC, 6.0 h old",
+            "There are 2 snapshots to restore from, the newest from 2026-01-15 04:30:00 UTC, 6.0 h old",
         ),
         ("automated snapshots", {"automated": snapshots(27 * HOUR)}, "warn", "There is 1 snapshot to restore from"),
         ("automated snapshots", {"automated": snapshots()}, "stop", "There is none that can be restored."),
@@ -274,7 +274,7 @@ def status(**other: Any) -> dict[str, Line]:
         ("verifications", {"verifications": fact([])}, "stop", "No verification is on record"),
         ("verifications", {"verifications": fact([run("failed")])}, "stop", "Failed at 2026-01-14"),
         ("verifications", {"verifications": fact([run(ago=9 * DAY)])}, "stop", "It is 9.0 days old"),
-        (SOURCE, {"primary": missing()}, "warn", "RDS could not be read: what it would tell is unknown."),
+        (SOURCE, {"primary": missing()}, "warn", "RDS could not be read: what it would say is unknown."),
     ],
 )
 def test_backup_status_says_how_a_backup_stands(check: str, facts: dict[str, Any], level: str, says: str) -> None:

@@ -164,7 +164,7 @@ def test_the_newest_restorable_point_and_the_snapshot_have_their_age() -> None:
 def test_what_an_earlier_one_left_is_told_with_the_command_against_it() -> None:
     found = plan(left_over=fact([instance("prod-verify-20260108-1")]))
     (finding,) = [one for one in found.findings if one.level is Level.WARN]
-    assert finding.says.startswith("prod-verify-20260108-1 is there from another verification (available), and costs money.")
+    assert finding.says.startswith("prod-verify-20260108-1 is left over from another verification (available), and costs money.")
     assert finding.evidence == (
         "aws rds delete-db-instance --db-instance-identifier prod-verify-20260108-1 --skip-final-snapshot --region us-west-2"
     )

@@ -141,5 +141,5 @@ async def test_whether_our_role_may_write_is_known_beforehand(server: ServerPair
 
 
 async def test_what_is_no_tables_name_is_not_sent(server: ServerPair) -> None:
-    with pytest.raises(Unreachable, match="is no table's name"):
+    with pytest.raises(Unreachable, match="is not a table name"):
         await write_heartbeat(world_of(), world_of().site.database(), "a; DROP TABLE records")

@@ -28,7 +28,7 @@ ELSEWHERE = "elsewhere/1/2/word"  # a process that cannot be looked up
 
 
 class Deposed(Exception):
-    """Where a bot would start over."""
+    """Raised at the point at which a bot would start over."""
 
 
 @dataclass

@@ -189,7 +189,7 @@ async def test_a_copy_within_bounds_is_told_with_its_rows_and_newest_commit(copi
     outcome = await compare(copy).look(copies.world)
     assert outcome.result is Result.DONE, outcome.says
     assert "public.records 4000 (now 4" in outcome.says
-    assert "Its newest commit is of 20" in outcome.says
+    assert "Its newest commit is from 20" in outcome.says
 
 
 async def test_a_table_that_cannot_be_counted_is_compared_by_its_estimate(

@@ -151,7 +151,7 @@ async def test_a_project_that_changed_since_the_plan_is_not_run(copy: Migrating)
     [
         ("no-such-program", "no-such-program could not be started in"),
         (f"{sys.executable} -c 'raise SystemExit(\"no luck\")'", "exited with 1: no luck I read it back. Still pending:"),
-        (f"{sys.executable} -c pass", "exited with 0, and still pending is: 0002_agent_channel"),
+        (f"{sys.executable} -c pass", "exited with 0, but these are still pending: 0002_agent_channel"),
     ],
 )
 async def test_a_command_is_not_believed_that_leaves_migrations_pending(copy: Migrating, run: str, says: str) -> None:

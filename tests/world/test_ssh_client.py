@@ -120,7 +120,7 @@ async def test_a_key_that_is_not_let_in_is_told_as_that(host: Host, fleet: Fleet
     other.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
     other.chmod(0o600)
     error = await not_reached(Ssh(settings(fleet, key=str(other))), host)
-    assert (error.kind, "does not let the bot's key in" in str(error)) == ("auth", True)
+    assert (error.kind, "does not accept the bot's key" in str(error)) == ("auth", True)
 
 
 async def test_a_key_file_that_cannot_be_used_is_no_host_s_fault(host: Host, fleet: Fleet, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ class Ecs:
     async def restore(self, *, restart: bool = False) -> None:
         """Undo every fault: the current revision is deployed and healthy, under the rules and as often as it started.
 
-        With `restart` the tasks are new ones, which read their secrets anew.
+        With `restart` the tasks are new ones, which read their secrets again.
         """
         self.scheduler.rules = Rules()
         self.scheduler.desired = self._desired

@@ -183,7 +183,7 @@ class Runner:
     def _record_end(self, task: Task) -> None:
         code = task.process.returncode if task.process is not None else None
         if code is not None:
-            task.exit_code = 128 - code if code < 0 else code  # a signal's number as a shell tells it
+            task.exit_code = 128 - code if code < 0 else code  # a signal's number as a shell reports it
         if task.desired == "RUNNING":
             task.desired, task.stop_code = "STOPPED", "EssentialContainerExited"
             task.reason = "Essential container in task exited"

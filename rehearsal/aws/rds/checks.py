@@ -55,7 +55,7 @@ def tags(wanted: Iterable[Mapping[str, str]] | None) -> list[dict[str, str]]:
 
 
 def merged(old: list[dict[str, str]], new: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Both, the new value where a key is in both."""
+    """Both, with the new value if a key is in both."""
     return listed({tag["Key"]: tag["Value"] for tag in [*old, *new]})
 
 

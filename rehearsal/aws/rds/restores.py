@@ -99,7 +99,7 @@ class Restores:
         snapshot = self._registry.snapshot(region, params["DBSnapshotIdentifier"])
         if snapshot.status != "available" or snapshot.base is None:
             raise AwsError("InvalidDBSnapshotState", f"DBSnapshot {snapshot.name} is in the state {snapshot.status}.")
-        # Without new tags RDS takes those of the snapshot's source, where they were copied to the snapshot.
+        # Without new tags RDS takes those of the snapshot's source, if they were copied to the snapshot.
         wanted = tags(params.get("Tags")) or list(snapshot.source_tags)
         instance = self._create(region, name, restored(snapshot.settings, _without_zone(params)), wanted)
         says = f"Restored from DB snapshot {snapshot.name}"
