@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from actions.base import Refused
+from actions.errors import Refused
 
 LOOK_SECONDS = 0.02
 PATIENCE_SECONDS = 5 * 60.0  # an approval does not keep: what could not leave for so long needs a person

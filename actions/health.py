@@ -8,7 +8,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from actions.base import Check, Outcome, Unreachable, count, done, failed
+from actions.errors import Unreachable
+from actions.step import Check
+from actions.values import Outcome, count, done, failed
 
 if TYPE_CHECKING:
     from actions.world import World

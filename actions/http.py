@@ -13,7 +13,7 @@ from functools import cached_property
 import certifi
 import httpx
 
-from actions.base import Unreachable
+from actions.errors import Unreachable
 from actions.scrub import plain, scrub
 
 LONGEST_BODY = 64 * 1024

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from actions.base import Facts
+from actions.values import Facts
 
 INTENDED = "intended"  # the state of an item before its outcome is known; every other state is the action's own word
 

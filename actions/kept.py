@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from actions.base import Json
+from actions.values import Json
 
 
 @dataclass(frozen=True, kw_only=True)

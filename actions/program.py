@@ -12,7 +12,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from actions.base import Refused, Uncertain
+from actions.errors import Refused, Uncertain
 from actions.scrub import scrub
 
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "NODE_OPTIONS", "NODE_EXTRA_CA_CERTS")

@@ -11,7 +11,7 @@ import contextlib
 import importlib
 from typing import TYPE_CHECKING
 
-from actions.base import Unreachable
+from actions.errors import Unreachable
 
 if TYPE_CHECKING:
     from actions.world import World

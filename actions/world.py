@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from actions.base import Unreachable
+from actions.errors import Unreachable
 from actions.gate import Gate
 from actions.items import Forgetful, Items
 from actions.kept import Kept

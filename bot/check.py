@@ -8,9 +8,11 @@ from dataclasses import replace
 
 from slack_sdk.errors import SlackApiError
 
-from actions.base import ActionError, Finding, Step, ok, stop, warn
 from actions.db.migrations import what_is_missing
+from actions.errors import ActionError
 from actions.scrub import plain, scrub
+from actions.step import Step
+from actions.values import Finding, ok, stop, warn
 from actions.world import World
 from bot.settings import BadSettings, Settings
 from bot.slack.app import slack_client

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from actions.base import Json
+from actions.values import Json
 
 DESTROY = "destroy"  # what must be typed before something is destroyed
 

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 
 import structlog
 
-from actions.base import Json
 from actions.db.heartbeat import EVERY_SECONDS, write_canary, write_heartbeat
 from actions.db.rhythm import Rhythm
 from actions.scrub import plain
 from actions.site import DatabaseRef
+from actions.values import Json
 from actions.world import World
 
 Remember = Callable[[Mapping[str, Json]], Awaitable[None]]

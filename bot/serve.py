@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import aiohttp
 import structlog
 
-from actions.base import Json
 from actions.gate import Gate
 from actions.scrub import plain
+from actions.values import Json
 from actions.warming import warm
 from actions.world import World
 from bot.ending import END_SECONDS, end_part, end_within, leave, told_to_end

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from actions.base import Finding
+from actions.values import Finding
 from bot.actors import named
 from bot.state.story import Story
 from commands.plan import Plan

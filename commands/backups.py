@@ -9,8 +9,8 @@ from datetime import timedelta
 
 from actions.aws import backups
 from actions.aws.backups import AUTOMATED, MANUAL, LeftOver, Protection, Snapshots
-from actions.base import count
 from actions.site import DatabaseRef, Targets
+from actions.values import count
 from actions.world import World
 from commands.facts import Fact, read
 from commands.memory import VERIFICATION, VERIFIED_DAYS, Memory, PastRun, of_database

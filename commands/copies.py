@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from actions.aws.instances import Described, find_instance
-from actions.base import Finding, count, ok, stop
 from actions.site import DatabaseRef
+from actions.values import Finding, count, ok, stop
 from actions.world import World
 from commands.facts import Fact, read
 from commands.moments import ago, clock

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from actions.base import Finding, Step, ok, stop, warn
 from actions.db.choose_copy import ChooseCopy
 from actions.db.repair import RepairHolds
 from actions.db.table_copy import CopyTable
+from actions.step import Step
+from actions.values import Finding, ok, stop, warn
 from actions.world import World
 from commands.copies import source_findings
 from commands.corruption_repair import Seen, dropped, look, restored_beside

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from actions.base import Finding, Step, ok, stop, warn
 from actions.db.indexes import Index, read_index
 from actions.db.reindex import DropLeftOvers, IndexHolds, RebuildIndex
 from actions.site import DatabaseRef
+from actions.step import Step
+from actions.values import Finding, ok, stop, warn
 from actions.world import World
 from commands.facts import Fact, read
 from commands.plan import Plan, Stage

@@ -12,7 +12,6 @@ from actions.aws.instances import Described, find_instance
 from actions.aws.restores import RestoreToTime
 from actions.aws.settings import copied, restorable
 from actions.aws.snapshots import CreateSnapshot, Snapshot, snapshots_of
-from actions.base import Finding, Step, ok, stop, warn
 from actions.db.repair import PutRowsBack, RepairHolds
 from actions.db.repair_case import COPIED, REPAIRED, Case, Rights, read_case, read_rights
 from actions.db.repair_collect import ALL, ChooseRepair, CollectDifferences
@@ -20,6 +19,8 @@ from actions.db.repair_undo import UndoRepair
 from actions.db.restored import Recovered
 from actions.db.writers import WritersStopped
 from actions.site import DatabaseRef
+from actions.step import Step
+from actions.values import Finding, ok, stop, warn
 from actions.world import World
 from commands.copies import LONGEST_NAME, TAG, numbered, source_findings
 from commands.facts import Fact, read

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from actions.base import Unreachable, count
+from actions.db.check_result import CheckResult, CheckVerdict
 from actions.db.indexes import LEFT_OVER
-from actions.db.integrity import PLURALS, CheckResult, CheckVerdict
+from actions.db.integrity import PLURALS
 from actions.db.integrity_amcheck import CATALOGS
 from actions.db.scan import NoSuchTable, Scan, scan
 from actions.db.scan_against import Compared, compare
+from actions.errors import Unreachable
 from actions.site import DatabaseRef
+from actions.values import count
 from actions.world import World
 from commands.memory import Memory
 from commands.report import MEANING, SOURCE, Line, Mark, line, moment, report

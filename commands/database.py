@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from actions.aws import cloudwatch, rds
 from actions.aws.cloudwatch import Alarm
 from actions.aws.rds import FailOver, FailoverFinished, Instance
-from actions.base import Finding, Json, count, ok, stop, warn
 from actions.db.health import ConnectionsFree, DatabaseWrites, PrimaryServes
 from actions.db.sessions import EndIdleSessions, IdleSession, idle_sessions
 from actions.health import HealthAnswers
 from actions.site import DatabaseRef
+from actions.values import Finding, Json, count, ok, stop, warn
 from actions.world import World
 from commands.facts import Fact, read
 from commands.plan import Plan, Stage, spelled

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from actions.base import Finding, ok, warn
 from actions.db.delayed import PAUSE, Delay, delay_of
 from actions.db.psql import psql
 from actions.site import DatabaseRef
+from actions.values import Finding, ok, warn
 from actions.world import World
 from commands.facts import Fact, read
 from commands.moments import clock

@@ -17,8 +17,9 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from actions.base import ActionError, Finding, Level, Unreachable, warn
+from actions.errors import ActionError, Unreachable
 from actions.scrub import unexpected
+from actions.values import Finding, Level, warn
 
 log = structlog.get_logger(__name__)
 UNREAD = "could not be read"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from actions.base import Json
+from actions.values import Json
 from actions.world import World
 
 Named = tuple[str, Mapping[str, Json]]  # facts and the name that they are kept under

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from actions.aws.drops import DropInstance
 from actions.aws.instances import Described, find_instance
-from actions.base import Finding, ok, stop, warn
 from actions.site import DatabaseRef
+from actions.values import Finding, ok, stop, warn
 from actions.world import World
 from commands.facts import Fact, read
 from commands.memory import verified_target

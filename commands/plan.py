@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actions.base import Action, Finding, Hold, Json, Level, Step, step_from
+from actions.step import Action, Hold, Step, step_from
+from actions.values import Finding, Json, Level
 
 Stage = tuple[Step, ...]
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from actions.base import Json
+from actions.values import Json
 from actions.world import World
 from commands.asked import Asked
 from commands.facts import UNREAD, Fact

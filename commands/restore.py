@@ -17,7 +17,6 @@ from actions.aws.restores import RestoreToTime, SameSettings
 from actions.aws.secrets import Leads, MoveStage, PutVersion, leads_to
 from actions.aws.settings import copied, left_out, restorable
 from actions.aws.snapshots import CreateSnapshot, Snapshot, snapshots_of
-from actions.base import Facts, Finding, Json, Step, count, ok, stop, warn
 from actions.db.delayed import Delay
 from actions.db.integrity import IntegrityHolds
 from actions.db.restored import NobodyConnected, Recovered, TakesWrites
@@ -25,6 +24,8 @@ from actions.db.run_migrations import RunMigrations
 from actions.db.take_over import TakeOver
 from actions.health import HealthAnswers
 from actions.site import DatabaseRef, ServiceSection
+from actions.step import Step
+from actions.values import Facts, Finding, Json, count, ok, stop, warn
 from actions.world import World
 from commands.copies import LONGEST_NAME, TAG, free_name, numbered, source_findings
 from commands.delayed_replica import delay_findings, read_delay

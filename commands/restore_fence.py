@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from actions.base import Facts, Finding, warn
 from actions.db.closed import CloseDatabase, look_at
 from actions.site import DatabaseRef
+from actions.values import Facts, Finding, warn
 from actions.world import World
 from commands.facts import Fact, read
 from commands.plan import Stage

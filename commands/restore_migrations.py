@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from actions.base import Finding, Unreachable, ok, warn
 from actions.db.migrations import decides_itself, fingerprint, project
+from actions.errors import Unreachable
 from actions.site import Migrations
+from actions.values import Finding, ok, warn
 
 
 @dataclass(frozen=True, kw_only=True)

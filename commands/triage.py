@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from actions.base import Finding, Level
 from actions.scrub import plain
+from actions.values import Finding, Level
 from actions.world import World
 from commands.asked import BadCommand
 from commands.facts import UNREAD

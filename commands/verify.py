@@ -15,12 +15,13 @@ from actions.aws.instances import Described, find_instance, instances_with_tag
 from actions.aws.restores import RestoreSnapshot, RestoreToTime, SameSettings
 from actions.aws.settings import LEFT_OUT, LEFT_OUT_OF_SNAPSHOTS, copied, restorable
 from actions.aws.snapshots import Snapshot, find_snapshot, snapshots_of
-from actions.base import Finding, Json, Step, ok, stop, warn
 from actions.db.evidence import HoldsEnough
 from actions.db.integrity import IntegrityHolds
 from actions.db.negative_control import DamageIsFound, PlantDamage, may_create_databases
 from actions.db.restored import Recovered
 from actions.site import DatabaseRef
+from actions.step import Step
+from actions.values import Finding, Json, ok, stop, warn
 from actions.world import World
 from commands.copies import LONGEST_NAME, free_name
 from commands.facts import Fact, read

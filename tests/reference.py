@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import fields
 
-from actions.base import Action, Check, Hold, Step
 from actions.site import DatabaseRef
+from actions.step import Action, Check, Hold, Step
 from commands.report import REPORTS
 from commands.scenario import SCENARIOS, VERBS
 from tests import catalogue

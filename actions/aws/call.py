@@ -11,7 +11,8 @@ from typing import Any
 from botocore import xform_name
 from pydantic import SecretStr
 
-from actions.base import Json, Refused, Unreachable
+from actions.errors import Refused, Unreachable
+from actions.values import Json
 
 
 class AwsUnreachable(Unreachable):

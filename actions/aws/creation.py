@@ -15,22 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 from actions.aws.call import AwsRefused, Call
 from actions.aws.follow import follow
 from actions.aws.instances import BROKEN
-from actions.base import (
-    FOUND,
-    Action,
-    Facts,
-    Finding,
-    Outcome,
-    Proof,
-    Uncertain,
-    Unreachable,
-    Verdict,
-    already_done,
-    done,
-    failed,
-    ok,
-    stop,
-)
+from actions.errors import Uncertain, Unreachable
+from actions.step import Action
+from actions.values import FOUND, Facts, Finding, Outcome, Proof, Verdict, already_done, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from actions.aws.call import AwsUnreachable, Call
-from actions.base import Json, Unreachable
+from actions.errors import Unreachable
 from actions.scrub import scrub
+from actions.values import Json
 
 if TYPE_CHECKING:
     from actions.world import World

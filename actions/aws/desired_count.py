@@ -9,24 +9,10 @@ from actions.aws.call import Call
 from actions.aws.deployments import Service, describe_service, failure_reasons, stopped_tasks
 from actions.aws.follow import follow
 from actions.aws.promotion import was_promoted
-from actions.base import (
-    FOUND,
-    Action,
-    Facts,
-    Finding,
-    Json,
-    Outcome,
-    Proof,
-    Unreachable,
-    Verdict,
-    already_done,
-    count,
-    done,
-    failed,
-    ok,
-    stop,
-)
+from actions.errors import Unreachable
 from actions.site import DatabaseRef
+from actions.step import Action
+from actions.values import FOUND, Facts, Finding, Json, Outcome, Proof, Verdict, already_done, count, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

@@ -9,21 +9,9 @@ from actions.aws.call import Call
 from actions.aws.follow import follow
 from actions.aws.instances import BROKEN, Described, find_instance, rds
 from actions.aws.settings import SETTINGS, Settings, differences
-from actions.base import (
-    FOUND,
-    Action,
-    Facts,
-    Finding,
-    Outcome,
-    Proof,
-    Unreachable,
-    Verdict,
-    already_done,
-    done,
-    failed,
-    ok,
-    stop,
-)
+from actions.errors import Unreachable
+from actions.step import Action
+from actions.values import FOUND, Facts, Finding, Outcome, Proof, Verdict, already_done, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

@@ -25,7 +25,9 @@ from actions.aws.deployments import (
     stopped_tasks,
 )
 from actions.aws.follow import follow
-from actions.base import Action, Facts, Finding, Outcome, Proof, Unreachable, Verdict, count, done, failed, ok, stop
+from actions.errors import Unreachable
+from actions.step import Action
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, count, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

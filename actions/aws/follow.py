@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from actions.base import Outcome, Unreachable, failed
+from actions.errors import Unreachable
+from actions.values import Outcome, failed
 
 if TYPE_CHECKING:
     from actions.world import World

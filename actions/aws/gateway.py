@@ -33,10 +33,11 @@ from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshabl
 
 from actions.aws.answers import NotAws, check, foreign, refuses, request_id, throttles
 from actions.aws.call import AwsRefused, AwsUnreachable, Call
-from actions.base import ActionError, Json, Uncertain
+from actions.errors import ActionError, Uncertain
 from actions.gate import Gate, GateClosed
 from actions.scrub import scrub
 from actions.site import Aws, is_loopback
+from actions.values import Json
 
 log = structlog.get_logger()
 

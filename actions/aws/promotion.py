@@ -14,21 +14,10 @@ from actions.aws.creation import Create, Seen
 from actions.aws.follow import follow
 from actions.aws.instances import BROKEN, find_instance, rds
 from actions.aws.settings import SETTINGS, Settings, differences, settings_of, tag_list, tags_of
-from actions.base import (
-    Action,
-    Facts,
-    Finding,
-    Outcome,
-    Proof,
-    Unreachable,
-    Verdict,
-    already_done,
-    done,
-    failed,
-    ok,
-    stop,
-)
+from actions.errors import Unreachable
 from actions.site import DatabaseRef
+from actions.step import Action
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, already_done, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

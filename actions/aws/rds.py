@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from actions.aws.call import AwsUnreachable, Call
 from actions.aws.follow import follow
-from actions.base import Action, Check, Facts, Finding, Outcome, Proof, Unreachable, Verdict, done, ok, stop
+from actions.errors import Unreachable
 from actions.scrub import scrub
 from actions.site import DatabaseRef
+from actions.step import Action, Check
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, done, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

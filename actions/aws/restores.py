@@ -15,7 +15,8 @@ from actions.aws.follow import follow
 from actions.aws.instances import Described, find_instance, rds
 from actions.aws.settings import SETTINGS, Settings, copied, differences, tag_differences, tag_list
 from actions.aws.snapshots import find_snapshot
-from actions.base import Check, Facts, Finding, Outcome, done, failed, ok, stop
+from actions.step import Check
+from actions.values import Facts, Finding, Outcome, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

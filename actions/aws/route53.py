@@ -12,20 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from actions.aws.call import AwsUnreachable, Call
 from actions.aws.follow import follow
-from actions.base import (
-    Action,
-    Facts,
-    Finding,
-    Outcome,
-    Proof,
-    Unreachable,
-    Verdict,
-    already_done,
-    done,
-    failed,
-    ok,
-    stop,
-)
+from actions.errors import Unreachable
+from actions.step import Action
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, already_done, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

@@ -10,7 +10,8 @@ import json
 import re
 from urllib.parse import quote
 
-from actions.base import ActionError, Json
+from actions.errors import ActionError
+from actions.values import Json
 
 SCHEMES = ("postgresql://", "postgres://")
 ADDRESS = re.compile(

@@ -18,22 +18,9 @@ from actions.aws.call import AwsUnreachable, Call
 from actions.aws.follow import follow
 from actions.aws.instances import find_instance
 from actions.aws.secret_value import UnknownForm, address_of, dsn_of, pointed_back, pointed_to
-from actions.base import (
-    FOUND,
-    Action,
-    Facts,
-    Finding,
-    Outcome,
-    Proof,
-    Refused,
-    Unreachable,
-    Verdict,
-    already_done,
-    done,
-    failed,
-    ok,
-    stop,
-)
+from actions.errors import Refused, Unreachable
+from actions.step import Action
+from actions.values import FOUND, Facts, Finding, Outcome, Proof, Verdict, already_done, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from actions.base import Json
+from actions.values import Json
 
 Settings = Mapping[str, Json]  # by the names that AWS's requests have for them: {"MultiAZ": True, ...}
 

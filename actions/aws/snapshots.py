@@ -11,7 +11,7 @@ from actions.aws.call import AwsUnreachable, Call
 from actions.aws.creation import Create, Seen
 from actions.aws.instances import find_instance, rds
 from actions.aws.settings import tags_of
-from actions.base import Facts, Finding, ok, stop
+from actions.values import Facts, Finding, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from actions.aws.instances import rds
 from actions.aws.promotion import ReplicaSeen, describe_replica
-from actions.base import Check, Outcome, Unreachable, done
+from actions.errors import Unreachable
 from actions.site import DatabaseRef
+from actions.step import Check
+from actions.values import Outcome, done
 
 if TYPE_CHECKING:
     from actions.world import World

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from actions.base import Unreachable
+from actions.errors import Unreachable
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from actions.base import Facts, Finding, Hold, Unreachable, count, ok, stop, warn
+from actions.db.reach import reach
 from actions.db.repair_collect import OfCase
 from actions.db.table_copy import compare_both, way_back
-from actions.reach import reach
+from actions.errors import Unreachable
 from actions.scrub import scrub
 from actions.site import DatabaseRef
+from actions.step import Hold
+from actions.values import Facts, Finding, count, ok, stop, warn
 
 if TYPE_CHECKING:
     from actions.db.connect import Connections
@@ -62,7 +64,7 @@ class ChooseCopy(OfCase, Hold, kind="postgresql.choose_copy"):
         return f"Shall {', '.join(self.tables)} be brought back from {self.copy.instance}, with all rows?"
 
     async def evidence(self, world: World) -> tuple[Finding, ...]:
-        facts = await compare_both(world, self)
+        facts = await compare_both(world, self.database, self.copy, self.tables)
         if facts["refusal"]:
             return (stop(facts["refusal"]),)
         there = await reach(world, self.copy)

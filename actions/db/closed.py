@@ -12,29 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from psycopg import conninfo
 
-from actions.base import (
-    Action,
-    Facts,
-    Finding,
-    Outcome,
-    Proof,
-    Refused,
-    Uncertain,
-    Unreachable,
-    Verdict,
-    already_done,
-    count,
-    done,
-    failed,
-    ok,
-    stop,
-)
 from actions.db.diff_shape import quoted
 from actions.db.psql import command as psql_command
+from actions.db.reach import reach
 from actions.db.restored import OnInstance
 from actions.db.sessions import OF_OTHERS
-from actions.reach import reach
+from actions.errors import Refused, Uncertain, Unreachable
 from actions.site import DatabaseRef
+from actions.step import Action
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, already_done, count, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.db.connect import Connections

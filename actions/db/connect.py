@@ -17,10 +17,10 @@ import structlog
 from psycopg import conninfo
 from psycopg.rows import DictRow, dict_row
 
-from actions.base import Refused, Uncertain, Unreachable
 from actions.db.diagnosis import BY_STATE, Diagnosis, State, diagnosis, judge_handshake, judge_state
 from actions.db.dsn import SHAPE, mistake
 from actions.db.handshake import shake_hands
+from actions.errors import Refused, Uncertain, Unreachable
 from actions.gate import Gate
 from actions.scrub import MASK, plain, scrub
 from actions.site import DatabaseRef

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from actions.base import Check, Outcome, Unreachable, count, done, failed
 from actions.db.psql import psql
-from actions.reach import connect_to
+from actions.db.reach import connect_to
+from actions.errors import Unreachable
 from actions.site import DatabaseRef
+from actions.step import Check
+from actions.values import Outcome, count, done, failed
 
 if TYPE_CHECKING:
     from actions.db.connect import Connections

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from actions.base import ActionError
+from actions.errors import ActionError
 
 INTEGERS = ("smallint", "integer", "bigint")
 # Keys of these types are equal exactly if their text is; of numeric if it is without trailing zeros.

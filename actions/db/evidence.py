@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from actions.base import Check, Outcome, Unreachable, count, done, failed
 from actions.db.heartbeat import CANARY, is_table
-from actions.reach import reach
+from actions.db.reach import reach
+from actions.errors import Unreachable
 from actions.scrub import scrub
 from actions.site import DatabaseRef
+from actions.step import Check
+from actions.values import Outcome, count, done, failed
 
 if TYPE_CHECKING:
     from actions.db.connect import Connections

@@ -11,27 +11,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from actions.base import (
-    Action,
-    Facts,
-    Finding,
-    Outcome,
-    Proof,
-    Refused,
-    Uncertain,
-    Unreachable,
-    Verdict,
-    already_done,
-    count,
-    done,
-    failed,
-    ok,
-    stop,
-)
+from actions.db.reach import connect_to
 from actions.db.replication import written
 from actions.db.sessions import OF_OTHERS
-from actions.reach import connect_to
+from actions.errors import Refused, Uncertain, Unreachable
 from actions.site import DatabaseRef
+from actions.step import Action
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, already_done, count, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.db.connect import Connections

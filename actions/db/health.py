@@ -6,9 +6,11 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from actions.base import Check, Outcome, Unreachable, done, failed
 from actions.db.psql import psql
+from actions.errors import Unreachable
 from actions.site import DatabaseRef
+from actions.step import Check
+from actions.values import Outcome, done, failed
 
 if TYPE_CHECKING:
     from actions.world import World

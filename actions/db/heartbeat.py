@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from actions.base import Unreachable
+from actions.errors import Unreachable
 from actions.scrub import plain
 from actions.site import TABLE_NAME
 

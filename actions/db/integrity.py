@@ -6,13 +6,15 @@ Changes nothing. It doesn't compare with another database: rows that are missing
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from actions.base import Check, Outcome, Unreachable, count, done, failed
-from actions.reach import reach
+from actions.db.check_result import CheckResult, CheckVerdict
+from actions.db.reach import reach
+from actions.errors import Unreachable
 from actions.site import DatabaseRef
+from actions.step import Check
+from actions.values import Outcome, count, done, failed
 
 if TYPE_CHECKING:
     from actions.world import World
@@ -22,30 +24,6 @@ LEAST = 120.0  # seconds of our own clock: a rehearsal's database is no faster t
 SHOWN, NAMED = 12, 30  # failures that are told in full, and checks that are named in one list
 SINGLE = ("recovered", "index validity")
 PLURALS = {"index": "indexes", "unique index": "unique indexes", "not null": "not null", "table pages": "table pages"}
-
-
-class CheckVerdict(StrEnum):
-    """How one check ended. Skipped is not ok: it was not checked, and `says` tells why."""
-
-    OK = "ok"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckResult:
-    """One check of one object: "foreign key" of "public.users (users_org_fk)". `rows` is how many rows were read in full.
-
-    `damage`: something wrong was seen. A check that failed without it could not be made. `table` is the one that it is about.
-    """
-
-    name: str
-    object: str
-    verdict: CheckVerdict
-    says: str = ""
-    rows: int = field(default=0)
-    damage: bool = field(default=False)
-    table: str = field(default="")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-from actions.base import Unreachable, count
 from actions.db import integrity_catalog as catalog
-from actions.db.integrity import CheckResult, CheckVerdict
+from actions.db.check_result import CheckResult, CheckVerdict
 from actions.db.integrity_amcheck import Question, Row, heap_questions, index_questions
 from actions.db.integrity_ask import Asker
+from actions.errors import Unreachable
 from actions.scrub import scrub
+from actions.values import count
 
 OK, FAILED, SKIPPED = CheckVerdict
 CREATE = "CREATE EXTENSION amcheck, then GRANT EXECUTE on its functions bt_index_check, gin_index_check and verify_heapam"

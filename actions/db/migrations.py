@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actions.base import Finding, Unreachable, count, ok, warn
+from actions.errors import Unreachable
+from actions.values import Finding, count, ok, warn
 
 if TYPE_CHECKING:
     from actions.db.connect import Connections

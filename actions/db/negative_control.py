@@ -10,30 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from actions.base import (
-    Action,
-    Check,
-    Facts,
-    Finding,
-    Outcome,
-    Proof,
-    Refused,
-    Uncertain,
-    Unreachable,
-    Verdict,
-    already_done,
-    count,
-    done,
-    failed,
-    ok,
-    stop,
-)
+from actions.db.check_result import CheckResult, CheckVerdict
 from actions.db.damages import SOUND, Damage, chosen
-from actions.db.integrity import CheckResult, CheckVerdict, integrity
+from actions.db.integrity import integrity
 from actions.db.integrity_catalog import AMCHECK
 from actions.db.psql import psql
-from actions.reach import reach
+from actions.db.reach import reach
+from actions.errors import Refused, Uncertain, Unreachable
 from actions.site import DatabaseRef
+from actions.step import Action, Check
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, already_done, count, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

@@ -11,7 +11,7 @@ from typing import Self
 
 from psycopg import conninfo
 
-from actions.base import Refused
+from actions.errors import Refused
 from actions.scrub import scrub
 
 SECONDS = 60.0  # only definitions are read

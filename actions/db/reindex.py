@@ -9,31 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
 
-from actions.base import (
-    Action,
-    Check,
-    Facts,
-    Finding,
-    Outcome,
-    Proof,
-    Refused,
-    Uncertain,
-    Unreachable,
-    Verdict,
-    already_done,
-    done,
-    failed,
-    ok,
-    stop,
-)
+from actions.db.check_result import CheckVerdict
 from actions.db.diff_shape import quoted
 from actions.db.indexes import Index, read_index
-from actions.db.integrity import CheckVerdict
 from actions.db.integrity_ask import Asker
 from actions.db.integrity_suite import Suite
 from actions.db.psql import psql
 from actions.db.transact import sentence
+from actions.errors import Refused, Uncertain, Unreachable
 from actions.site import DatabaseRef
+from actions.step import Action, Check
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, already_done, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

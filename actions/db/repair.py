@@ -10,34 +10,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
 
-from actions.base import (
-    Action,
-    Check,
-    Facts,
-    Finding,
-    Outcome,
-    Proof,
-    Unreachable,
-    Verdict,
-    already_done,
-    count,
-    done,
-    failed,
-    ok,
-    stop,
-)
 from actions.db import repair_sql as sql
+from actions.db.check_result import CheckVerdict
 from actions.db.diff import AS_TEXT, Comparison, Kind, Side
 from actions.db.diff_shape import Shape, quoted, read_shape
-from actions.db.integrity import CheckVerdict
 from actions.db.integrity_ask import Asker
 from actions.db.integrity_suite import Suite
 from actions.db.psql import psql
+from actions.db.reach import reach
 from actions.db.repair_case import COLLECTED, REPAIRED, Case, act_as, change_state, read_case, read_rights
 from actions.db.repair_collect import OfCase
 from actions.db.transact import commits_now, transaction
-from actions.reach import reach
+from actions.errors import Unreachable
 from actions.site import DatabaseRef
+from actions.step import Action, Check
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, already_done, count, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from actions.base import Refused, count
 from actions.db.connect import DatabaseUnreachable
 from actions.db.diff_shape import Shape, quoted
+from actions.errors import Refused
 from actions.site import DatabaseRef
+from actions.values import count
 
 if TYPE_CHECKING:
     from actions.world import World

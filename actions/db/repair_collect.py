@@ -11,30 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
 
-from actions.base import (
-    Action,
-    Facts,
-    Finding,
-    Hold,
-    Outcome,
-    Proof,
-    Refused,
-    Unreachable,
-    Verdict,
-    already_done,
-    count,
-    done,
-    failed,
-    ok,
-    stop,
-    warn,
-)
 from actions.db.diff import Comparison, Difference, Kind, Side
+from actions.db.reach import reach
 from actions.db.repair_case import COLLECTED, IS_MADE, MAKE, Case, act_as, parents_first, read_case, read_rights
 from actions.db.transact import commits_now, transaction
-from actions.reach import reach
+from actions.errors import Refused, Unreachable
 from actions.scrub import scrub
 from actions.site import DatabaseRef
+from actions.step import Action, Hold
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, already_done, count, done, failed, ok, stop, warn
 
 if TYPE_CHECKING:
     from actions.world import World

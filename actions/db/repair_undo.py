@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
 
-from actions.base import Action, Facts, Finding, Outcome, Proof, Refused, Unreachable, already_done, count, done, failed, ok, stop
 from actions.db import repair_sql as sql
 from actions.db.diff_shape import Shape, quoted
 from actions.db.psql import psql
@@ -15,6 +14,9 @@ from actions.db.repair import RIGHTS, SECONDS, look_at, prepare, proof, restore_
 from actions.db.repair_case import REPAIRED, UNDONE, change_state, of_key, read_case
 from actions.db.repair_collect import OfCase
 from actions.db.transact import transaction
+from actions.errors import Refused, Unreachable
+from actions.step import Action
+from actions.values import Facts, Finding, Outcome, Proof, already_done, count, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from actions.base import Check, Finding, Hold, Outcome, Unreachable, count, done, failed, ok, stop, warn
 from actions.db.psql import psql
+from actions.db.reach import connect_to
 from actions.db.replication import Replica, lsn, replica_position, written
 from actions.db.rhythm import borne_out
-from actions.reach import connect_to
+from actions.errors import Unreachable
 from actions.site import DatabaseRef
+from actions.step import Check, Hold
+from actions.values import Finding, Outcome, count, done, failed, ok, stop, warn
 
 if TYPE_CHECKING:
     from actions.world import World

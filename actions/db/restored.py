@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from actions.base import Check, Outcome, Unreachable, count, done, failed
 from actions.db.psql import psql
+from actions.db.reach import reach
 from actions.db.sessions import OF_OTHERS
-from actions.reach import reach
+from actions.errors import Unreachable
 from actions.site import DatabaseRef
+from actions.step import Check
+from actions.values import Outcome, count, done, failed
 
 if TYPE_CHECKING:
     from actions.world import World

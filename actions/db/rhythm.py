@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from actions.base import Json
 from actions.db.heartbeat import EVERY_SECONDS, Beat
+from actions.values import Json
 
 MOST = 24  # two minutes of beats
 LENGTH = 1.0  # seconds of a beat: a commit that came so soon after the beginning of one that failed says nothing about it

@@ -6,27 +6,13 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from actions.base import (
-    Action,
-    Facts,
-    Finding,
-    Outcome,
-    Proof,
-    Refused,
-    Uncertain,
-    Unreachable,
-    Verdict,
-    already_done,
-    count,
-    done,
-    failed,
-    ok,
-    stop,
-)
 from actions.db.migrations import decides_itself, fingerprint, pending, project
+from actions.db.reach import reach
+from actions.errors import Refused, Uncertain, Unreachable
 from actions.program import run_program
-from actions.reach import reach
 from actions.site import DatabaseRef
+from actions.step import Action
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, already_done, count, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from actions.base import ActionError, Unreachable
-from actions.db.integrity import CheckResult, CheckVerdict
+from actions.db.check_result import CheckResult, CheckVerdict
 from actions.db.integrity_ask import Asker
 from actions.db.integrity_suite import Suite
 from actions.db.scan_pages import damaged_pages
+from actions.errors import ActionError, Unreachable
 from actions.site import DatabaseRef
 
 if TYPE_CHECKING:

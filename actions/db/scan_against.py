@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from actions.base import ActionError, Unreachable
 from actions.db.connect import Connections
 from actions.db.diff import Comparison, Side
-from actions.reach import reach
+from actions.db.reach import reach
+from actions.errors import ActionError, Unreachable
 from actions.site import DatabaseRef
 
 if TYPE_CHECKING:

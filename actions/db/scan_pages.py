@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from actions.base import Unreachable, count
 from actions.db.integrity_ask import Asker
+from actions.errors import Unreachable
+from actions.values import count
 
 MOST_QUESTIONS = 400
 MOST_LINES = 291  # rows that a page of 8 KiB can hold, and a few more than fit into any other

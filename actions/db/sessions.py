@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from actions.base import Action, Facts, Finding, Json, Outcome, Proof, Unreachable, Verdict, count, done, failed, ok, stop
 from actions.db.psql import psql
+from actions.errors import Unreachable
 from actions.scrub import MASK, scrub
 from actions.site import DatabaseRef
+from actions.step import Action
+from actions.values import Facts, Finding, Json, Outcome, Proof, Verdict, count, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

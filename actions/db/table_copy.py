@@ -14,34 +14,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import psycopg
 from psycopg.rows import dict_row
 
-from actions.base import (
-    Action,
-    Facts,
-    Finding,
-    Outcome,
-    Proof,
-    Refused,
-    Unreachable,
-    Verdict,
-    already_done,
-    count,
-    done,
-    failed,
-    ok,
-    stop,
-)
 from actions.db.diff import AS_TEXT
 from actions.db.diff_shape import Shape, quoted, read_shape
 from actions.db.pg_dump import PgDump
+from actions.db.reach import reach
 from actions.db.repair import LOCK_SECONDS, RIGHTS, prepare, restore_triggers
 from actions.db.repair_case import COPIED, act_as, read_case
 from actions.db.repair_collect import OfCase, make_room
 from actions.db.transact import commits_now, transaction
-from actions.reach import reach
+from actions.errors import Refused, Unreachable
 from actions.site import DatabaseRef
+from actions.step import Action
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, already_done, count, done, failed, ok, stop
 
 if TYPE_CHECKING:
-    from actions.db.choose_copy import ChooseCopy
     from actions.db.connect import Connections
     from actions.world import World
 
@@ -85,7 +71,7 @@ class CopyTable(OfCase, Action, kind="postgresql.copy_table"):
         case = await read_case(world, self.database, self.case)
         if case is not None:
             return {"done": case.state == COPIED, "refusal": f"Repair {self.case} is there already. Plan again."}
-        return {"done": False, **await compare_both(world, self)}
+        return {"done": False, **await compare_both(world, self.database, self.copy, self.tables)}
 
     def precheck(self, facts: Facts) -> Finding | Outcome:
         if facts["done"]:
@@ -160,14 +146,14 @@ class CopyTable(OfCase, Action, kind="postgresql.copy_table"):
         return done(f"{facts['name']} has all {count(then, 'row')} of the copy{more}. The way back: {way_back(facts)}")
 
 
-async def compare_both(world: World, step: CopyTable | ChooseCopy) -> Facts:
+async def compare_both(world: World, database: DatabaseRef, copied: DatabaseRef, tables: Sequence[str]) -> Facts:
     """The table's full `name`, its `owner`, whether it is `there`, and why it can't be copied ("" if it can). For one table."""
-    (table,) = step.tables
-    here, copy = world.database(step.database), await reach(world, step.copy)
+    (table,) = tables
+    here, copy = world.database(database), await reach(world, copied)
     present, past = await here.ask(TABLE, [table]), await copy.ask(TABLE, [table])
     facts: Facts = {"refusal": "", "there": bool(present), "name": "", "owner": ""}
     if not past:
-        return facts | {"refusal": f"{step.copy.instance} has no table {table} either. Take another time or name."}
+        return facts | {"refusal": f"{copied.instance} has no table {table} either. Take another time or name."}
     found = past[0]
     rights = await here.ask(MAY, [found["owner"]])
     facts |= {"name": found["name"], "owner": found["owner"]}

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from actions.base import Finding, Hold, Unreachable, count, ok, warn
 from actions.db.beside import Beside, beside, count_all, tables_of
 from actions.db.migrations import about_migrations
+from actions.db.reach import reach
 from actions.db.restored import OnInstance
-from actions.reach import reach
+from actions.errors import Unreachable
 from actions.site import DatabaseRef
+from actions.step import Hold
+from actions.values import Finding, count, ok, warn
 
 if TYPE_CHECKING:
     from actions.world import World

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import DictRow
 
-from actions.base import ActionError, Refused, Uncertain, Unreachable
 from actions.db.connect import Connections
+from actions.errors import ActionError, Refused, Uncertain, Unreachable
 from actions.scrub import plain, scrub
 
 if TYPE_CHECKING:

@@ -6,9 +6,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from actions.base import Finding, Hold, Unreachable, count, ok, warn
 from actions.db.restored import OTHERS
+from actions.errors import Unreachable
 from actions.site import DatabaseRef
+from actions.step import Hold
+from actions.values import Finding, count, ok, warn
 
 if TYPE_CHECKING:
     from actions.world import World

@@ -13,7 +13,7 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 
-from actions.base import Unreachable
+from actions.errors import Unreachable
 from actions.site import Dns
 
 SECONDS = 2.0  # for one question; over TCP once more if the answer does not fit

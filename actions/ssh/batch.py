@@ -10,21 +10,7 @@ from datetime import datetime, timedelta
 from itertools import zip_longest
 from typing import TYPE_CHECKING, ClassVar
 
-from actions.base import (
-    Action,
-    Check,
-    Facts,
-    Finding,
-    Outcome,
-    Proof,
-    Unreachable,
-    Verdict,
-    count,
-    done,
-    failed,
-    ok,
-    stop,
-)
+from actions.errors import Unreachable
 from actions.items import INTENDED, Item
 from actions.ssh.heartbeats import Beats, heartbeats
 from actions.ssh.inventory import Host
@@ -42,6 +28,8 @@ from actions.ssh.restarts import (
     settle,
     to_read_back,
 )
+from actions.step import Action, Check
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, count, done, failed, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from actions.base import Unreachable
+from actions.errors import Unreachable
 from actions.scrub import plain
 from actions.site import Agents
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from actions.base import ActionError, Finding, count, ok, stop
+from actions.errors import ActionError
 from actions.ssh import lines
 from actions.ssh.inventory import Host
 from actions.ssh.restarts import state
 from actions.ssh.rollout import spread
+from actions.values import Finding, count, ok, stop
 
 if TYPE_CHECKING:
     from actions.world import World

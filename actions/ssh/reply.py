@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from actions.base import Uncertain, Unreachable
+from actions.errors import Uncertain, Unreachable
 
 UNREACHABLE, REFUSED, HOST_KEY, AUTH = "unreachable", "refused", "host key", "auth"
 

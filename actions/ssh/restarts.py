@@ -10,13 +10,14 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from actions.base import ActionError, Refused, Verdict
+from actions.errors import ActionError, Refused
 from actions.items import INTENDED, Item
 from actions.scrub import unexpected
 from actions.ssh import lines
 from actions.ssh.inventory import Host
 from actions.ssh.lines import UnitState
 from actions.ssh.reply import AUTH, HOST_KEY, REFUSED, UNREACHABLE, Lost, NotReached
+from actions.values import Verdict
 
 if TYPE_CHECKING:
     from actions.ssh.client import Session

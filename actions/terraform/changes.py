@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from actions.base import Json, count
 from actions.terraform.program import Blocked, Ran, Stack, meaning
+from actions.values import Json, count
 
 LOCK_WAIT = "-lock-timeout=20s"
 PLAIN = ("-input=false", "-no-color")

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from actions.base import Unreachable
+from actions.errors import Unreachable
 from actions.scrub import scrub
 
 PROGRAMS = ("terraform", "tofu")

@@ -11,26 +11,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from actions.base import (
-    Action,
-    Facts,
-    Finding,
-    Hold,
-    Outcome,
-    Proof,
-    Refused,
-    Uncertain,
-    Unreachable,
-    Verdict,
-    already_done,
-    done,
-    failed,
-    ok,
-    stop,
-    warn,
-)
+from actions.errors import Refused, Uncertain, Unreachable
+from actions.step import Action, Hold
 from actions.terraform.changes import LOCK_WAIT, PLAIN, Changes, fingerprint, left_to_do, make_plan, named, select, state_of
 from actions.terraform.program import FOREIGN, LOCKED, STALE, Ran, Stack, TookTooLong, meaning
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, already_done, done, failed, ok, stop, warn
 
 if TYPE_CHECKING:
     from actions.world import World

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actions.base import Step
+from actions.step import Step
 from bot.state.store import Store
 from bot.state.story import Story
 from commands.plan import Plan

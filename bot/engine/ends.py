@@ -7,7 +7,8 @@ from typing import Any
 
 import structlog
 
-from actions.base import Result, UnknownStep
+from actions.errors import UnknownStep
+from actions.values import Result
 from bot.engine.approved import Approved, name_steps
 from bot.engine.health import Health
 from bot.state.store import Store

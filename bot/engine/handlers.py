@@ -8,8 +8,8 @@ from typing import Any
 
 import structlog
 
-from actions.base import Json
 from actions.scrub import unexpected
+from actions.values import Json
 from bot.actors import is_person
 from bot.choices import CHOICES, Choice
 from bot.engine import reports

@@ -10,7 +10,7 @@ import time
 
 import structlog
 
-from actions.base import Unreachable
+from actions.errors import Unreachable
 from actions.world import World
 from bot.state.outages import note_health
 from bot.state.store import Store

@@ -6,8 +6,9 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 
-from actions.base import Finding, Hold, Json, Level, Outcome, Result, count, done
 from actions.scrub import scrub
+from actions.step import Hold
+from actions.values import Finding, Json, Level, Outcome, Result, count, done
 from bot.choices import Question
 from bot.engine.approved import Approved, name_steps
 from bot.engine.ends import Ends

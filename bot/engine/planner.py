@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from actions.aws.deployments import Own
-from actions.base import Json
+from actions.values import Json
 from actions.world import World
 from bot.engine import offers
 from bot.settings import Settings

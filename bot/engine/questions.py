@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 
-from actions.base import Json
+from actions.values import Json
 from bot.choices import Question
 from bot.engine.approved import Approved, name_steps
 from bot.engine.ends import Ends, what_stands

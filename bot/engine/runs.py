@@ -15,8 +15,9 @@ from typing import Any
 import structlog
 from dbos import DBOS, DBOSConfig, DBOSConfiguredInstance, DBOSPortableJSONSerializer, SetWorkflowID
 
-from actions.base import Action, Check, Hold, Json, Outcome, Result
 from actions.scrub import unexpected
+from actions.step import Action, Check, Hold
+from actions.values import Json, Outcome, Result
 from bot.engine.approved import Approved
 from bot.engine.ends import Ends
 from bot.engine.health import Health

@@ -10,28 +10,10 @@ from typing import Any, TypeVar
 
 import structlog
 
-from actions.base import (
-    FOUND,
-    Action,
-    ActionError,
-    Check,
-    Facts,
-    Finding,
-    Hold,
-    Level,
-    Outcome,
-    Proof,
-    Refused,
-    Result,
-    Step,
-    Uncertain,
-    Unreachable,
-    Verdict,
-    failed,
-    stop,
-    unknown,
-)
+from actions.errors import ActionError, Refused, Uncertain, Unreachable
 from actions.scrub import unexpected
+from actions.step import Action, Check, Hold, Step
+from actions.values import FOUND, Facts, Finding, Level, Outcome, Proof, Result, Verdict, failed, stop, unknown
 from actions.world import World
 from bot.slack.mrkdwn import inert
 from bot.state.approvals import clock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actions.base import Json, count
+from actions.values import Json, count
 from bot.actors import mention
 from bot.choices import Choice
 from bot.slack import blocks

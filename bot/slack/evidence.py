@@ -8,8 +8,8 @@ from typing import Any
 
 import structlog
 
-from actions.base import Json
 from actions.scrub import plain, scrub
+from actions.values import Json
 from bot.slack.authority import Directory
 from bot.slack.blocks import clock, day
 from bot.slack.mrkdwn import cut, inert

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from actions.base import Json, count
+from actions.values import Json, count
 from bot.actors import mention
 from bot.cron import next_due
 from bot.slack import blocks

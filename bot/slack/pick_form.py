@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from actions.base import Json
 from actions.site import Site
+from actions.values import Json
 from bot.slack import blocks
 from bot.slack.blocks import Block
 from commands.plan import spelled

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from actions.base import Action, Finding, Hold, Level, Step, count
+from actions.step import Action, Hold, Step
+from actions.values import Finding, Level, count
 from bot.actors import is_person, mention
 from bot.slack import blocks
 from bot.slack.blocks import Block, stamp

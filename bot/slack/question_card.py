@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from actions.base import Result
+from actions.values import Result
 from bot.actors import mention
 from bot.choices import CHOICES, Question
 from bot.slack import blocks

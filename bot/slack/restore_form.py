@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import structlog
 
-from actions.base import Json
+from actions.values import Json
 from actions.world import World
 from bot.slack import blocks
 from bot.state.store import Item, Refusal

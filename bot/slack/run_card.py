@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from actions.base import Step, count
+from actions.step import Step
+from actions.values import count
 from bot.actors import NOBODY, mention
 from bot.choices import CHOICES, Choice
 from bot.slack import blocks, rich

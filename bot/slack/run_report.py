@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from actions.base import Json
+from actions.values import Json
 from bot.slack.blocks import clock, day
 from bot.slack.look import Look
 from bot.slack.names import mentioned, named_in

@@ -16,8 +16,8 @@ from typing import Any
 
 import structlog
 
-from actions.base import Json
 from actions.scrub import unexpected
+from actions.values import Json
 from bot.slack.canvas import add_canvas
 from bot.slack.look import Look
 from bot.slack.names import names_of

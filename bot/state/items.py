@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from actions.base import Facts
 from actions.items import INTENDED, Item
 from actions.scrub import scrub
+from actions.values import Facts
 from bot.state.store import Store
 from bot.state.tables import insert_once, items
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 import structlog
 from sqlalchemy import Connection, select, update
 
-from actions.base import Json
 from actions.kept import Kept
 from actions.scrub import plain
+from actions.values import Json
 from actions.world import World
 from bot.settings import BadSettings
 from bot.state.store import Store

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from actions.base import Result, Unreachable
+from actions.errors import Unreachable
+from actions.values import Result
 from bot.settings import BadSettings
 from bot.state.store import Store
 from bot.state.story import ENDS

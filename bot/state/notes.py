@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
 
-from actions.base import Json
 from actions.scrub import scrub
+from actions.values import Json
 from bot.state.tables import insert_once, notes
 
 CHECK, TARGETS = "latest check", "latest targets"  # names of the notes that the home shows

@@ -17,8 +17,8 @@ from sqlalchemy import Connection as Connection
 from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import DBAPIError
 
-from actions.base import Facts, Json, Outcome, Result
 from actions.scrub import scrub, scrub_all
+from actions.values import Facts, Json, Outcome, Result
 from bot.choices import Question
 from bot.state.away import Ending, Patience, is_away
 from bot.state.story import ASKED, ENDS, NOTE, WHOLE, Story, read_story

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, or_, select
 
-from actions.base import Json
+from actions.values import Json
 from bot.choices import Question
 from bot.state.tables import approvals, outages, outbox, plans, runs, steps, timeline
 from commands.plan import Plan

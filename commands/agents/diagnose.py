@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actions.base import count
 from actions.ssh import lines as command
 from actions.ssh.batch import named
 from actions.ssh.heartbeats import Beats
 from actions.ssh.inventory import Host
 from actions.ssh.reply import Lost, NotReached, Reply
 from actions.ssh.rollout import spread
+from actions.values import count
 from actions.world import World
 from commands.agents.gate import Door
 from commands.agents.likeness import Group, grouped

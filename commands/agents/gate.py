@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
-from actions.base import Unreachable, count
+from actions.errors import Unreachable
+from actions.values import count
 from actions.world import World
 
 TRIES, PAUSE = 3, 0.3  # one bad answer may be a passing one

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from actions.base import Finding, Step, count, ok, stop, warn
 from actions.site import Agents
 from actions.ssh import lines, rollout
 from actions.ssh.batch import AgentsHealthy, RestartBatch, named
 from actions.ssh.inventory import Host, fingerprint
+from actions.step import Step
+from actions.values import Finding, count, ok, stop, warn
 from actions.world import World
 from commands.agents.gate import Door
 from commands.agents.seen import Seen, chosen, inventory, look, service_of

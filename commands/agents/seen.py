@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
-from actions.base import Unreachable
+from actions.errors import Unreachable
 from actions.site import Agents, ServiceSection
 from actions.ssh.heartbeats import Beats, heartbeats
 from actions.ssh.inventory import BadInventory, Host, Inventory

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from actions.aws.ecs import ForceNewDeployment, RollBack
-from actions.base import Json, Step
 from actions.health import HealthAnswers
+from actions.step import Step
+from actions.values import Json
 from actions.world import World
 from commands.control_plane.findings import database_findings, findings, revision_findings
 from commands.control_plane.seen import RESTART, ROLLBACK, Seen, health_said, look, revision, target

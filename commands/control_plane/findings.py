@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from actions.aws import logs
 from actions.aws.deployments import StoppedTask, failure_reasons
 from actions.aws.logs import LogLine
-from actions.base import Finding, count, ok, stop, warn
+from actions.values import Finding, count, ok, stop, warn
 from commands.control_plane.seen import RESTART, Seen, health_said, revision
 from commands.scenario import suggest
 from commands.shared import if_the_region_is_down

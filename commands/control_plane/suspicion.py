@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 
 from actions.aws.deployments import Deployment, Own, Rollout, Service, StoppedTask
-from actions.base import count
 from actions.health import Health
+from actions.values import count
 
 SUSPICIOUS_FOR = timedelta(minutes=60)  # a revision that has been here for longer is no suspect
 HANGS = 504  # a task that hangs: a restart cures that

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from actions.base import Finding, Json
+from actions.values import Finding, Json
 from actions.world import World
 from commands.plan import Plan, Stage
 from commands.region import failback as failback

@@ -14,13 +14,14 @@ from actions.aws.promotion import CreateReplica, ReplicaSeen, of_replicas
 from actions.aws.secrets import Leads, MoveStage, PutVersion, leads_to
 from actions.aws.settings import Settings, copied
 from actions.aws.unprotected import Unprotected
-from actions.base import Finding, Step, ok, stop, warn
 from actions.db.counts import CountsHold
 from actions.db.fence import Fence, ReopenUnless
 from actions.db.integrity import IntegrityHolds
 from actions.db.replica import CaughtUp, KeepsUp, SwitchNow
 from actions.health import HealthAnswers
 from actions.site import DatabaseRef, ServiceSection
+from actions.step import Step
+from actions.values import Finding, ok, stop, warn
 from actions.world import World
 from commands.copies import LONGEST_NAME, TAG, numbered
 from commands.facts import Fact, read

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actions.aws.route53 import HOME, follows_health
-from actions.base import Finding, count, ok, stop, warn
+from actions.values import Finding, count, ok, stop, warn
 from actions.world import World
 from commands.facts import Fact
 from commands.moments import ago

@@ -6,10 +6,11 @@ import asyncio
 
 from actions.aws.deployments import describe_service
 from actions.aws.promotion import describe_replica
-from actions.base import Json, Unreachable
 from actions.db.counts import facts_name, small_counts
 from actions.db.replication import written
+from actions.errors import Unreachable
 from actions.site import DatabaseRef
+from actions.values import Json
 from actions.world import World
 from commands.keeping import Named, keeps
 

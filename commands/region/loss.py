@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 
-from actions.base import count
 from actions.db.replication import Replica, lsn
 from actions.db.rhythm import Rhythm, borne_out
+from actions.values import count
 from commands.moments import clock
 from commands.report import span
 

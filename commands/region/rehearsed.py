@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from actions.base import Finding, ok
+from actions.values import Finding, ok
 from actions.world import World
 from commands.facts import Fact
 from commands.region import plan_for

@@ -13,12 +13,12 @@ from actions.aws.deployments import Service, describe_service
 from actions.aws.promotion import ReplicaSeen, describe_replica
 from actions.aws.route53 import Record
 from actions.aws.secrets import Leads, leads_to
-from actions.base import Unreachable
 from actions.db.counts import facts_name
+from actions.db.reach import connect_to
 from actions.db.replication import Replica, replica_position
 from actions.db.rhythm import Rhythm, rhythm_name
+from actions.errors import Unreachable
 from actions.kept import Kept
-from actions.reach import connect_to
 from actions.site import DatabaseRef, Dns, ServiceSection
 from actions.world import World
 from commands.facts import Fact, read

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from actions.base import Finding, Step, ok, stop
 from actions.health import HealthAnswers
 from actions.site import DatabaseRef, Site
+from actions.step import Step
+from actions.values import Finding, ok, stop
 from commands.plan import Plan
 
 EVERY = "*"

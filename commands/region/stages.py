@@ -9,7 +9,6 @@ from actions.aws.desired_count import SetDesiredCount, StartUnless
 from actions.aws.promotion import PromoteReplica
 from actions.aws.route53 import UpsertRecord, follows_health
 from actions.aws.unprotected import Unprotected
-from actions.base import Step
 from actions.db.counts import CountsHold
 from actions.db.fence import Fence, ReopenUnless, Unfence
 from actions.db.integrity import IntegrityHolds
@@ -18,6 +17,7 @@ from actions.db.restored import TakesWrites
 from actions.dns.checks import AuthoritativeAgree, ResolversAgree
 from actions.health import HealthAnswers
 from actions.site import DatabaseRef
+from actions.step import Step
 from actions.terraform.steps import AgreeToPlan, ApplyPlan
 from actions.world import World
 from commands.plan import Stage

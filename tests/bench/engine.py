@@ -14,7 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import ClassVar
 
-from actions.base import Action, Facts, Finding, Outcome, Proof, Verdict, done, ok
+from actions.step import Action
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, done, ok
 from actions.world import World
 from bot import log, settings
 from bot.engine.planner import Planner

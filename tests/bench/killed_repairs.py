@@ -19,10 +19,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from actions.base import Action, Step
 from actions.db.repair_case import COPIED
 from actions.db.table_copy import CopyTable
 from actions.site import Site
+from actions.step import Action, Step
 from actions.world import World
 from bot.engine.step_runner import StepRunner
 from bot.state.database import open_engine

@@ -23,8 +23,9 @@ import sqlalchemy
 from sqlalchemy import Connection, event, pool
 
 import bot.engine.planner  # noqa: F401 - every scenario, and with them every action, is registered by it
-from actions.base import Action, Facts, Step
+from actions.step import Action, Step
 from actions.terraform.program import SECONDS, Ran, Stack
+from actions.values import Facts
 from actions.world import World
 from bot.cli import main
 

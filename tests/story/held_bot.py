@@ -19,23 +19,10 @@ from typing import Any, ClassVar
 
 import bot.engine.planner  # noqa: F401 - every scenario, and with them every action, is registered by it
 from actions.aws.ecs import ForceNewDeployment
-from actions.base import (
-    Action,
-    Facts,
-    Finding,
-    Hold,
-    Outcome,
-    Proof,
-    Refused,
-    Unreachable,
-    Verdict,
-    already_done,
-    done,
-    ok,
-    stop,
-    warn,
-)
+from actions.errors import Refused, Unreachable
 from actions.health import HealthAnswers
+from actions.step import Action, Hold
+from actions.values import Facts, Finding, Outcome, Proof, Verdict, already_done, done, ok, stop, warn
 from actions.world import World
 from bot.cli import main
 from commands.memory import VERIFICATION

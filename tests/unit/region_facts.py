@@ -9,13 +9,13 @@ from typing import Any
 from actions.aws.deployments import Service
 from actions.aws.promotion import ReplicaSeen
 from actions.aws.route53 import Record
-from actions.base import Step
 from actions.db.diagnosis import State
 from actions.db.heartbeat import Beat
 from actions.db.replication import Replica
 from actions.db.rhythm import Rhythm
 from actions.kept import Kept
 from actions.site import Aws, DatabaseSection, Dns, ServiceSection, Site
+from actions.step import Step
 from actions.world import World
 from commands import region
 from commands.facts import Fact

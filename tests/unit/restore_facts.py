@@ -10,8 +10,8 @@ from actions.aws.instances import Described
 from actions.aws.restore_window import RestoreWindow
 from actions.aws.secrets import Leads
 from actions.aws.snapshots import Snapshot
-from actions.base import Step
 from actions.site import Aws, DatabaseSection, ServiceSection, Site
+from actions.step import Step
 from actions.world import World
 from commands import restore
 from commands.facts import Fact

@@ -12,8 +12,8 @@ import pytest
 from botocore.validate import ParamValidator
 
 from actions.aws.call import Call
-from actions.base import Action, Step, step_from
 from actions.site import DatabaseRef
+from actions.step import Action, Step, step_from
 from tests import catalogue
 
 assert catalogue  # importing it registers every step

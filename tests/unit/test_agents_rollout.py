@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from actions.base import Level, Result
 from actions.items import INTENDED, Item
 from actions.site import Agents
 from actions.ssh.batch import RestartBatch
 from actions.ssh.inventory import Host
 from actions.ssh.restarts import BAD, FAILED, GOOD, HEALTHY, RESTARTED, SILENT, UNKNOWN, UNREACHABLE, is_settled, to_read_back
 from actions.ssh.rollout import allowed, batches, spread
+from actions.values import Level, Result
 from tests.unit.test_agents_inventory import SETTINGS, SITE, host
 
 

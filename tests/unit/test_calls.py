@@ -16,7 +16,7 @@ from actions.aws.ecs import ForceNewDeployment, RollBack
 from actions.aws.gateway import Gateway, NotSent, judge_change
 from actions.aws.rds import FailOver
 from actions.aws.sts import Identity
-from actions.base import Refused, Uncertain, Unreachable
+from actions.errors import Refused, Uncertain, Unreachable
 from actions.site import Aws
 from actions.world import World
 from bot.settings import load

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actions.aws.ecs import ForceNewDeployment, RollBack
-from actions.base import Finding, Level
 from actions.health import HealthAnswers
+from actions.values import Finding, Level
 from bot.choices import CHOICES, Choice, Question
 from bot.slack import cards
 from bot.slack.end_card import end_blocks

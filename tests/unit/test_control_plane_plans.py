@@ -10,8 +10,8 @@ import pytest
 
 from actions.aws.deployments import Own, Revision
 from actions.aws.logs import LogLine
-from actions.base import Level
 from actions.db.diagnosis import Diagnosis
+from actions.values import Level
 from commands import control_plane, database
 from commands.control_plane.seen import DOWN
 from commands.facts import Fact

@@ -10,10 +10,11 @@ import pytest
 
 from actions.aws.instances import Described
 from actions.aws.restores import RestoreToTime
-from actions.base import Hold, Level
 from actions.db.indexes import Index
 from actions.db.repair_case import Case, Rights
 from actions.site import Aws, DatabaseRef, DatabaseSection, ServiceSection, Site
+from actions.step import Hold
+from actions.values import Level
 from actions.world import World
 from commands.corruption_copy import corruption_copy
 from commands.corruption_copy import plan_for as copy_plan

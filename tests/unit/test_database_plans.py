@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from actions.aws.rds import Event
-from actions.base import Level
 from actions.db.diagnosis import State as ServerState
 from actions.db.diagnosis import judge_handshake, judge_state
 from actions.db.handshake import Handshake
+from actions.values import Level
 from actions.world import World
 from commands import database
 from commands.facts import Fact, read, unanswered

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from actions.base import Level
 from actions.db.delayed import Delay
 from actions.site import Aws, DatabaseSection, ServiceSection, Site
+from actions.values import Level
 from actions.world import World
 from commands.delayed_replica import delay_findings, read_delay
 from commands.facts import Fact

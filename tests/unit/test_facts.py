@@ -7,7 +7,8 @@ import time
 from typing import NoReturn
 
 from actions.aws.call import AwsUnreachable
-from actions.base import Unreachable, ok, stop, warn
+from actions.errors import Unreachable
+from actions.values import ok, stop, warn
 from commands.facts import gathering, read, unread_first
 
 NEVER = 60.0

@@ -7,7 +7,7 @@ import html
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions.base import Finding, Level, ok, stop
+from actions.values import Finding, Level, ok, stop
 from bot.engine.holds import replies
 from bot.slack import cards
 from bot.state.story import WHOLE

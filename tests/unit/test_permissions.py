@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actions.aws import backups
-from actions.base import Step
+from actions.step import Step
 from commands.verify import TAG
 from tests import catalogue
 from tests.unit.test_actions import KINDS, example

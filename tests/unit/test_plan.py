@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 import commands
 from actions.aws.ecs import ForceNewDeployment, RollBack
 from actions.aws.rds import FailOver, FailoverFinished
-from actions.base import Finding, Hold, Step, UnknownStep, ok, stop, warn
 from actions.db.health import ConnectionsFree, DatabaseWrites, PrimaryServes
 from actions.db.sessions import EndIdleSessions
+from actions.errors import UnknownStep
 from actions.health import HealthAnswers
 from actions.site import DatabaseRef
+from actions.step import Hold, Step
+from actions.values import Finding, ok, stop, warn
 from actions.world import World
 from commands.plan import Plan, changes
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from actions.aws.ecs import ForceNewDeployment
-from actions.base import Finding, Level
+from actions.values import Finding, Level
 from bot.choices import Question
 from bot.engine.approved import name_steps
 from bot.slack import cards

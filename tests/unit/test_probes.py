@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from actions.base import Unreachable
 from actions.db.handshake import shake_hands
+from actions.errors import Unreachable
 from actions.http import LONGEST_BODY, Http
 from tests.unit.canned_server import http, server
 

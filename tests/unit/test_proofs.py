@@ -11,9 +11,9 @@ import pytest
 from actions.aws.deployments import Deployment, Rollout, Service, StoppedTask, _before, failure_reasons
 from actions.aws.ecs import ForceNewDeployment, judge_restart, judge_rollback
 from actions.aws.rds import Event, FailOver, Instance, judge_failover
-from actions.base import Level, Verdict
 from actions.db.sessions import EndIdleSessions, judge_sessions
 from actions.site import DatabaseRef
+from actions.values import Level, Verdict
 
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 PROD = DatabaseRef(name="primary", instance="prod", region="us-west-2", dsn_env="DATABASE_URL")

@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from actions.base import Action, Hold, Level
 from actions.db.heartbeat import Beat
 from actions.db.replica import ReplayedAll
 from actions.db.rhythm import Rhythm
+from actions.step import Action, Hold
 from actions.terraform.steps import AgreeToPlan, ApplyPlan
+from actions.values import Level
 from commands.plan import changes
 from commands.region.loss import loss_of, round_up
 from commands.region.rehearsed import as_if_gone, judge

@@ -9,15 +9,16 @@ import pytest
 
 from actions.aws.promotion import PromoteReplica, judge_promotion
 from actions.aws.route53 import UpsertRecord, judge_upsert
-from actions.base import Finding, Level, Outcome, Result, Unreachable, Verdict
 from actions.db.counts import judge_counts
 from actions.db.fence import Fence, Unfence, judge_fence
 from actions.dns.checks import behind, stale
 from actions.dns.client import Reply
+from actions.errors import Unreachable
 from actions.site import DatabaseRef
 from actions.terraform.changes import Changes, changes_of
 from actions.terraform.program import Ran, environment, meaning
 from actions.terraform.steps import AgreeToPlan, ApplyPlan, findings, judge_apply
+from actions.values import Finding, Level, Outcome, Result, Verdict
 from bot.slack.attachments import MOST_REPLIES, snippets
 from commands.plan import Plan
 

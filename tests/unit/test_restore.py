@@ -11,11 +11,12 @@ from actions.aws.desired_count import SetDesiredCount
 from actions.aws.restore_window import RestoreWindow
 from actions.aws.secrets import PutVersion
 from actions.aws.snapshots import CreateSnapshot
-from actions.base import Hold, Level
 from actions.db.closed import CloseDatabase
 from actions.db.restored import NobodyConnected, Recovered, TakesWrites
 from actions.db.take_over import TakeOver
 from actions.health import HealthAnswers
+from actions.step import Hold
+from actions.values import Level
 from commands import restore
 from commands.moments import EXPECTED
 from commands.scenario import BadCommand

@@ -13,8 +13,8 @@ from actions.aws.desired_count import judge_count
 from actions.aws.drops import judge_change_of_settings, judge_drop
 from actions.aws.instances import Described
 from actions.aws.secrets import judge_move
-from actions.base import FOUND as NOTHING_TO_CHANGE
-from actions.base import Verdict
+from actions.values import FOUND as NOTHING_TO_CHANGE
+from actions.values import Verdict
 
 DONE, NOT_DONE, UNKNOWN = Verdict.DONE, Verdict.NOT_DONE, Verdict.UNKNOWN
 FOUND = Described(

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from actions.aws.secrets import PutVersion
-from actions.base import Level
 from actions.db.run_migrations import RunMigrations
 from actions.db.take_over import TakeOver
 from actions.site import Migrations
+from actions.values import Level
 from actions.world import World
 from commands import restore
 from commands.moments import stamp

@@ -11,24 +11,10 @@ from typing import ClassVar
 import pytest
 
 from actions.aws.call import AwsUnreachable
-from actions.base import (
-    FOUND,
-    Action,
-    Facts,
-    Finding,
-    Outcome,
-    Proof,
-    Refused,
-    Result,
-    Uncertain,
-    Unreachable,
-    Verdict,
-    already_done,
-    done,
-    failed,
-    ok,
-)
+from actions.errors import Refused, Uncertain, Unreachable
 from actions.site import Aws
+from actions.step import Action
+from actions.values import FOUND, Facts, Finding, Outcome, Proof, Result, Verdict, already_done, done, failed, ok
 from actions.world import World
 from bot import settings
 from bot.engine.step_runner import Applied, StepRunner

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from actions.base import Level
 from actions.db import take_over
 from actions.db.beside import Beside
 from actions.db.restored import Recovered, TakesWrites
 from actions.site import DatabaseRef
+from actions.values import Level
 
 COPY = DatabaseRef(name="primary", instance="prod-restored", region="us-west-2", dsn_env="DATABASE_URL")
 AT = datetime(2026, 1, 15, 10, 18, 0, 250_000, tzinfo=UTC)

@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from actions.base import Finding, Level
 from actions.health import HealthAnswers
+from actions.values import Finding, Level
 from bot.slack.report_card import blocks_of, with_buttons
 from commands.facts import UNREAD
 from commands.plan import Plan

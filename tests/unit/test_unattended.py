@@ -13,11 +13,11 @@ from actions.aws.drops import DropInstance
 from actions.aws.ecs import ForceNewDeployment
 from actions.aws.restores import RestoreSnapshot
 from actions.aws.secrets import MoveStage
-from actions.base import Action, Step
 from actions.db.restored import Recovered
 from actions.db.take_over import TakeOver
 from actions.health import HealthAnswers
 from actions.site import DatabaseRef
+from actions.step import Action, Step
 from bot import actors
 from bot.cron import how_often, is_cron, last_due, next_due
 from bot.engine.offers import already_on_offer

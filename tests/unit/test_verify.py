@@ -12,12 +12,13 @@ from actions.aws.drops import DropInstance
 from actions.aws.instances import Described
 from actions.aws.restores import RestoreSnapshot, RestoreToTime, SameSettings
 from actions.aws.snapshots import Snapshot
-from actions.base import Hold, Level, Result
+from actions.db.check_result import CheckResult, CheckVerdict
 from actions.db.damages import KINDS, chosen
 from actions.db.evidence import HoldsEnough, Newest, Rows, judge_canaries, judge_evidence
-from actions.db.integrity import CheckResult, CheckVerdict
 from actions.db.negative_control import DamageIsFound, PlantDamage, judge_control
 from actions.site import Aws, DatabaseRef, DatabaseSection, ServiceSection, Site, Targets
+from actions.step import Hold
+from actions.values import Level, Result
 from actions.world import World
 from commands import verify
 from commands.facts import Fact

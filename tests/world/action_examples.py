@@ -17,8 +17,8 @@ from actions.aws.route53 import UpsertRecord
 from actions.aws.secrets import MoveStage, PutVersion
 from actions.aws.settings import copied, left_out, restorable
 from actions.aws.snapshots import CreateSnapshot
-from actions.base import Action
 from actions.site import DatabaseRef
+from actions.step import Action
 from rehearsal.aws.cloud import DATABASE_SECRET
 from tests.world.aws_world import EAST, WEST
 from tests.world.fast_aws import IN_EAST, IN_WEST, NAME, PROD, TAG, Rig

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actions.base import Outcome
 from actions.site import Agents, Aws, DatabaseSection, ServiceSection, Site
 from actions.ssh.batch import RestartBatch
+from actions.values import Outcome
 from actions.world import World
 from bot.engine.step_runner import StepRunner
 from bot.log import set_up

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from actions.base import Action, Outcome
 from actions.site import Aws, DatabaseSection, ServiceSection, Site
+from actions.step import Action
+from actions.values import Outcome
 from actions.world import World
 from bot.engine.step_runner import StepRunner
 from bot.state.database import open_engine

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from actions.base import Action, Result
 from actions.db.repair import PutRowsBack, RepairHolds
 from actions.db.repair_collect import CollectDifferences
 from actions.db.repair_undo import UndoRepair
 from actions.site import DatabaseRef
+from actions.step import Action
+from actions.values import Result
 from rehearsal.injuries import Patient
 from rehearsal.machines.processes import Processes
 from tests.world.aws_world import WEST

@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
-from actions.base import Action, Step
+from actions.step import Action, Step
 from rehearsal.postgres.pair import ServerPair
 from tests import catalogue
 from tests.command_line import request_of

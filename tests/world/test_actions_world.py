@@ -12,9 +12,11 @@ import pytest
 
 from actions.aws.ecs import ForceNewDeployment
 from actions.aws.gateway import Gateway
-from actions.base import Action, Check, Facts, Refused, Step, Uncertain, Verdict
 from actions.db.connect import Connections
+from actions.errors import Refused, Uncertain
 from actions.site import Aws, DatabaseRef, DatabaseSection, ServiceSection, Site
+from actions.step import Action, Check, Step
+from actions.values import Facts, Verdict
 from actions.world import World
 from commands.plan import Plan
 from commands.scenario import SCENARIOS, BadCommand

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from actions.base import Result
 from actions.ssh import lines
 from actions.ssh.readiness import readiness
+from actions.values import Result
 from bot.state.items import items_json, items_of
 from commands.report import REPORTS
 from rehearsal.fleet.fleet import Fleet

@@ -19,7 +19,8 @@ import pytest
 from botocore.config import Config
 
 from actions.aws.gateway import PROFILES, Gateway
-from actions.base import Action, Result, Step
+from actions.step import Action, Step
+from actions.values import Result
 from actions.world import World
 from bot.engine import step_runner
 from rehearsal.aws.faults import Faults

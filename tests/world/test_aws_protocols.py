@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from actions.aws.call import AwsRefused, AwsUnreachable, Call
 from actions.aws.gateway import Gateway
-from actions.base import Uncertain
+from actions.errors import Uncertain
 from actions.site import Aws
 from rehearsal.aws.garbled import PAGES, http
 from rehearsal.aws.wire import Answer

@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from actions.base import Result
 from actions.db.closed import CloseDatabase, look_at
 from actions.site import DatabaseRef
+from actions.values import Result
 from actions.world import World
 from bot.engine.step_runner import StepRunner
 from bot.state.database import open_engine

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from actions.aws.desired_count import SetDesiredCount
-from actions.base import Result
+from actions.values import Result
 from tests.world.action_examples import SERVICE
 from tests.world.aws_world import until
 from tests.world.fast_aws import Rig, fast_aws

@@ -10,7 +10,7 @@ import pytest
 
 from actions.aws.drops import DropInstance
 from actions.aws.instances import instances_with_tag
-from actions.base import Result
+from actions.values import Result
 from tests.world.action_examples import change_settings, drop_instance, restore_to_time
 from tests.world.aws_world import WEST
 from tests.world.fast_aws import PROD, TAG, Rig, fast_aws

@@ -15,8 +15,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from actions.aws.call import AwsRefused, Call
 from actions.aws.gateway import Gateway
-from actions.base import Refused
 from actions.db.connect import Connections
+from actions.errors import Refused
 from actions.gate import Gate
 from actions.site import Aws, DatabaseRef
 from bot.serve import gated_session

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import pytest
 from structlog.testing import capture_logs
 
-from actions.base import Unreachable
 from actions.db.heartbeat import may_write, write_heartbeat
+from actions.errors import Unreachable
 from actions.gate import Gate
 from actions.site import Aws, DatabaseSection, ServiceSection, Site
 from actions.world import World

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actions.base import Step
+from actions.step import Step
 from tests.reference import entry
 from tests.world.fast_aws import Rig, fast_aws
 

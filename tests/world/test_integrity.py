@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from actions.base import Result
 from actions.db import integrity_ask
-from actions.db.integrity import CheckResult, IntegrityHolds, integrity, judge
+from actions.db.check_result import CheckResult
+from actions.db.integrity import IntegrityHolds, integrity, judge
 from actions.site import DatabaseRef
+from actions.values import Result
 from rehearsal.postgres.pair import ServerPair
 from tests.world.rds_account import WEST
 from tests.world.restored_copies import Copies, restored_copies

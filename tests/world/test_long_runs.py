@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from actions.base import Outcome, Result
+from actions.values import Outcome, Result
 from bot.slack.folding import FOLDED, MOST_BEHIND
 from bot.state import approvals
 from tests.story.conftest import until

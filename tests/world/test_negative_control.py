@@ -8,13 +8,14 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from actions.base import Facts, Finding, Level, Outcome, Result, Uncertain, Verdict
 from actions.db import negative_control
 from actions.db.damages import KINDS, SOUND, Damage, chosen
 from actions.db.evidence import HoldsEnough
 from actions.db.integrity import integrity
 from actions.db.negative_control import SCRATCH, DamageIsFound, PlantDamage
+from actions.errors import Uncertain
 from actions.site import DatabaseRef
+from actions.values import Facts, Finding, Level, Outcome, Result, Verdict
 from rehearsal.postgres.pair import ServerPair
 from rehearsal.postgres.template import AMCHECK, superuser
 from tests.world.rds_account import WEST

@@ -12,12 +12,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from actions.base import Action, Result
 from actions.db.counts import CountsHold, facts_name
 from actions.db.fence import Fence, Unfence
 from actions.db.replica import TOKEN, CaughtUp, KeepsUp, ReplayedAll
 from actions.kept import Kept
 from actions.site import Aws, DatabaseRef, DatabaseSection, ServiceSection, Site
+from actions.step import Action
+from actions.values import Result
 from actions.world import World
 from bot.engine.step_runner import StepRunner
 from bot.state.database import open_engine

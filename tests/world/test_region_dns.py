@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from actions.base import Result, Unreachable
 from actions.dns.checks import AuthoritativeAgree, ResolversAgree
 from actions.dns.client import ask, nameservers
+from actions.errors import Unreachable
 from actions.site import Aws, DatabaseSection, Dns, ServiceSection, Site
+from actions.values import Result
 from actions.world import World
 from rehearsal.names.servers import Resolver
 from rehearsal.names.zone import RecordSet

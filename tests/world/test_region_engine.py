@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 
-from actions.base import Unreachable
+from actions.errors import Unreachable
 from actions.world import World
 from bot.choices import DESTROY, Question
 from bot.settings import load

@@ -11,9 +11,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from actions.base import Action, Level, Result
 from actions.db.indexes import read_index
 from actions.db.reindex import DropLeftOvers, IndexHolds, RebuildIndex
+from actions.step import Action
+from actions.values import Level, Result
 from commands.corruption_reindex import plan_for
 from commands.facts import read
 from rehearsal.injuries import INJURIES, Patient

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 
 import commands
-from actions.base import Level, Result
 from actions.db.repair_case import read_rights
 from actions.db.repair_collect import ChooseRepair
+from actions.values import Level, Result
 from commands.report import REPORTS, Mark
 from rehearsal.injuries import INJURIES
 from rehearsal.machines.processes import Processes

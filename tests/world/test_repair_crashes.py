@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actions.base import Result
+from actions.values import Result
 from rehearsal.machines.processes import Processes
 from tests.world.aws_world import until
 from tests.world.repairs import DAMAGE, ORDERS, QUIETLY, Hospital, Repair, open_hospital

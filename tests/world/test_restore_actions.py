@@ -12,7 +12,7 @@ import pytest
 from actions.aws.drops import ChangeSettings
 from actions.aws.restores import RestoreSnapshot, SameSettings
 from actions.aws.snapshots import find_snapshot, snapshots_of
-from actions.base import Result
+from actions.values import Result
 from tests.world.action_examples import create_snapshot, restore_snapshot, restore_to_time
 from tests.world.fast_aws import PROD, TAG, Rig, fast_aws
 

@@ -15,7 +15,7 @@ from actions.aws.instances import find_instance
 from actions.aws.restores import RestoreToTime
 from actions.aws.secrets import MoveStage, PutVersion
 from actions.aws.settings import copied, restorable
-from actions.base import Result
+from actions.values import Result
 from actions.world import World
 from bot.engine.step_runner import StepRunner
 from bot.state.database import open_engine

@@ -15,12 +15,12 @@ from actions.aws.instances import find_instance
 from actions.aws.restores import RestoreToTime
 from actions.aws.secrets import PutVersion
 from actions.aws.settings import copied, restorable
-from actions.base import Level, Result
 from actions.db.migrations import about_migrations, fingerprint, project
+from actions.db.reach import reach
 from actions.db.restored import Recovered
 from actions.db.run_migrations import RunMigrations
-from actions.reach import reach
 from actions.site import DatabaseRef
+from actions.values import Level, Result
 from actions.world import World
 from bot.engine.step_runner import StepRunner
 from bot.state.database import open_engine

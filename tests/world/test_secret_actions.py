@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from actions.aws.secrets import MoveStage, PutVersion, leads_to, versions_of
-from actions.base import Result
+from actions.values import Result
 from rehearsal.aws.secretsmanager import Version
 from tests.world.action_examples import move_stage, put_version
 from tests.world.fast_aws import DATABASE_SECRET, DSN, Rig, fast_aws

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import inspect, text, update
 
 from actions.aws.ecs import ForceNewDeployment
-from actions.base import done, failed, stop
+from actions.values import done, failed, stop
 from bot.choices import Question
 from bot.settings import BadSettings
 from bot.state import approvals

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from actions.base import Level, Outcome, Result
 from actions.db.choose_copy import ChooseCopy
 from actions.db.repair_case import MAKE
 from actions.db.table_copy import CopyTable
+from actions.values import Level, Outcome, Result
 from rehearsal.machines.processes import Processes
 from rehearsal.machines.proxy import Proxy
 from tests.conftest import SetVariable

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from actions.base import Result, Unreachable, Verdict
+from actions.errors import Unreachable
 from actions.terraform.program import Blocked, meaning
 from actions.terraform.steps import AgreeToPlan, ApplyPlan
+from actions.values import Result, Verdict
 from actions.world import World
 from bot.engine.step_runner import StepRunner
 from bot.settings import load

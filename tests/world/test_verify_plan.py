@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from actions.aws import backups
-from actions.base import Level
 from actions.site import DatabaseSection
+from actions.values import Level
 from commands.plan import Plan
 from commands.scenario import SCENARIOS
 from rehearsal.aws.rds.registry import Snapshot

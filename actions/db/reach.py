@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actions.base import Unreachable
+from actions.errors import Unreachable
 
 if TYPE_CHECKING:
     from actions.db.connect import Connections
