@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection as Connection
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from actions.scrub import scrub, scrub_all
@@ -22,7 +22,7 @@ from actions.values import Facts, Json, Outcome, Result
 from bot.choices import Question
 from bot.state.away import Ending, Patience, is_away
 from bot.state.story import ASKED, ENDS, NOTE, WHOLE, Story, read_story
-from bot.state.tables import inbox, insert_once, intents, locks, outbox, runs, steps, timeline
+from bot.state.tables import inbox, insert_once, intents, locks, outbox, runs, steps
 from bot.state.timeline import channel_of, redraw, tell
 
 T = TypeVar("T")
@@ -146,9 +146,10 @@ class Store:
             run = connection.execute(select(runs.c.stop_by, runs.c.main_end).where(runs.c.id == run_id)).mappings().one()
             if run["stop_by"] and not run["main_end"]:
                 return False
-            began = {"attempt": attempt, "state": "started", "says": "", "progress": ""}
+            now = time.time()
+            began = {"attempt": attempt, "attempt_began": now, "state": "started", "says": "", "progress": ""}
             for step, title in titles.items():
-                if not insert_once(connection, steps, run_id=run_id, step=step, began=time.time(), **began):
+                if not insert_once(connection, steps, run_id=run_id, step=step, began=now, **began):
                     connection.execute(update(steps).where(of_run, steps.c.step == step).values(ended=None, **began))
                 says = f"Step {step}: {title}" + ("" if title.endswith("?") else ".")
                 tell(connection, run_id, f"{step}#{attempt}:begin", NOTE, says)
@@ -224,8 +225,10 @@ class Store:
         return await self.do(lambda c: c.execute(query.limit(1)).scalar())
 
     async def began(self, run_id: str, step: str, attempt: int) -> float | None:
-        """When an attempt at a step began; None where that is not on record."""
-        query = select(timeline.c.at).where(timeline.c.run_id == run_id, timeline.c.key == f"{run_id}/{step}#{attempt}:begin")
+        """When an attempt at a step began, or at the latest when the step did; None if it didn't."""
+        query = select(func.coalesce(steps.c.attempt_began, steps.c.began)).where(
+            steps.c.run_id == run_id, steps.c.step == step, steps.c.attempt == attempt
+        )
         return await self.do(lambda c: c.execute(query).scalar())
 
     async def set_run(self, run_id: str, key: str, mark: str, text: str, *, release: bool = False, **values: Any) -> None:

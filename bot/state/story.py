@@ -122,7 +122,7 @@ def read_story(connection: Connection, run_id: str) -> Story | None:
     return Story(
         offer=offer,
         run=_run(run) if run else None,
-        steps=tuple(StepState(**{k: v for k, v in s.items() if k != "run_id"}) for s in states),
+        steps=tuple(StepState(**{k: v for k, v in s.items() if k not in ("run_id", "attempt_began")}) for s in states),
         timeline=tuple(Line(at=line["at"], mark=line["mark"], text=line["text"]) for line in lines),
         outage=_outage(connection, row["requested_at"], run["ended"] if run else None),
     )

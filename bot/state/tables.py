@@ -123,6 +123,7 @@ steps = Table(
     Column("began", Float, nullable=False),
     Column("ended", Float),
     Column("progress", Text, nullable=False, default="", server_default=""),
+    Column("attempt_began", Float),  # `began` is when the first attempt did; an older bot writes only that
 )
 
 # What a person answered to a question of a run; the first answer counts.
@@ -234,7 +235,7 @@ notes = Table(
     Column("at", Float, nullable=False),
 )
 
-NEW_COLUMNS = (outbox.c.at, outbox.c.uploads, runs.c.main_end, steps.c.progress)
+NEW_COLUMNS = (outbox.c.at, outbox.c.uploads, runs.c.main_end, steps.c.progress, steps.c.attempt_began)
 
 # Who leads: `epoch` goes up when the lead changes hands, and every transaction that writes checks it. `holder` names the
 # process, "" after it gave the lead up. The beat is a row of its own, so that renewing it waits for no transaction.

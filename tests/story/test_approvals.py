@@ -265,7 +265,7 @@ async def hours_after_a_crash_in_the_change(incident: Incident, fault: str) -> s
     await incident.world.kill_bot()
     await asyncio.sleep(1.0 if fault == "slow" else 0)
     with contextlib.closing(sqlite3.connect(incident.world.work_dir / "state.sqlite")) as state, state:
-        state.execute("UPDATE dr_timeline SET at = at - 4 * 3600 WHERE key = ?", [f"{run}/1.1#1:begin"])
+        state.execute("UPDATE dr_steps SET attempt_began = attempt_began - 4 * 3600 WHERE run_id = ? AND step = '1.1'", [run])
     await incident.world.start_bot()
     return run
 

@@ -19,7 +19,7 @@ from bot.state.approvals import Click
 from bot.state.database import open_engine
 from bot.state.plans import add_plan
 from bot.state.store import Item, Refusal, Store, record_items
-from bot.state.tables import NEW_COLUMNS, outbox
+from bot.state.tables import NEW_COLUMNS, outbox, steps
 from commands.plan import Plan
 from rehearsal.postgres.pair import ServerPair
 
@@ -249,6 +249,25 @@ async def test_progress_stands_only_while_its_attempt_is_under_way(store: Store,
     await store.progress(run, "1.1", 1, "too late")
     assert "too late" not in str(await store.story(run))
     await store.set_run(run, "end", "ok", "Over.", release=True, state="done")
+
+
+async def test_each_attempt_at_a_step_has_its_own_beginning(store: Store, run: str) -> None:
+    await store.do(approvals.approve, await offer(store, run), "U0BOB", 1)
+    assert await store.began(run, "1.1", 1) is None
+    await store.begin_steps(run, {"1.1": "Restart"}, 1)
+    await store.do(lambda c: c.execute(update(steps).where(steps.c.run_id == run).values(began=100.0, attempt_began=100.0)))
+    await store.begin_steps(run, {"1.1": "Restart"}, 2)
+    second = await store.began(run, "1.1", 2)
+    assert second is not None
+    assert second > time.time() - 60
+    assert await store.began(run, "1.1", 1) is None  # it's over
+
+
+async def test_an_attempt_that_an_earlier_version_began_counts_as_old_as_its_step(store: Store, run: str) -> None:
+    await store.do(approvals.approve, await offer(store, run), "U0BOB", 1)
+    await store.begin_steps(run, {"1.1": "Restart"}, 1)
+    await store.do(lambda c: c.execute(update(steps).where(steps.c.run_id == run).values(began=100.0, attempt_began=None)))
+    assert await store.began(run, "1.1", 1) == 100.0
 
 
 def test_a_state_of_an_earlier_version_gets_the_new_columns(tmp_path: Path) -> None:
