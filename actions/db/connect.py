@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -48,6 +49,7 @@ SELECT pg_is_in_recovery() AS in_recovery, current_setting('transaction_read_onl
   (SELECT coalesce(extract(epoch FROM now() - min(xact_start)), 0)::float8 FROM pg_stat_activity
      WHERE pid <> pg_backend_pid() AND backend_type = 'client backend') AS oldest_transaction
 """
+SLOT_SECONDS = 3.0  # the connections of a bot that was killed end within moments, and may have held the last slots
 STRICT_TLS = ("require", "verify-ca", "verify-full")
 
 
@@ -128,10 +130,7 @@ class Connections:
 
         The server itself ends it after `timeout`, too, if that is longer than what a statement usually gets.
         """
-        try:
-            connection = await self.connect("change")
-        except Unreachable as error:
-            raise Refused(f"The statement was not sent: {error}") from error
+        connection = await self._connect_to_change()
         try:
             async with connection:
                 await self._gate.opened()
@@ -144,6 +143,17 @@ class Connections:
             raise Uncertain(f"The statement was sent, and no answer came within {timeout:g} s.") from error
         except psycopg.Error as error:
             raise Uncertain(f"The statement was sent, and did not end well: {_sentence(error)}") from error
+
+    async def _connect_to_change(self) -> psycopg.AsyncConnection[DictRow]:
+        """A connection for a change, asked for a few times: nothing is sent without one. Raises `Refused`."""
+        began = time.monotonic()
+        while True:
+            try:
+                return await self.connect("change")
+            except Unreachable as error:
+                if time.monotonic() - began > SLOT_SECONDS:
+                    raise Refused(f"The statement was not sent: {error}") from error
+            await asyncio.sleep(0.2)
 
     async def state(self) -> State:
         """What the server behind the DSN says about itself, over one new connection."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from actions.aws.ecs import ForceNewDeployment
@@ -275,3 +276,31 @@ async def test_used_up_slots_are_seen_from_inside_and_from_outside(rehearsal: Re
     await rehearsal.database.fill_connections()
     assert await diagnosis(rehearsal.database.url("dr_bot")) == "slots used up"
     assert await diagnosis(rehearsal.database.url("shielda")) == "slots used up"
+
+
+async def every_slot(url: str) -> list[psycopg.AsyncConnection[tuple[object, ...]]]:
+    """Connections in every slot that this role may use; those that others leave within a second are taken, too."""
+    held = []
+    refused = 0
+    while refused < 10:
+        try:
+            held.append(await psycopg.AsyncConnection.connect(url))
+        except psycopg.OperationalError:
+            refused += 1
+            await asyncio.sleep(0.1)
+    return held
+
+
+async def test_a_change_waits_a_moment_for_the_slots_that_a_killed_bots_connections_still_hold(
+    rehearsal: Rehearsal, world: World
+) -> None:
+    await rehearsal.database.fill_connections()
+    held = await every_slot(rehearsal.database.url("dr_bot"))
+    database = world.database(world.site.database())
+    changing = asyncio.create_task(database.change("SELECT 'let through' AS said"))
+    await asyncio.sleep(0.5)
+    assert not changing.done()
+    await held.pop().close()
+    assert await changing == [{"said": "let through"}]
+    while held:
+        await held.pop().close()
