@@ -1,7 +1,8 @@
 """A job that leaks sessions: it opens them until the database has no slot left, and leaves them idle in a transaction.
 
-Run as a program with the connection string in LEAK_DSN. It prints `full N` when all slots are used up, goes on taking any
-that become free for half a second, and then only holds what it has: it doesn't open a session again that somebody ended.
+Run as a program with the connection string in LEAK_DSN. It prints `full N` when all slots are used up, and goes on taking any
+that become free until none did for half a second. Then it only holds what it has: it doesn't open a session again that
+somebody ended.
 """
 
 import os
@@ -20,7 +21,9 @@ def main() -> None:
     sys.stdout.flush()
     until = time.monotonic() + REFILL_SECONDS
     while time.monotonic() < until:
-        held += fill(dsn)
+        if more := fill(dsn):
+            held += more
+            until = time.monotonic() + REFILL_SECONDS
         time.sleep(0.01)
     while held:
         time.sleep(3600)
