@@ -1,4 +1,4 @@
-"""Who asked for a run: a person in Slack, by their id, or an actor that is no person: the terminal, or a schedule."""
+"""Who asked for a run: a person in Slack, by their id, or an actor that isn't a person: the terminal, or a schedule."""
 
 from __future__ import annotations
 

@@ -58,16 +58,16 @@ async def check(settings: Settings) -> list[Finding]:
 
 
 def once(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings for a person: a cause that stands in the way of several things is said once, with what it affects."""
+    """The findings for a person: a cause that affects several things is said once, with what it affects."""
     causes: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         _, _, after = finding.says.partition(": ")
         cause = after or finding.says if finding.level != "ok" else finding.says
         causes.setdefault((finding.level, cause), []).append(finding)
-    return [found[0] if len(found) == 1 else _together(cause, found) for (_, cause), found in causes.items()]
+    return [found[0] if len(found) == 1 else _merge(cause, found) for (_, cause), found in causes.items()]
 
 
-def _together(cause: str, found: Sequence[Finding]) -> Finding:
+def _merge(cause: str, found: Sequence[Finding]) -> Finding:
     affected = dict.fromkeys(finding.says.partition(": ")[0] for finding in found)
     return replace(found[0], says=f"{cause} This affects {len(affected)} things: {', '.join(affected)}.")
 

@@ -24,12 +24,12 @@ WORDS = ("serve", "plan", "run", "targets", "triage", "report", "runs", "show", 
 REHEARSAL = "use the rehearsal that runs in this folder, and nothing outside of it, instead of --config"
 EXIT_CODES = (
     "Exit codes: 0 all is well; 1 it is not (a plan that cannot be approved, a target missed, a run that did not end well); "
-    "2 bad words, settings or environment; 130 interrupted."
+    "2 bad arguments, settings or environment; 130 interrupted."
 )
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the program; returns its exit code: 0 well, 1 not well, 2 bad words, settings or environment."""
+    """Run the program; returns its exit code: 0 well, 1 not well, 2 bad arguments, settings or environment."""
     options = _parser().parse_args(argv)
     if "shell" in options:
         return _print_completion(options.shell)
@@ -120,7 +120,7 @@ async def _plan(settings: Settings, options: argparse.Namespace) -> int:
     try:
         request = parse(" ".join([options.scenario, *options.arguments]))
         if request.scenario is None:
-            raise BadCommand(f"`dr plan` takes a scenario, and {request.words!r} is none; `/dr help` lists them.")
+            raise BadCommand(f"`dr plan` takes a scenario, and {request.words!r} isn't one; `/dr help` lists them.")
         _require_database(settings)
         await warm(world)  # loading takes a while, and is not the silence of what is asked
         plan = expiring(await request.scenario.make(world, request.arguments), settings)
@@ -190,7 +190,7 @@ async def _asked_report(settings: Settings, options: argparse.Namespace) -> int:
     try:
         request = parse(" ".join([options.report, *options.arguments]))
         if request.report is None:
-            raise BadCommand(f"`dr report` takes a report, and {request.words!r} is none; there are {', '.join(REPORTS)}.")
+            raise BadCommand(f"`dr report` takes a report, and {request.words!r} isn't one; there are {', '.join(REPORTS)}.")
         await warm(world)  # loading takes a while, and is not the silence of what is asked
         report = await request.report.make(world, memory, request.arguments)
     except BadCommand as error:
@@ -269,7 +269,7 @@ def _store(settings: Settings) -> Any:
 
 
 def _require_database(settings: Settings) -> None:
-    """Raises `BadSettings` if the database's DSN is missing or malformed: a plan without it could be another than the bot's."""
+    """Raises `BadSettings` if the database's DSN is missing or malformed: a plan made without it could differ from the bot's."""
     from actions.db.connect import wrong_dsn
 
     if wrong := wrong_dsn(settings.database()):

@@ -36,6 +36,6 @@ def how_often(expression: str, now: datetime) -> str:
 
 
 def _croniter() -> Any:
-    from croniter import croniter  # only who has a schedule pays for it
+    from croniter import croniter  # only those who have a schedule pay for it
 
     return croniter

@@ -1,4 +1,4 @@
-"""How the process ends: told by a signal, part by part, and within five seconds whatever hangs."""
+"""How the process ends: on a signal, part by part, and within five seconds whatever hangs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def end_part(name: str, ending: Awaitable[object]) -> bool:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process now. Threads may still wait for an answer, of AWS say; the next process reads back what came of it."""
+    """End the process now. Threads may still wait for an answer, say from AWS; the next process reads back what came of it."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -29,20 +29,20 @@ Say = Callable[[str], None]
 
 
 class Refused(Exception):
-    """Nothing is handed over, or nothing came of it. The message says why."""
+    """Nothing was handed over, or nothing came of it. The message says why."""
 
 
 async def hand_over(settings: Settings, engine: Engine, words: str, say: Say) -> bool:
     """Have the bot carry out what the words ask for; returns whether it ended well. Raises `BadCommand` or `Refused`."""
     request = parse(words)
     if request.scenario is None:
-        raise BadCommand(f"`dr run` takes a scenario, and {request.words!r} is none; `/dr help` lists them.")
+        raise BadCommand(f"`dr run` takes a scenario, and {request.words!r} isn't one; `/dr help` lists them.")
     require_policy(settings, request.words)
     store, bot = Store(engine), Bot(Records(engine))
     try:
         if not await bot.serves():
             raise Refused(
-                "No bot serves on this state ([state] url), and `dr run` is no bot. Start `dr serve`, then run this again."
+                "No bot serves on this state ([state] url), and `dr run` needs one. Start `dr serve`, then run this again."
             )
         item = Item(
             id=f"request/terminal/{uuid.uuid4()}",
@@ -53,7 +53,7 @@ async def hand_over(settings: Settings, engine: Engine, words: str, say: Say) ->
         )
         await store.do(record_items, [item])
         say(f"Handed `/dr {words}` over to the bot that serves.")
-        story = await _followed(store, bot, item, say)
+        story = await _follow(store, bot, item, say)
     finally:
         bot.close()
         store.close()
@@ -68,7 +68,7 @@ def ended_well(story: Story) -> bool:
     return done and all(step in proven for step, _ in story.offer.plan.steps())
 
 
-async def _followed(store: Store, bot: Bot, item: Item, say: Say) -> Story:
+async def _follow(store: Store, bot: Bot, item: Item, say: Say) -> Story:
     """Say every line of the run as it comes; returns its story once it is over. Raises `Refused` if there is none."""
     run_id, told = plan_id(item.id), 0
     async for says in bot.watched():
@@ -143,7 +143,7 @@ class Bot:
     async def _look(self) -> None:
         try:
             seen = await asyncio.to_thread(self._records.look)
-        except Exception:  # the state is away, in whichever way: then it isn't known
+        except Exception:  # the state is away, for whatever reason: then it isn't known
             self._records.drop()
             return
         if seen.holder and seen != self._seen:

@@ -1,7 +1,7 @@
 """The bot's heartbeat in the database that it recovers: a row every few seconds while it leads, if dr.toml names a table.
 
-It changes nothing else there and makes no table. A beat that cannot be written is given up after some seconds, and is said in the
-log once: whoever asks for `/dr targets` sees how old the newest one is.
+It changes nothing else there and makes no table. A beat that cannot be written is given up after some seconds, and the log
+says so once: whoever asks for `/dr targets` sees how old the newest one is.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def set_up(*, level: str = "INFO", stream: Any = None) -> None:
     logging.getLogger("dbos").addHandler(logging.NullHandler())  # its own handler would print beside ours
     logging.getLogger("dbos").propagate = True
     logging.captureWarnings(True)
-    sys.excepthook = _log_uncaught  # what nobody caught is printed with its text, past every processor
+    sys.excepthook = _log_uncaught  # Python prints an uncaught error with its text, past every processor
     threading.excepthook = lambda args: _log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)
 
 

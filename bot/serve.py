@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 FIRST_SECONDS = 2.0  # what the connection to Slack gets before the heavy imports; then they go on without it
-DEAF_SECONDS = 3.0  # a leader that was not sure of its lead for so long takes no input: it could not record any
+DEAF_SECONDS = 3.0  # a leader unsure of its lead for this long takes no input: it could not record any
 CATCH_UP_SECONDS = 5.0
-WARM_SECONDS = 10.0  # credentials that nobody gives may take as long; then commands are taken all the same
+WARM_SECONDS = 10.0  # looking for missing credentials may take that long; then commands are taken all the same
 
 
 async def serve(settings: Settings) -> None:
@@ -110,7 +110,7 @@ class Bot:
         return await opening
 
     async def _stand_by(self, lead: Leadership, checking: asyncio.Task[None]) -> None:
-        """Wait for the lead with all that is heavy loaded already, and until then for Slack's word on the tokens, too."""
+        """Wait for the lead with everything heavy already loaded, and meanwhile for Slack's verdict on the tokens, too."""
         taking = asyncio.create_task(lead.take())
         await in_thread(importlib.import_module, "bot.engine.handlers")
         await in_thread(importlib.import_module, "actions.aws.gateway")
@@ -145,7 +145,7 @@ class Bot:
 
     async def _start_handlers(self) -> Handlers:
         """Import and start what carries recoveries out; what was under way goes on, and what was recorded is handled."""
-        await self.store.do(lambda _: importlib.import_module("sqlalchemy.orm"))  # no statement while it is half there
+        await self.store.do(lambda _: importlib.import_module("sqlalchemy.orm"))  # no statement while it is half imported
         await in_thread(importlib.import_module, "bot.engine.handlers")  # the engine is heavy: it must not hold up an ack
         await in_thread(lambda: (self.world.aws, self.world.http))  # heavy too, and a run that goes on needs them at once
         from bot.engine.handlers import Handlers
@@ -162,7 +162,7 @@ class Bot:
         handlers = Handlers(store=self.store, planner=planner, gate=gate, runs=self.runs, outbox=self.outbox, slack=self.client)
         await handlers.resume()
         self._warming = asyncio.create_task(self._warm())
-        await asyncio.wait({self._warming}, timeout=WARM_SECONDS)  # a first plan's seconds are for answers, as a second one's
+        await asyncio.wait({self._warming}, timeout=WARM_SECONDS)  # a first plan's seconds are for answers, like a second one's
         await self.inbox.open(handlers.handle)
         return handlers
 
@@ -193,7 +193,7 @@ class Bot:
         while True:
             try:
                 await app.connect()
-            except Exception as error:  # Slack away, in whichever way: the runs go on without it
+            except Exception as error:  # Slack is away, for whatever reason: the runs go on without it
                 log.warning("slack_unreachable", error=plain(error))
                 await asyncio.sleep(2.0)
             else:
@@ -202,7 +202,7 @@ class Bot:
                 return
 
     async def _catch_up(self, handlers: Handlers) -> None:
-        """Pick up what was recorded and followed by nothing, because the answer of the state's server got lost."""
+        """Pick up what was recorded but never handled, because the answer of the state's server got lost."""
         while True:
             await asyncio.sleep(CATCH_UP_SECONDS)
             try:
@@ -263,7 +263,7 @@ class Bot:
     # The end ----------------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """End the parts that there are. Where the steps do not end, nothing under them is taken away: the process leaves."""
+        """End the parts that there are. If the steps don't end, nothing under them is taken away: the process exits."""
         for task in [*self._tasks, *([self._warming] if self._warming else [])]:
             task.cancel()
         if self.app:

@@ -29,7 +29,7 @@ def _are_ids(ids: tuple[str, ...]) -> tuple[str, ...]:
         if not re.fullmatch(r"[UWS][A-Z0-9]+", one):
             raise ValueError(f"{one!r} is not the id of a user (U..., W...) or of a user group (S...)")
         if one in ids[:number]:
-            raise ValueError(f"{one} stands in it twice; each id is expected once")
+            raise ValueError(f"{one} is listed twice; each id is expected once")
     return ids
 
 
@@ -39,7 +39,7 @@ Minutes = Annotated[Number, Field(gt=0, le=240)]
 
 
 class Slack(Section):
-    """Where the bot speaks, and how it hears. With `report` it uploads the report of each run into its thread.
+    """Where the bot posts, and how it receives. With `report` it uploads the report of each run into its thread.
 
     In `mode` "http" Slack posts to /slack/events at the address `listen`; in "socket" the bot opens the connections itself.
     `posts_per_second` is Slack's limit per channel; the other methods keep Slack's proportion to it.
@@ -87,7 +87,7 @@ class State(Section):
             raise ValueError("it names no file; sqlite:///FILE is expected")
         if kind not in ("sqlite", "postgresql"):
             named = repr(kind) if re.fullmatch(r"[a-z+]{1,30}", kind) and kind != url else "that"
-            raise ValueError(f"{named} is no kind of state; sqlite:///... or postgresql://... is expected")
+            raise ValueError(f"{named} is not a kind of state; sqlite:///... or postgresql://... is expected")
         if kind == "postgresql" and (wrong := mistake(url)):
             raise ValueError(f"{wrong}; postgresql://USER:PASSWORD@HOST:PORT/DATABASE is expected")
         return url
@@ -103,7 +103,7 @@ class Rule(Section):
 
 
 class Override(Section):
-    """What one scenario has otherwise than the rest."""
+    """What one scenario has differently from the rest."""
 
     requesters: Ids | None = None
     approvers: Ids | None = Field(default=None, min_length=1)
@@ -119,7 +119,7 @@ class Authority(Rule):
     scenario: dict[str, Override] = Field(default_factory=dict)
 
     def rule(self, scenario: str) -> Rule:
-        """The rule that holds for a scenario."""
+        """The rule that applies to a scenario."""
         base = self.model_dump(exclude={"scenario", "unattended"})
         override = self.scenario.get(scenario)
         return Rule(**{**base, **(override.model_dump(exclude_none=True) if override else {})})
@@ -139,7 +139,7 @@ class Backups(Section):
     @classmethod
     def _is_cron(cls, cron: str) -> str:
         if cron and not is_cron(cron):
-            raise ValueError("it is no cron expression; five fields such as 0 4 * * 1 (Mondays at 04:00 UTC) are expected")
+            raise ValueError("it is not a cron expression; five fields such as 0 4 * * 1 (Mondays at 04:00 UTC) are expected")
         return cron
 
 
@@ -173,7 +173,7 @@ class Settings(Site):
         """SLACK_SIGNING_SECRET, for HTTP mode. Raises `BadSettings` if it is missing or can't be one."""
         secret = os.environ.get("SLACK_SIGNING_SECRET", "")
         if not re.fullmatch(r"[A-Za-z0-9_-]{16,}", secret):
-            wrong = "is not set" if not secret else "can't be one: it is too short, or has a blank or a sign in it that none has"
+            wrong = "is not set" if not secret else "can't be one: it is too short, or has a character in it that none has"
             where = "the app's signing secret (Basic Information, App Credentials) is expected"
             raise BadSettings(f'environment: SLACK_SIGNING_SECRET {wrong}; with [slack] mode = "http" {where}.')
         return SecretStr(secret)
@@ -203,7 +203,7 @@ def from_mapping(raw: Mapping[str, Any], name: str = "dr.toml") -> Settings:
         settings = Settings.model_validate(raw)
     except ValidationError as error:
         raise BadSettings("\n".join(f"{name}: {_one_line(line)}" for line in _lines(error))) from error
-    if mistakes := [*_unknown_scenarios(settings), *_never_started(settings)]:
+    if mistakes := [*_unknown_scenarios(settings), *_unstartable_schedule(settings)]:
         raise BadSettings("\n".join(f"{name}: {mistake}" for mistake in mistakes))
     return settings
 
@@ -213,10 +213,10 @@ def _unknown_scenarios(settings: Settings) -> Iterator[str]:
     named += [("[authority] unattended:", one) for one in settings.authority.unattended]
     for where, one in named:
         if one not in _scenario_names():
-            yield f"{where} {one!r} is no scenario.{_near(one, _scenario_names())}"
+            yield f"{where} {one!r} is not a scenario.{_near(one, _scenario_names())}"
 
 
-def _never_started(settings: Settings) -> Iterator[str]:
+def _unstartable_schedule(settings: Settings) -> Iterator[str]:
     if settings.backups.verify and VERIFICATION not in settings.authority.unattended:
         yield f'[backups] verify would never start anything: [authority] unattended = ["{VERIFICATION}"] is expected with it.'
 

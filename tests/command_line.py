@@ -19,7 +19,7 @@ SESSION = botocore.session.Session()
 
 
 def request_of(command: str) -> Call:
-    """The call that this line makes. Raises ValueError if it is none that the AWS CLI would take."""
+    """The call that this line makes. Raises ValueError if the AWS CLI would not take it."""
     program, service, name, *words = shlex.split(command)
     model = SESSION.get_service_model(service)
     operation = next((one for one in model.operation_names if xform_name(one, "-") == name), "")

@@ -103,7 +103,7 @@ async def _workspace(pages: Pages, folder: Path) -> None:
 
 
 async def _shoot(pages: Pages, selector: str, folder: Path, name: str) -> None:
-    """A picture of this part of the page in each theme. What is edited meanwhile is drawn anew, and found again."""
+    """A picture of this part of the page in each theme. What is edited meanwhile is drawn again, and found again."""
     from playwright.async_api import Error
 
     for theme, page in pages.items():

@@ -39,12 +39,12 @@ class Ends:
         return str(run.main_end["state"]) if run.main_end else state
 
     async def end_clean(self, run_id: str, error: str = "") -> str:
-        """End a run after its clean-up: as its main part ended. `error` is a defect that the clean-up came to."""
+        """End a run after its clean-up: as its main part ended. `error` is a defect that the clean-up ran into."""
         story = await self.approved.story(run_id)
         assert story.run is not None, run_id
         main, states = story.run.main_end, {state.step: state.state for state in story.steps}
         cleaned = {step: states.get(step, "") for step, _ in story.offer.plan.steps() if story.offer.plan.is_cleanup(step)}
-        says, is_clean = _clean(cleaned, error)
+        says, is_clean = _describe_clean_up(cleaned, error)
         mark = main["mark"] if is_clean else "bad"
         await self._close(run_id, main["state"], f"{main['says']} {says}", f"{says} The run is over: {main['state']}.", mark)
         return str(main["state"])
@@ -65,7 +65,7 @@ class Ends:
         return story.run if begun and story.offer.plan.cleanup else None
 
     async def end_well(self, run_id: str) -> str:
-        """End a run that is through; what a person skipped is not proven, and is said."""
+        """End a run that is complete; what a person skipped is not proven, and the end says so."""
         story = await self.approved.story(run_id)
         skips = [s.step for s in story.steps if s.state == "skipped"]
         minutes, seconds = divmod(int(time.time() - story.offer.requested_at), 60)
@@ -73,7 +73,7 @@ class Ends:
         says = f"Every step is done and proven, {took}."
         if skips:
             were = "was skipped by a person and is" if len(skips) == 1 else "were skipped by a person and are"
-            says = f"The run is through, {took}. {name_steps(skips).capitalize()} {were} not proven."
+            says = f"The run is complete, {took}. {name_steps(skips).capitalize()} {were} not proven."
         return await self.end(run_id, "done", says, "warn" if skips else "ok")
 
     async def end_stopped(self, run_id: str) -> str:
@@ -86,7 +86,7 @@ class Ends:
         return await self.end(run_id, "failed", says, "bad")
 
 
-def _clean(states: dict[str, str], error: str) -> tuple[str, bool]:
+def _describe_clean_up(states: dict[str, str], error: str) -> tuple[str, bool]:
     """What the clean-up did, and whether all of it is done."""
     done = [step for step, state in states.items() if state in (Result.DONE, Result.ALREADY_DONE)]
     skipped = [step for step, state in states.items() if state == Result.SKIPPED]

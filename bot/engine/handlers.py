@@ -31,7 +31,7 @@ from commands.scenario import BadCommand, parse
 
 log = structlog.get_logger(__name__)
 NO_FORM = "Slack did not say that it opened the form. Nothing was done; if it is not there, press {} again."
-STALE_SECONDS = 15 * 60.0  # a command that a crash kept from being planned for longer is not planned any more
+STALE_SECONDS = 15 * 60.0  # a command that a crash held up for longer is no longer planned
 
 
 class Handlers:
@@ -98,7 +98,7 @@ class Handlers:
             return  # planned before a crash
         if time.time() - item.at > STALE_SECONDS:
             raise Refusal(
-                f"I was away when you typed `/dr {item.payload['text']}`. Nothing was done; type it again if it still holds."
+                f"I was away when you typed `/dr {item.payload['text']}`. Nothing was done; type it again if you still need it."
             )
         await self.gate.may_request(item.person, request.words)
         if request.asks:
@@ -116,7 +116,7 @@ class Handlers:
             raise Refusal(already_on_offer(story.offer, item.person))
 
     async def _pick(self, item: Item) -> None:
-        """Open the form in which a plan is picked, for whom may ask for one."""
+        """Open the form for picking a plan, for a person who may ask for one."""
         await self.gate.may_request(item.person, "help")
         form = pick_form(self.planner.settings, item.channel)
         await self._open_form(item, form, "Plan a recovery")

@@ -27,7 +27,7 @@ class Health:
         self._world = world
         self._store = store
         self._failing: dict[str, bool] = {}  # what is on record; nothing is written as long as it stays so
-        self._asked: dict[str, float] = {}  # when the newest answer was asked for: an older one that comes later is none
+        self._asked: dict[str, float] = {}  # when the newest answer was asked for: an older one that comes later doesn't count
 
     async def run(self) -> None:
         """Look until cancelled; a defect in it ends nothing."""

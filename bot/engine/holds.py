@@ -24,7 +24,7 @@ from bot.state.approvals import STOPPED, clock, decided_at
 from bot.state.story import NOTE
 
 YES = ("hold_yes", "hold_destroy")
-AGAIN = "again"  # instead of an end: the evidence is gathered and the question asked anew
+AGAIN = "again"  # instead of an end: the evidence is gathered and the question asked again
 WEIGHED = {Level.STOP: "against it", Level.WARN: "to be weighed", Level.OK: "for it"}
 
 
@@ -61,10 +61,10 @@ class Holds:
         offered = {"hold_yes": possible and not destroys, "hold_destroy": possible and destroys}
         offered |= {"retry": not gathered or (bool(stops) and hold.looks_again), "hold_no": True}
         choices = tuple(choice for choice, is_offered in offered.items() if is_offered)
-        best = _recommended(choices, evidence)
+        best = _recommend(choices, evidence)
         nonce = secrets.token_urlsafe(12)
         question = Question(run_id=run_id, name=name, nonce=nonce, choices=choices, steps=(step_id,), recommended=best)
-        says = _asks(step_id, hold, evidence, question)
+        says = _question_text(step_id, hold, evidence, question)
         return await self.store.ask(run_id, question, says, list(replies(step_id, evidence)))
 
     async def decide(self, run_id: str, name: str, step_id: str, attempt: int, decision: Json) -> str:
@@ -72,7 +72,7 @@ class Holds:
         choice, person, reason = decision["choice"], decision["person"], decision["reason"]
         if choice not in (*YES, "retry"):
             return await self._end(run_id, step_id, attempt, person, reason, said_no=choice == "hold_no")
-        late = await self._late(f"{run_id}/{name}") if choice in YES else ""
+        late = await self._why_too_late(f"{run_id}/{name}") if choice in YES else ""
         if choice in YES and not late:
             await self.store.end_step(run_id, step_id, attempt, done(f"<@{person}> answered Yes."))
         says = late or ("Going on." if choice in YES else f"Gathering the evidence of step {step_id} again.")
@@ -92,16 +92,16 @@ class Holds:
         says = f"The run ended at step {step_id}: {by} {did}.{because} {did_before} No further step begins."
         return await self.ends.end(run_id, "aborted", says, "bad")
 
-    async def _late(self, question: str) -> str:
-        """Why a Yes is too old to go on with; "" if it isn't. A bot that lives carries it out as soon as it is given."""
+    async def _why_too_late(self, question: str) -> str:
+        """Why a Yes is too old to act on; "" if it isn't. A bot that is running carries it out as soon as it is given."""
         at = await self.store.do(decided_at, question)
         if at is None or time.time() - at <= LATE_SECONDS:
             return ""
-        return f"The Yes was given at {clock(at)}, and I was away since: too long to go on with it. I look again and ask again."
+        return f"The Yes was given at {clock(at)}, and I've been away since: too long to act on it. I'll look and ask again."
 
 
-def _recommended(choices: Sequence[str], evidence: Sequence[Finding]) -> str:
-    """To look again if that is offered, Yes if all speaks for it, No if something speaks against it; else people weigh alone."""
+def _recommend(choices: Sequence[str], evidence: Sequence[Finding]) -> str:
+    """To look again if that is offered, Yes if everything speaks for it, No if something speaks against it; else none ("")."""
     if "retry" in choices:
         return "retry"
     levels = {finding.level for finding in evidence}
@@ -131,7 +131,7 @@ def _lines(finding: Finding) -> Iterator[str]:
         yield f"      {code(part)}"
 
 
-def _asks(step_id: str, hold: Hold, evidence: Sequence[Finding], question: Question) -> str:
+def _question_text(step_id: str, hold: Hold, evidence: Sequence[Finding], question: Question) -> str:
     counts = {level: sum(finding.level is level for finding in evidence) for level in WEIGHED}
     weighed = ", ".join(f"{number} {WEIGHED[level]}" for level, number in counts.items() if number)
     against = [finding.says for finding in evidence if finding.level is Level.STOP]

@@ -28,7 +28,7 @@ class Latest:
 
 
 class Progress:
-    """Follows steps. What they say in between is dropped, and nothing of it outlives the step."""
+    """Follows steps. Only the latest of what they say is kept, and none of it outlives the step."""
 
     def __init__(self, store: Store, world: World) -> None:
         self.store = store

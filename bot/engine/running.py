@@ -1,4 +1,4 @@
-"""The workflows that run in this process: so that they can be cut off, and so that one that runs nowhere is noticed."""
+"""The workflows that run in this process: so that they can be cut off, and so that one that isn't running is noticed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Running:
 
     @contextmanager
     def known(self, workflow: str) -> Iterator[None]:
-        """Know the current task as that of a workflow for as long as the block lasts. None begins once they were cut off."""
+        """Know the current task as that of a workflow for as long as the block lasts. None begins once they have been cut off."""
         self.go_on()
         task = asyncio.current_task()
         assert task is not None
@@ -30,7 +30,7 @@ class Running:
                 del self._tasks[workflow]
 
     def go_on(self) -> None:
-        """Ends the task here once all were cut off: what a step came to while its world was taken away is no outcome."""
+        """End the task here once all have been cut off: the result of a step whose world was taken away is not an outcome."""
         if self._ending:
             raise asyncio.CancelledError
 

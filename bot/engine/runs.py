@@ -84,14 +84,14 @@ class Runs(DBOSConfiguredInstance):
         DBOS.destroy()
 
     async def catch_up(self) -> None:
-        """Run again what the engine takes for running and what does not: its claim, or its end, got lost with an answer."""
+        """Run again what the engine believes is running but isn't: its claim, or its end, was lost with an answer."""
         pending = await DBOS.list_workflows_async(status="PENDING", load_input=False, load_output=False)
         for workflow in self.running.idle({workflow.workflow_id for workflow in pending}):
             log.warning("resumed_idle_run", workflow=workflow)
             await DBOS.resume_workflow_async(workflow)
 
     async def start(self, run_id: str) -> None:
-        """Begin an approved run; a second start of the same run is none."""
+        """Begin an approved run; a second start of the same run does nothing."""
         with SetWorkflowID(run_id):
             await DBOS.start_workflow_async(self.carry_out, run_id)
 
@@ -101,7 +101,7 @@ class Runs(DBOSConfiguredInstance):
             await self.start(run_id)
 
     async def answer(self, run_id: str, question: str, choice: str, person: str, reason: str) -> None:
-        """Hand a recorded decision to its run; a second hand-over of the same question is none."""
+        """Hand a recorded decision to its run; a second hand-over of the same question does nothing."""
         message = {"choice": choice, "person": person, "reason": reason}
         await DBOS.send_async(run_id, message, topic=question, idempotency_key=f"{run_id}/{question}")
 
@@ -116,53 +116,53 @@ class Runs(DBOSConfiguredInstance):
                 end = await self._carry_out(run_id)
             except Exception as error:  # a defect: the run must not hold its target for ever without a word
                 log.exception("run_broke")
-                end = str(await self._recorded("broke", self.ends.end_broken, run_id, unexpected(error)))
+                end = str(await self._run_once("broke", self.ends.end_broken, run_id, unexpected(error)))
             if not await self.store.cleaning_up(run_id):
                 return end
             try:
                 return await self._clean_up(run_id)
             except Exception as error:
                 log.exception("clean_up_broke")
-                return str(await self._recorded("clean-up broke", self.ends.end_clean, run_id, unexpected(error)))
+                return str(await self._run_once("clean-up broke", self.ends.end_clean, run_id, unexpected(error)))
 
     async def _carry_out(self, run_id: str) -> str:
-        if not await self._recorded("plan again", self._plan_again, run_id):
+        if not await self._run_once("plan again", self._plan_again, run_id):
             return "not started"
         main, _ = await self._stages(run_id)
         for number, steps in main.items():
             end = await self._stage(run_id, number, steps)
             if end:
                 return str(end)
-        return str(await self._recorded("end", self.ends.end_well, run_id))
+        return str(await self._run_once("end", self.ends.end_well, run_id))
 
     async def _clean_up(self, run_id: str) -> str:
         """Carry out the stages of the clean-up, whatever the main part came to; returns the run's end."""
         _, cleanup = await self._stages(run_id)
         for number, steps in cleanup.items():
             await self._stage(run_id, number, steps)
-        return str(await self._recorded("clean", self.ends.end_clean, run_id))
+        return str(await self._run_once("clean", self.ends.end_clean, run_id))
 
     async def _stage(self, run_id: str, number: int, steps: list[str]) -> str:
-        """Carry out a stage until it is through; returns the run's end where a person or a stop ends it here."""
+        """Carry out a stage until it is done; returns the run's end if a person or a stop ends it here."""
         if isinstance(await self.approved.step(run_id, steps[0]), Hold):
             return await self._hold(run_id, number, steps[0])
         outcomes: dict[str, Outcome] = {}
         due, vouched = steps, None
         for attempt in itertools.count(1):
-            if not await self._recorded(f"stage {number}#{attempt} begin", self._begin, run_id, due, attempt):
-                return str(await self._recorded(f"stage {number}#{attempt} stopped", self.ends.end_stopped, run_id))
-            outcomes |= await self._together(run_id, due, attempt, vouched)
+            if not await self._run_once(f"stage {number}#{attempt} begin", self._begin, run_id, due, attempt):
+                return str(await self._run_once(f"stage {number}#{attempt} stopped", self.ends.end_stopped, run_id))
+            outcomes |= await self._carry_out_together(run_id, due, attempt, vouched)
             pending = [step for step, outcome in outcomes.items() if not outcome.ok]
             if not pending:
                 break
             doubtful = [step for step in pending if outcomes[step].result is Result.UNKNOWN and await self._changes(run_id, step)]
             question = f"stage{number}-{attempt}"
-            withheld = await self._recorded(f"ask {question}", self.questions.ask, run_id, question, pending, doubtful)
+            withheld = await self._run_once(f"ask {question}", self.questions.ask, run_id, question, pending, doubtful)
             if withheld:
                 return str(withheld)
             decision = await self._await_answer(question, run_id if await self.approved.is_cleanup(run_id, steps[0]) else "")
             about = run_id, question, pending, doubtful
-            end = await self._recorded(f"decide {question}", self.questions.decide, *about, decision)
+            end = await self._run_once(f"decide {question}", self.questions.decide, *about, decision)
             if end:
                 return str(end)
             if decision["choice"] == "skip":
@@ -173,21 +173,21 @@ class Runs(DBOSConfiguredInstance):
     async def _hold(self, run_id: str, number: int, step: str) -> str:
         """Ask an approver Yes or No; returns the run's end, or "" if it goes on."""
         for attempt in itertools.count(1):
-            if not await self._recorded(f"stage {number}#{attempt} begin", self._begin, run_id, [step], attempt):
+            if not await self._run_once(f"stage {number}#{attempt} begin", self._begin, run_id, [step], attempt):
                 break
             question = f"stage{number}-{attempt}"
             with items_of(run_id, step, attempt):
-                await self._recorded(f"ask {question}", self.holds.ask, run_id, question, step, attempt)
+                await self._run_once(f"ask {question}", self.holds.ask, run_id, question, step, attempt)
             decision = await self._await_answer(question)
-            end = await self._recorded(f"decide {question}", self.holds.decide, run_id, question, step, attempt, decision)
+            end = await self._run_once(f"decide {question}", self.holds.decide, run_id, question, step, attempt, decision)
             if end != AGAIN:
                 return str(end)
-        return str(await self._recorded(f"stage {number} stopped", self.ends.end_stopped, run_id))
+        return str(await self._run_once(f"stage {number} stopped", self.ends.end_stopped, run_id))
 
-    async def _together(self, run_id: str, steps: list[str], attempt: int, vouched: Json) -> dict[str, Outcome]:
+    async def _carry_out_together(self, run_id: str, steps: list[str], attempt: int, vouched: Json) -> dict[str, Outcome]:
         """Carry out steps side by side and return their outcomes; one failing does not disturb another.
 
-        With `vouched`, the decision of a person who says that these effects happened, they are only proven.
+        With `vouched`, the decision of a person who says that these effects happened, they are only verified.
 
         Several go each into a child workflow of its own, because only within one workflow is the order of records certain.
         """
@@ -211,36 +211,36 @@ class Runs(DBOSConfiguredInstance):
         step, name = await self.approved.step(run_id, step_id), f"{step_id}#{attempt}"
         with structlog.contextvars.bound_contextvars(step=step_id), items_of(run_id, step_id, attempt):
             if isinstance(step, Action):
-                applied = await self._recorded(f"{name} act", self._act, run_id, step_id, attempt, step, vouched)
-                return await self._recorded(f"{name} verify", self._verify, run_id, step_id, attempt, step, applied)
-            return await self._recorded(f"{name} look", self._look, run_id, step_id, attempt, step)
+                applied = await self._run_once(f"{name} act", self._act, run_id, step_id, attempt, step, vouched)
+                return await self._run_once(f"{name} verify", self._verify, run_id, step_id, attempt, step, applied)
+            return await self._run_once(f"{name} look", self._look, run_id, step_id, attempt, step)
 
     async def _changes(self, run_id: str, step_id: str) -> bool:
         return isinstance(await self.approved.step(run_id, step_id), Action)
 
     async def _await_answer(self, question: str, reminded: str = "") -> Json:
-        """The answer. Without one for 24 hours it is an abort, or people are `reminded` in that run."""
+        """The answer. Without one for 24 hours the run aborts, or, with `reminded`, people are reminded in that run."""
         for times in itertools.count(1):
             answer = await DBOS.recv_async(question, timeout_seconds=ANSWER_SECONDS)
             if answer or not reminded:
                 break
-            await self._recorded(f"remind {question} {times}", self.questions.remind, reminded, question, times)
+            await self._run_once(f"remind {question} {times}", self.questions.remind, reminded, question, times)
         return answer or {"choice": "abort", "person": "", "reason": "nobody answered for 24 hours"}
 
-    async def _recorded(self, name: str, work: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+    async def _run_once(self, name: str, work: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         """Run a function once for good: its JSON result is recorded under `name` and returned again after a crash."""
         return await DBOS.run_step_async({"name": name}, work, *arguments)
 
     # What is recorded ------------------------------------------------------------------------------------------------
 
     async def _plan_again(self, run_id: str) -> bool:
-        """Make the plan again; where it no longer holds, end the run before it began and offer the new plan."""
+        """Make the plan again; if it no longer holds, end the run before it begins and offer the new plan."""
         story = await self.approved.story(run_id)
         old = story.offer.plan
         new = await self.planner.make(old.scenario, old.arguments, asked=old.asked)
         self.running.go_on()
         changed = changes(old, new) or tuple(f.says for f in new.forbidden)
-        why = changed or _outlived(story.offer.expires)
+        why = changed or _why_too_old(story.offer.expires)
         if not why:
             says = "Nothing has changed since the plan was made. Starting."
             await self.store.set_run(run_id, "started", NOTE, says, state="running")
@@ -286,8 +286,8 @@ class Runs(DBOSConfiguredInstance):
         return outcome_json(await self.store.end_step(run_id, step_id, attempt, outcome))
 
 
-def _outlived(expires: float) -> tuple[str, ...]:
-    """Why an approval is too old to begin with: the bot was away since, and people may have gone home."""
+def _why_too_old(expires: float) -> tuple[str, ...]:
+    """Why an approval is too old to start on: the bot has been away since, and people may have gone home."""
     if time.time() <= expires + LATE_SECONDS:
         return ()
     return (f"It was approved before it expired at {clock(expires)}, and I was away until now.",)

@@ -22,7 +22,7 @@ from commands.memory import VERIFICATION
 log = structlog.get_logger(__name__)
 NAME = "backup-verify"
 LATE = timedelta(hours=24)  # by how much later than due it still begins, if no bot served before
-_schedules: list[Schedule] = []  # the one of this process: what the engine calls has no other way to it
+_schedules: list[Schedule] = []  # the one of this process: what the engine calls can't reach it otherwise
 
 
 @DBOS.workflow(max_recovery_attempts=1000)
@@ -43,7 +43,7 @@ class Schedule:
         _schedules[:] = [self]
 
     async def apply(self) -> None:
-        """Let the engine know the schedule of dr.toml, or that there is none any more."""
+        """Let the engine know the schedule of dr.toml, or that there no longer is one."""
         await self._store.do(note_schedule, NAME, self.cron)
         if self.cron:
             known = {"schedule_name": NAME, "workflow_fn": due, "schedule": self.cron, "automatic_backfill": True}

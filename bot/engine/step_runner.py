@@ -56,14 +56,14 @@ class StepRunner:
 
     async def look(self, check: Check, world: World) -> Outcome:
         """Carry out a check. `world` is this one, or this one as it is followed."""
-        return await self._bounded(check, check.look(world))
+        return await self._with_deadline(check, check.look(world))
 
     async def act(self, run_id: str, step: str, attempt: int, action: Action) -> Applied:
-        """Have the effect once. What a crash or an earlier attempt may have done already is read back before anything is sent.
+        """Apply the effect once. What a crash or an earlier attempt may have done already is read back before anything is sent.
 
-        Nothing is sent where the attempt began long ago, because the bot was away: an approval does not keep.
+        Nothing is sent if the attempt began long ago, because the bot was away: an approval goes stale.
         """
-        late = _late(await self.store.began(run_id, step, attempt))
+        late = _why_too_late(await self.store.began(run_id, step, attempt))
         earlier = await self.store.first_facts(run_id, step)
         if earlier is not None:
             proof = await self.read_back(action, earlier)
@@ -71,7 +71,7 @@ class StepRunner:
                 says = "" if proof.receipt == FOUND else f"An earlier try had worked: {proof.says}"
                 return Applied(facts=earlier, receipt=proof.receipt, says=says, again=True)
             if proof.verdict is Verdict.UNKNOWN:
-                return Applied(outcome=unknown(f"{proof.says} I do not repeat it by myself."))
+                return Applied(outcome=unknown(f"{proof.says} I won't repeat it on my own."))
         if late:
             return Applied(outcome=failed(late))
         facts, outcome = await self.observe(action)
@@ -80,9 +80,9 @@ class StepRunner:
         return await self._send(action, await self.store.record_intent(run_id, step, attempt, facts))
 
     async def vouch(self, run_id: str, step: str, action: Action, person: str, reason: str) -> Applied:
-        """What a person vouches for: nothing is sent, and `verify` goes on from the facts before the effect.
+        """Accept what a person vouches for: nothing is sent, and `verify` goes on from the facts before the effect.
 
-        The world is asked once more. If it shows by now that nothing happened, that counts: the settle time is long over.
+        The world is asked once more. If it shows by now that nothing happened, that decides: the settle time is long over.
         """
         says = f"<@{person}> says that it happened: {reason}."
         facts = await self.store.first_facts(run_id, step)
@@ -135,7 +135,7 @@ class StepRunner:
         """Follow the effect to its goal. `world` is this one, or this one as it is followed."""
         if applied.outcome:
             return applied.outcome
-        outcome = await self._bounded(action, action.verify(world, applied.facts, applied.receipt))
+        outcome = await self._with_deadline(action, action.verify(world, applied.facts, applied.receipt))
         said = f"{applied.says} {outcome.says}".strip()
         if outcome.result is Result.DONE and applied.again:
             return Outcome(result=Result.ALREADY_DONE, says=said)
@@ -167,7 +167,7 @@ class StepRunner:
             return Applied(outcome=quoted(failed(f"{error} Nothing changed.")))
         except Uncertain as error:
             lost = inert(str(error))
-        except Exception as error:  # nobody knows, so it is read back like a lost answer
+        except Exception as error:  # we can't tell, so it is read back like a lost answer
             _log_defect(error, action)
             lost = inert(_sentence(error))
         proof = await self.read_back(action, facts)
@@ -178,7 +178,7 @@ class StepRunner:
             return Applied(outcome=failed(f"{lost} I read it back. {proof.says}"))
         return Applied(outcome=unknown(f"{lost} We can't tell yet whether it happened: {proof.says}"))
 
-    async def _bounded(self, step: Step, looking: Any) -> Outcome:
+    async def _with_deadline(self, step: Step, looking: Any) -> Outcome:
         try:
             async with asyncio.timeout(self._patience(step)):
                 outcome: Outcome = await looking
@@ -192,7 +192,7 @@ class StepRunner:
 
 
 def quoted(outcome: Outcome) -> Outcome:
-    """An outcome whose words came from elsewhere: no mention in them is one."""
+    """An outcome whose words came from elsewhere, with any mention in them made plain text."""
     return Outcome(result=outcome.result, says=inert(outcome.says))
 
 
@@ -207,17 +207,17 @@ def outcome_from(stored: dict[str, Any]) -> Outcome:
 
 
 def skipped(person: str, reason: str) -> Outcome:
-    """A step that a person skipped."""
+    """The outcome of a step that a person skipped."""
     return Outcome(result=Result.SKIPPED, says=f"<@{person}> skipped it. Reason: {reason or 'none given'}.")
 
 
-def _late(began: float | None) -> str:
-    """Why an attempt may not send anything any more; "" where it may. In a process that lives it acts as soon as it begins."""
+def _why_too_late(began: float | None) -> str:
+    """Why an attempt may no longer send anything; "" if it may. In a process that keeps running it acts as soon as it begins."""
     if began is None or time.time() - began <= LATE_SECONDS:
         return ""
     return (
-        f"This began at {clock(began)}, more than {LATE_SECONDS / 60:.0f} min ago, and I was away since. Nothing was done, "
-        "and on an approval that old I do nothing by myself: press Retry to have it done now."
+        f"This began at {clock(began)}, more than {LATE_SECONDS / 60:.0f} min ago, and I've been away since. Nothing was done, "
+        "and I don't act on an approval that old: press Retry to do it now."
     )
 
 

@@ -26,7 +26,7 @@ from commands.plan import Plan
 from commands.scenario import BadCommand, parse
 
 log = structlog.get_logger(__name__)
-STALE_SECONDS = 15 * 60.0  # a request that a crash or an absence kept waiting for longer is not carried out any more
+STALE_SECONDS = 15 * 60.0  # a request that a crash or an absence kept waiting for longer is no longer carried out
 
 
 class Unattended:
@@ -52,7 +52,7 @@ class Unattended:
         if await self._store.story(run_id):
             return  # begun before a crash, and resumed like every run
         if time.time() - item.at > STALE_SECONDS:
-            raise Refusal("No bot served when it was asked for. Nothing was done; ask again if it still holds.")
+            raise Refusal("No bot served when it was asked for. Nothing was done; ask again if you still need it.")
         request = parse(item.payload["text"])
         require_policy(settings, request.words)
         plan = await self._planner.make(request.words, request.arguments)

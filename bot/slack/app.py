@@ -58,7 +58,7 @@ def slack_client(settings: Settings) -> AsyncWebClient:
 
 
 class App:
-    """Slack's side of the bot. `connect()` begins to hear of what people do, `close()` ends it."""
+    """Slack's side of the bot. `connect()` starts receiving what people do, `close()` stops."""
 
     def __init__(self, settings: Settings, client: AsyncWebClient, inbox: Inbox, store: Store) -> None:
         self._settings = settings
@@ -66,7 +66,7 @@ class App:
         self._inbox = inbox
         self._store = store
         self._bolt = bolt = AsyncApp(
-            client=client, authorize=_authorized, process_before_response=True, request_verification_enabled=False
+            client=client, authorize=_authorize, process_before_response=True, request_verification_enabled=False
         )
         bolt.command(re.compile(".*"))(self._on_command)
         bolt.action(re.compile(".*"))(self._on_click)
@@ -107,7 +107,7 @@ class App:
         answer = await self._at_once(request)
         if answer is None:
             await self._inbox.record(item)
-            answer = self._heard(request)
+            answer = self._first_answer(request)
         await ack(shown(answer, MOST_SAID))
 
     async def _at_once(self, request: Request) -> str | None:
@@ -121,11 +121,11 @@ class App:
             return cards.story_text(story) if story else f"There is no run {request.about!r}. `/dr runs` lists them."
         return None
 
-    def _heard(self, request: Request) -> str:
+    def _first_answer(self, request: Request) -> str:
         if request.words == "stop":
             return f"Got `/dr stop {request.about}`. Nothing has changed yet; the run's card says what happens next."
         if request.asks:
-            return f"A form opens that asks for the {request.asks}. Nothing has changed."
+            return f"A form will open that asks for the {request.asks}. Nothing has changed."
         if request.report:
             return f"Collecting facts for `/dr {request.words}`. I'll answer here within a few seconds, to you alone."
         channel = f"<#{self._settings.slack.channel}>"
@@ -163,7 +163,7 @@ class App:
         await ack()
 
     def _do_beside(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Do what an acknowledgement must not wait for."""
+        """Do in the background what an acknowledgement must not wait for."""
         task = asyncio.create_task(work)
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
@@ -182,7 +182,7 @@ class App:
         await ack()
 
     async def _require_name(self, item: Item) -> None:
-        """Raises `WrongName` if a form approves a plan, and what was typed in it is not the name that the plan wants."""
+        """Raises `WrongName` if a form approves a plan, and the name typed in it is not the one that the plan wants."""
         if item.payload.get("choice") != cards.APPROVE:
             return
         story = await self._store.story(item.payload["value"].partition(":")[0])
@@ -190,7 +190,7 @@ class App:
             raise WrongName(wrong)
 
     async def _on_error(self, error: Exception, body: dict[str, Any]) -> None:
-        """A handler failed before the deed was on disk: it is not acknowledged, and Slack tells the person so."""
+        """A handler failed before the click or command was on disk: it is not acknowledged, and Slack tells the person so."""
         log.error("handler_failed", error=plain(error), type=body.get("type"))
 
     async def _say_malformed(self, body: Mapping[str, Any], says: str) -> None:
@@ -201,8 +201,8 @@ class App:
             await self._store.ephemeral(key, person, channel, f"{says} Nothing was done.")
 
 
-async def _authorized(enterprise_id: str | None, team_id: str | None, user_id: str | None) -> AuthorizeResult:
-    """Whom a payload is from, by its own word: Bolt would ask Slack's web API first, and lose the command if that is away.
+async def _authorize(enterprise_id: str | None, team_id: str | None, user_id: str | None) -> AuthorizeResult:
+    """Who a payload is from, as it says itself: Bolt would ask Slack's web API first, and lose the command if that is away.
 
     The sockets are ours by the app's token, a request is Slack's by its signature (webhook.py has verified it, so Bolt
     needn't), and no handler calls Slack through Bolt.
@@ -260,7 +260,7 @@ def read_click(body: Mapping[str, Any]) -> Item:
     if action_id == PLAN or action_id.startswith(f"{PLAN}_"):
         return planned(body, person, channel, actions[0])
     if action_id not in BUTTONS:
-        raise Malformed(f"I have no button {action_id[:60]!r}; a button of mine is one of {', '.join(BUTTONS)}.")
+        raise Malformed(f"I have no button {action_id[:60]!r}; mine are {', '.join(BUTTONS)}.")
     if not isinstance(value, str) or not _VALUE.fullmatch(value):
         raise Malformed("I don't recognise this button.")
     moment = id_of(actions[0], "action_ts", "actions[0]")
@@ -275,7 +275,7 @@ def read_form(body: Mapping[str, Any]) -> Item:
     person = id_of(body.get("user") or {}, "id", "user")
     if not isinstance(view, dict) or view.get("callback_id") != "dr_confirm":
         raise Malformed("I don't recognise this form.")
-    channel, value, choice = _about(text_of(view, "private_metadata", "view"))
+    channel, value, choice = _read_metadata(text_of(view, "private_metadata", "view"))
     form = f"submit/{id_of(view, 'id', 'view')}"
     if choice == cards.APPROVE:
         name = UNTYPED.sub("", maybe(view, "state", "values", "typed", "typed", "value")).strip()[: cards.MOST_NAME]
@@ -299,7 +299,7 @@ def _field(body: Mapping[str, Any]) -> str:
     return "typed" if purpose == cards.APPROVE else "reason"
 
 
-def _about(metadata: str) -> tuple[str, str, str]:
+def _read_metadata(metadata: str) -> tuple[str, str, str]:
     """The channel, the question's value and the choice that a form is about. A form of an earlier version was for a skip."""
     channel, value, *choices = metadata.split("|")[:3] if "|" in metadata else (metadata, "")
     if choices == [cards.APPROVE] and ID.fullmatch(channel) and _VALUE.fullmatch(value):

@@ -19,7 +19,7 @@ from commands.scenario import parse
 
 log = structlog.get_logger(__name__)
 MOST_NAMED = 6  # of those who could do what somebody may not
-GROUP_SECONDS = 60.0  # how long a user group's members are remembered; a person is asked about anew every time
+GROUP_SECONDS = 60.0  # how long a user group's members are remembered; Slack is asked about a person every time
 _OUTSIDERS = {
     "deleted": "is deactivated in Slack",
     "is_bot": "is a bot",
@@ -41,7 +41,7 @@ class Directory:
         self._client = client
         self._pace = pace or Pace()
         self._groups: dict[str, tuple[float, list[str]]] = {}
-        self.outsiders: frozenset[str] = frozenset()  # listed people who are no full members: nobody is sent to them
+        self.outsiders: frozenset[str] = frozenset()  # listed people who aren't full members: nobody is sent to them
 
     async def require_member(self, person: str, ask: str = "") -> None:
         """Raises `Refusal` for a guest, a bot, a deactivated or foreign user, and if Slack is silent. `ask` says who could."""
@@ -49,7 +49,7 @@ class Directory:
             raise Refusal(f"<@{person}> {says}, and only full members may do this. {ask}".strip())
 
     async def why_not(self, person: str) -> str:
-        """Why a person is no full member ("is a guest in Slack"), "" for a member. Raises `Refusal` if Slack is silent."""
+        """Why a person is not a full member ("is a guest in Slack"), "" for a member. Raises `Refusal` if Slack is silent."""
         await self._pace.turn(lane_of("users.info", ""))  # else many clicks of one person would use up Slack's limit for all
         user = await self._ask(f"user {person}", lambda: self._client.users_info(user=person), "user")
         if user.get("id") != person:
@@ -57,7 +57,7 @@ class Directory:
         return next((says for flag, says in _OUTSIDERS.items() if user.get(flag)), "")
 
     async def members(self, entries: Iterable[str]) -> frozenset[str]:
-        """The user ids behind ids (U...) and user groups (S...). Raises `Refusal` where Slack does not answer."""
+        """The user ids behind ids (U...) and user groups (S...). Raises `Refusal` if Slack does not answer."""
         people: set[str] = set()
         for entry in entries:
             people.update(await self._group(entry) if entry.startswith("S") else [entry])
@@ -96,25 +96,27 @@ class Gate:
         """Whether a person may ask for a plan. Without `is_told`, whoever approves it is told."""
         rule = self.authority.rule(scenario)
         who = "You" if is_told else mention(person)
-        await self._listed(person, [*rule.requesters, *rule.approvers], f"{who} can't ask for `/dr {scenario}`.")
+        await self._require_listed(person, [*rule.requesters, *rule.approvers], f"{who} can't ask for `/dr {scenario}`.")
 
     async def may_approve(self, person: str, scenario: str, requester: str) -> None:
         """Whether a person may approve what another asked for."""
         approvers = self.authority.rule(scenario).approvers
         if person == requester:
             raise Refusal(f"You asked for this plan yourself, so you can't approve it. {self._ask(approvers, requester)}")
-        await self._listed(person, approvers, f"You're not an approver of `/dr {scenario}`.", requester)
+        await self._require_listed(person, approvers, f"You're not an approver of `/dr {scenario}`.", requester)
 
     async def may_decide(self, person: str, scenario: str) -> None:
         """Whether a person may decide what an approver decides in a run."""
         approvers = self.authority.rule(scenario).approvers
-        await self._listed(person, approvers, f"You're not an approver of `/dr {scenario}`, so you can't decide in its run.")
+        await self._require_listed(
+            person, approvers, f"You're not an approver of `/dr {scenario}`, so you can't decide in its run."
+        )
 
     async def may_end(self, person: str, scenario: str) -> None:
         """Whether a person may reject a plan, stop or abort a run: everyone who may ask or approve."""
         rule = self.authority.rule(scenario)
         says = f"You can't reject a plan or end a run of `/dr {scenario}`."
-        await self._listed(person, [*rule.requesters, *rule.approvers], says)
+        await self._require_listed(person, [*rule.requesters, *rule.approvers], says)
 
     async def may_choose(self, person: str, choice: Choice, plan: Plan) -> None:
         """Whether a person may make this choice in a run of the plan."""
@@ -126,7 +128,7 @@ class Gate:
         if choice.name == "fallback" and plan.fallback:
             await self.may_request(person, parse(plan.fallback).words)
 
-    async def _listed(self, person: str, entries: Sequence[str], says: str, besides: str = "") -> None:
+    async def _require_listed(self, person: str, entries: Sequence[str], says: str, besides: str = "") -> None:
         """Raises `Refusal` with `says` and who could, unless the person is on the list and a full member."""
         if person not in await self.directory.members(entries):
             raise Refusal(f"{says} {self._ask(entries, besides)}")

@@ -1,4 +1,4 @@
-"""Slack's blocks as plain values: what every card and form is made of, and what of a text Slack would show otherwise."""
+"""Slack's blocks as plain values: what every card and form is made of, and what of a text Slack would show differently."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import quote
 from bot.slack.mrkdwn import cut, shown
 
 Block = dict[str, Any]
-SHORT = 40  # a text that says nothing any more if it's cut
+SHORT = 40  # a text this short says nothing once it's cut
 MOST_CHARACTERS = 10_000  # of blocks in a message; Slack refuses somewhat more without saying so anywhere
 LONGEST_SECTION = 2950
 _UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")

@@ -1,6 +1,6 @@
 """The report of a run as a canvas, if the workspace gave the app the scope for it; the message of the end leads there.
 
-A canvas is tried once: if Slack doesn't answer, nobody can tell whether it's there, and a second one would be worse than none.
+A canvas is tried once: if Slack doesn't answer, we can't tell whether it's there, and a second one would be worse than none.
 Whatever goes wrong costs the canvas and nothing else, for the report is a file in the thread in any case.
 
 https://docs.slack.dev/surfaces/canvases

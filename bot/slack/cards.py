@@ -15,7 +15,7 @@ from bot.slack.run_card import run_blocks, run_text
 from bot.state.story import Offer, Story
 from commands.plan import Plan
 
-APPROVE = "approve"  # what a form is for if it is no choice of a run
+APPROVE = "approve"  # what a form is for if it isn't about a choice of a run
 MOST_NAME = 200  # characters of a name that is typed
 MARKS = {
     "note": ":arrow_forward:",

@@ -1,4 +1,4 @@
-"""What Slack's errors mean: asked too often, not done, nobody can tell, or no answer at all."""
+"""What Slack's errors mean: asked too often, not done, in doubt, or no answer at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LONGEST_PAUSE = 300  # seconds: no Retry-After silences the bot for longer
 
 
 def code(error: SlackApiError) -> str:
-    """Slack's own word for what is wrong; "" if what came back is no answer of Slack's, but a proxy's page, say."""
+    """Slack's own word for what is wrong; "" if what came back isn't Slack's answer but, say, a proxy's page."""
     data = getattr(error.response, "data", None)
     return str(data.get("error") or "") if isinstance(data, dict) else ""
 

@@ -23,7 +23,7 @@ from bot.state.timeline import is_told, tell
 log = structlog.get_logger(__name__)
 SHORTCUT = "dr_evidence"
 MOST_TEXT = 1200  # characters of a message; the rest is behind its link
-ELSEWHERE = "Recoveries are told in <#{}>, and messages are saved as evidence there. Nothing was saved."
+ELSEWHERE = "Recoveries are reported in <#{}>, and messages are saved as evidence there. Nothing was saved."
 _TS = re.compile(r"\d{1,12}\.\d{1,8}", re.ASCII)
 _PERSON = re.compile(r"[UW][A-Z0-9]{1,38}", re.ASCII)
 
@@ -37,7 +37,7 @@ def read_shortcut(body: Mapping[str, Any]) -> Item:
     ts = maybe(message, "ts")
     if not _TS.fullmatch(ts):
         raise Malformed("The message has no usable ts.")
-    said = inert(scrub(" ".join(typed_text(_said(message)).split())))
+    said = inert(scrub(" ".join(typed_text(_text_of(message)).split())))
     thread = maybe(message, "thread_ts")
     payload = {
         "ts": ts,
@@ -61,11 +61,11 @@ async def save(store: Store, directory: Directory, slack: Any, item: Item) -> st
         raise Refusal(f"{says} Ask for a plan first, for instance with `/dr triage`.")
     fresh = [run for run, is_fresh in found.items() if is_fresh]
     if not fresh:
-        return f"That message is in the timeline of {_named(found)} already."
-    return f"Saved to the timeline of {_named(fresh)}; `/dr show {fresh[0]}` and the report have it."
+        return f"That message is in the timeline of {_names(found)} already."
+    return f"Saved to the timeline of {_names(fresh)}; `/dr show {fresh[0]}` and the report have it."
 
 
-def _named(found: Sequence[str] | Mapping[str, bool]) -> str:
+def _names(found: Sequence[str] | Mapping[str, bool]) -> str:
     names = [f"`{run}`" for run in found]
     return f"run{'s' if len(names) > 1 else ''} {listed(names, 'and')}"
 
@@ -76,7 +76,7 @@ async def _link(slack: Any, item: Item) -> str:
         return str((await slack.chat_getPermalink(channel=item.channel, message_ts=item.payload["ts"]))["permalink"])
     except Exception as error:  # whatever it is, the evidence is kept without its link
         log.warning("no_permalink", item=item.id, error=plain(error))
-        return f"message {item.payload['ts']} of channel {item.channel}; Slack didn't tell its link"
+        return f"message {item.payload['ts']} of channel {item.channel}; Slack didn't give its link"
 
 
 def _save(connection: Connection, item: Item, link: str) -> dict[str, bool]:
@@ -92,7 +92,7 @@ def _save(connection: Connection, item: Item, link: str) -> dict[str, bool]:
     return found
 
 
-def _said(message: Any) -> str:
+def _text_of(message: Any) -> str:
     """What a message says: its text, or that of its first attachment, which is where monitors put theirs."""
     if text := maybe(message, "text"):
         return text

@@ -49,8 +49,8 @@ def _home(seen: Seen, now: datetime) -> Iterator[Block]:
     running = [story for story in seen.stories if story.run and not story.run.over]
     over = [story for story in seen.stories if story.run and story.run.over]
     yield from _part("Running now", [_run(story) for story in running] or ["Nothing runs."])
-    yield from _part("What would fail tonight", [*_told(seen.check, "`dr check` has not run yet.", "Nothing: all checks pass.")])
-    yield from _part("Recovery targets", [*_told(seen.targets, "They have not been read yet.", "All are met.")])
+    yield from _part("What would fail tonight", [*_wrong(seen.check, "`dr check` has not run yet.", "Nothing: all checks pass.")])
+    yield from _part("Recovery targets", [*_wrong(seen.targets, "They have not been read yet.", "All are met.")])
     verified = [story for story in over if story.offer.plan.scenario == VERIFICATION][:MOST_RUNS]
     yield from _part("Verifications of backups", [*map(_run, verified), _next(seen.cron, now)])
     others = [story for story in over if story.offer.plan.scenario != VERIFICATION][:MOST_RUNS]
@@ -71,7 +71,7 @@ def _run(story: Story) -> str:
     return f"• `{run.id}` {foreign(plan.heading, 200)}: *{run.state}*{took}, {who}"
 
 
-def _told(told: Told | None, never: str, fine: str) -> Iterator[str]:
+def _wrong(told: Told | None, never: str, fine: str) -> Iterator[str]:
     """The lines that are not good news, the worst first; how many are, and from when that is."""
     if told is None:
         yield never

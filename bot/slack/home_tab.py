@@ -1,4 +1,4 @@
-"""Publishes the app's home for whoever opens it. It shows the latest that is on record; opening it asks nothing of the world."""
+"""Publishes the app's home for whoever opens it. It shows the latest that is on record; opening it queries nothing."""
 
 from __future__ import annotations
 

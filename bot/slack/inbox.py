@@ -1,7 +1,7 @@
 """The inbox: what a person did is on disk before Slack is told that we have it, and is then handled in a task of its own.
 
 Commands and clicks that arrive together share one transaction, so that fifty at once cost one sync of the disk. Each person has a
-queue of their own: a stranger who clicks forty times waits for himself alone.
+queue of their own: a stranger who clicks forty times only holds up themselves.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ AT_ONCE = {
     "evidence": 4,
 }  # how many are handled side by side; what waits is on disk already
 EACH = 2  # how many of these one person may have, so that nobody's click waits behind another person's forty
-LOST_SECONDS = 5.0  # what is recorded and not handled for so long, and is in no task, was lost
+LOST_SECONDS = 5.0  # what is recorded, not handled for this long and in no task was lost
 Handle = Callable[[Item], Awaitable[None]]
 
 
@@ -56,7 +56,7 @@ class Inbox:
                     self._hand_over(item)
 
     async def record(self, item: Item) -> bool:
-        """Write the item down; False where it was written before (a second delivery), and then nothing follows from it."""
+        """Write the item down; False if it was written before (a second delivery), and then nothing follows from it."""
         recorded: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, recorded))
         if self._writer is None or self._writer.done():

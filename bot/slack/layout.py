@@ -1,4 +1,4 @@
-"""What of a text stands in the message and what in its thread: nothing that people approve is cut without the whole of it.
+"""Which part of a text is in the message and which in its thread: what people approve is never cut unless it is whole there.
 
 A message takes 10,000 characters of blocks and 3,000 in a section. The longest pieces go to the thread until the rest fits.
 """
@@ -60,7 +60,7 @@ class Draft:
     def say(self, name: str, text: str, *, is_code: bool = False, end: str = IN_THREAD, ours: bool = False) -> str:
         """The piece as the message shows it: whole, or its beginning and where the rest is. Mentions count if it's `ours`."""
         text = text if ours else inert(text)
-        piece = Piece(name=name, text=scrub(text), is_code=is_code)  # a secret that is cut in two is not known as one any more
+        piece = Piece(name=name, text=scrub(text), is_code=is_code)  # a secret that is cut in two is no longer recognised
         self.pieces.append(piece)
         return piece.beginning(end) if name in self.away else piece.whole()
 

@@ -29,7 +29,7 @@ class Look:
 def look_at(
     settings: Settings, story: Story, usual: Usual, *, simple: bool, canvas: str = "", outsiders: Collection[str] = ()
 ) -> Look:
-    """What the cards of this story show besides it; whom the bot would refuse (`outsiders`) is nobody who may approve."""
+    """What the cards of this story show besides it; people whom the bot would refuse (`outsiders`) aren't among the approvers."""
     plan = story.offer.plan
     return Look(
         rto_minutes=settings.targets.rto_minutes,

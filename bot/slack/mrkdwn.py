@@ -29,7 +29,7 @@ def escape(text: str) -> str:
 
 
 def inert(text: str) -> str:
-    """Text from elsewhere (logs, servers, what people type), with no mention in it being one: it reads the same, wakes nobody."""
+    """Text from elsewhere (logs, servers, what people type), its mentions made plain text: it reads the same, wakes nobody."""
     return _CALLS.sub(f"<{INVISIBLE}", text)
 
 
@@ -40,7 +40,7 @@ def shown(text: str, most: int) -> str:
 
 
 def foreign(text: str, most: int) -> str:
-    """Text from elsewhere as mrkdwn of at most `most` characters, in which no mention is one."""
+    """Text from elsewhere as mrkdwn of at most `most` characters, in which mentions are plain text."""
     return shown(inert(text), most)
 
 

@@ -1,4 +1,4 @@
-"""The outbox tells Slack what the tables say is still to be told: in order, once, through crashes and outages.
+"""The outbox sends Slack what the tables say is still to be sent: in order, once, through crashes and outages.
 
 Each method of Slack's has its own lane and pace (pace.py), so that an edit never delays a post, and what only one person
 is told never delays the timeline. Runs take turns in a lane, and so do people. What Slack refuses rests and holds up only its own
@@ -20,7 +20,7 @@ from bot.settings import Settings
 from bot.slack.errors import LOST, code, is_limited, is_unsure, retry_after, status
 from bot.slack.pace import Lane, Pace, lane_of
 from bot.slack.sender import Sender, method_of
-from bot.state.messages import Row, close_ephemerals, due_rows, post_card_anew
+from bot.state.messages import Row, close_ephemerals, due_rows, post_card_again
 from bot.state.plans import redraw_clocks
 from bot.state.store import Store
 
@@ -36,7 +36,7 @@ GONE = ("message_not_found", "cannot_reply_to_message", "thread_not_found")  # s
 
 
 class Outbox:
-    """`run()` tells until cancelled; `wake()` says that there is something new. No card calls any of the `outsiders`."""
+    """`run()` sends until cancelled; `wake()` says that there is something new. No card calls any of the `outsiders`."""
 
     def __init__(self, store: Store, slack: Any, settings: Settings, outsiders: Callable[[], Collection[str]] = tuple) -> None:
         speed = settings.slack.posts_per_second
@@ -52,11 +52,11 @@ class Outbox:
         self._resting: dict[tuple[str, ...], float] = {}  # until when a run rests in a lane, or a sentence isn't repeated
 
     def wake(self) -> None:
-        """There is something to tell."""
+        """There is something to send."""
         self._new.set()
 
     async def run(self) -> None:
-        """Tell what is to be told until cancelled; never gives up."""
+        """Send what is to be sent until cancelled; never gives up."""
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._tick()
@@ -139,28 +139,28 @@ class Outbox:
         try:
             await self._sender.send(row)
         except SlackApiError as error:
-            await self._refused(lane, row, error)
+            await self._handle_refusal(lane, row, error)
         except LOST as error:
-            self._unanswered(lane, row, f"{type(error).__name__}: {error}")
+            self._handle_silence(lane, row, f"{type(error).__name__}: {error}")
         else:
             self._pace.answered(lane)
             if row["kind"] == "ephemeral":
                 self._rest(row)
 
-    async def _refused(self, lane: Lane, row: Row, error: SlackApiError) -> None:
+    async def _handle_refusal(self, lane: Lane, row: Row, error: SlackApiError) -> None:
         """Slack answered with an error: wait if it says so, drop what only one person would have seen, else try again."""
         if is_limited(error):
             seconds = retry_after(error)
             log.warning("slack_limits", lane=lane, next_try_seconds=seconds)
             self._pace.pause(lane, seconds)
         elif is_unsure(error):
-            self._unanswered(lane, row, code(error) or f"HTTP {status(error)} without an answer of Slack's")
+            self._handle_silence(lane, row, code(error) or f"HTTP {status(error)} without an answer of Slack's")
         elif row["kind"] == "ephemeral":
             log.warning("ephemeral_dropped", key=row["key"], person=row["person"], tries=row["tries"], error=code(error))
             await self._store.do(close_ephemerals, [row])
         elif code(error) in GONE:
             log.warning("card_gone", run=row["run_id"], key=row["key"], error=code(error))
-            await self._store.do(post_card_anew, row["run_id"], row["thread"] or row["ts"])
+            await self._store.do(post_card_again, row["run_id"], row["thread"] or row["ts"])
             await self._sender.mark(row, in_flight=False)
         else:
             log.warning("slack_refused", key=row["key"], error=code(error), next_try_seconds=REFUSED_SECONDS)
@@ -170,7 +170,7 @@ class Outbox:
         seconds = self._repeat_seconds if row["kind"] == "ephemeral" else REFUSED_SECONDS
         self._resting[_rest_key(row)] = time.monotonic() + seconds
 
-    def _unanswered(self, lane: Lane, row: Row, why: str) -> None:
+    def _handle_silence(self, lane: Lane, row: Row, why: str) -> None:
         seconds = self._pace.back_off(lane)
         log.warning("slack_not_told", key=row["key"], why=why, next_try_seconds=seconds)
 

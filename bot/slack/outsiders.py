@@ -1,6 +1,6 @@
-"""Who stands on the lists of dr.toml by mistake: guests, bots, people who have left. Nobody is sent to them.
+"""Who is on the lists of dr.toml by mistake: guests, bots, people who have left. Nobody is sent to them.
 
-Whoever presses a button is asked about anew; this only spares cards and refusals the names of people whom the bot would refuse.
+Slack is asked again about whoever presses a button; this only keeps people whom the bot would refuse out of cards and refusals.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ AGAIN_SECONDS = 60.0  # if Slack did not say everything
 
 
 class Outsiders:
-    """`known` are the listed people whom Slack calls no full members; whom Slack doesn't tell about stays listed."""
+    """`known` are the listed people who aren't full members according to Slack; those it says nothing about stay listed."""
 
     def __init__(self, authority: Authority, directory: Directory) -> None:
         rules = [authority, *(authority.rule(scenario) for scenario in authority.scenario)]

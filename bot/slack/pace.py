@@ -66,7 +66,7 @@ class Pace:
         self._paid[lane] = max(self._paid.get(lane, 0.0), self._now()) + self._seconds_per_call(lane)
 
     async def turn(self, lane: Lane) -> None:
-        """Count a call, and wait until it may be made; who comes first goes first."""
+        """Count a call, and wait until it may be made; first come, first served."""
         wait = self.wait(lane)
         self.take(lane)
         await asyncio.sleep(wait)

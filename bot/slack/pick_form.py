@@ -38,7 +38,7 @@ def pick_form(site: Site, channel: str) -> Json:
 
 def picked(view: Mapping[str, Any]) -> str:
     """The words after `/dr` that a submitted form stands for. Raises `ValueError` if it names no scenario."""
-    values = {name: _chosen(field) for name, field in (view.get("state") or {}).get("values", {}).items()}
+    values = {name: _choice_in(field) for name, field in (view.get("state") or {}).get("values", {}).items()}
     words = values.get(SCENARIO, "")
     asked = SCENARIOS.get(words) or REPORTS.get(words)
     if asked is None:
@@ -68,7 +68,7 @@ def _select(name: str, label: str, known: Iterable[str], *, needed: bool = False
     return {"type": "input", "block_id": name, "optional": not needed, "label": blocks.plain(label), "element": element}
 
 
-def _chosen(field: Any) -> str:
+def _choice_in(field: Any) -> str:
     """What was chosen or typed in a field of the form's state."""
     (state,) = field.values() if isinstance(field, Mapping) and len(field) == 1 else ({},)
     option = state.get("selected_option") or {}

@@ -1,6 +1,6 @@
 """The card of a plan: what it does and who can approve it, what needs their eyes, what is done, what it costs, the buttons.
 
-Good news and evidence stand in the thread, where they stay after the approval.
+Good news and evidence go into the thread, where they stay after the approval.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _head(offer: Offer, look: Look) -> Iterator[Block]:
 
 
 def _who_approves(offer: Offer, look: Look) -> str:
-    """Who must approve until when, by name: a new message calls whom it mentions."""
+    """Who must approve, and by when, by name: a new message notifies those it mentions."""
     typing = f", and type `{offer.plan.confirm}`," if offer.plan.confirm else ""
     have = f" Approved so far by {listed((mention(p) for p in offer.approved_by), 'and')}." if offer.approved_by else ""
     minutes = round((offer.expires - offer.requested_at) / 60)
@@ -127,7 +127,9 @@ def _groups(plan: Plan, changes: Sequence[str], draft: Draft) -> Iterator[list[s
         yield ["*Made again, because the last one no longer holds:*", *made_again]
     yield [*_findings(plan, draft)]
     steps = dict(plan.steps())
-    lines = [(plan.is_cleanup(step), f"{kind(steps[step])} {title}", command) for step, title, command in _shown(plan, draft)]
+    lines = [
+        (plan.is_cleanup(step), f"{kind(steps[step])} {title}", command) for step, title, command in _visible_steps(plan, draft)
+    ]
     for is_cleanup, heading in ((False, "*What will be done, in this order*"), (True, CLEANUP)):
         group = [line for which, *pair in lines if which is is_cleanup for line in pair]
         hidden = len(steps) - len(lines)
@@ -137,7 +139,7 @@ def _groups(plan: Plan, changes: Sequence[str], draft: Draft) -> Iterator[list[s
     yield [*_impact(plan, draft)]
 
 
-def _shown(plan: Plan, draft: Draft) -> Iterator[tuple[str, str, str]]:
+def _visible_steps(plan: Plan, draft: Draft) -> Iterator[tuple[str, str, str]]:
     for number, lines in enumerate(step_lines(plan, draft) if len(list(plan.steps())) <= MOST_STEPS else _first(plan, draft)):
         if number < MOST_STEPS:
             yield lines
@@ -205,17 +207,20 @@ def _footer(offer: Offer, look: Look) -> list[Block]:
     if offer.status != "offered":
         by = f" by {mention(offer.closed_by)}" if offer.closed_by else ""
         status = CLOSED.get(offer.status, offer.status)
-        return [blocks.section(f":no_entry: This plan is *{status}*{by}. Nothing has changed."), _asked(offer)]
+        return [blocks.section(f":no_entry: This plan is *{status}*{by}. Nothing has changed."), _request_line(offer)]
     if offer.plan.forbidden:
         helps = f" `/dr {offer.plan.fallback}` may help instead." if offer.plan.fallback else ""
-        return [blocks.section(f":octagonal_sign: *This plan cannot be approved.* Nothing has changed.{helps}"), _asked(offer)]
+        return [
+            blocks.section(f":octagonal_sign: *This plan cannot be approved.* Nothing has changed.{helps}"),
+            _request_line(offer),
+        ]
     value = f"{offer.id}:plan:{offer.nonce}"
     reject = blocks.button("dr_reject", "Reject", value)
     took = [blocks.section(_duration(look))]
     if offer.unread:
         waits = ":hourglass_flowing_sand: *I'm posting the whole text in the thread.* The Approve button appears when it's there."
-        return [*took, blocks.section(waits), blocks.actions(reject), _asked(offer)]
-    return [*took, blocks.actions(_approve(offer.plan, value), reject), _asked(offer)]
+        return [*took, blocks.section(waits), blocks.actions(reject), _request_line(offer)]
+    return [*took, blocks.actions(_approve(offer.plan, value), reject), _request_line(offer)]
 
 
 def _duration(look: Look) -> str:
@@ -244,7 +249,7 @@ def _label(plan: Plan) -> str:
 
 
 def _question(plan: Plan) -> str:
-    """What is asked once more before an approval counts: of the sentences as many as fit whole."""
+    """What is asked once more before an approval counts: as many of the sentences as fit whole."""
     changes = count(len(plan.actions()), "change")
     says = f"{plan.heading}: {changes} on {plan.target}."
     if len(says) > 290:
@@ -256,7 +261,7 @@ def _question(plan: Plan) -> str:
     return says
 
 
-def _asked(offer: Offer) -> Block:
+def _request_line(offer: Offer) -> Block:
     fallback = f" If a step fails: `/dr {offer.plan.fallback}`." if offer.plan.fallback else ""
     asked = f"asked for by {mention(offer.requested_by)} at {stamp(offer.requested_at)}.{fallback}"
     return blocks.context(f"Plan `{offer.id}`, digest `{offer.digest[:12]}`, {asked}")

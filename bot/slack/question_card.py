@@ -1,6 +1,6 @@
-"""The message that asks a question of a run: it calls those who are concerned, says how bad it is, and recommends a choice.
+"""The message that asks a question of a run: it notifies those who are concerned, says how bad it is, and recommends a choice.
 
-When it's answered, it is edited to say by whom: an edit calls nobody.
+When it's answered, it is edited to say by whom: an edit notifies nobody.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def question_message(story: Story, run: Run, name: str, decision: Any, look: Loo
     """The text and the blocks of a question as it stands; `decision` is the row of its answer, or None."""
     asked = run.question
     if asked is None or asked.name != name:
-        closed = shown(_closed(run, decision), 2900)
+        closed = shown(_closed_text(run, decision), 2900)
         return closed, [blocks.section(closed)]
-    lines = [_headline(story, asked), *_said(story, asked)]
-    lines += [shown(_asks(story, run, asked), 1500), *_recommends(asked)]
+    lines = [_headline(story, asked), *_what_steps_said(story, asked)]
+    lines += [shown(_question_text(story, run, asked), 1500), *_recommendation(asked)]
     text = f"{lines[0]} {run.says}"
     made = [*blocks.sections(lines), *question_buttons(run, story.offer.unread)]
     return shown(text, 2900), [*made, blocks.context(f"Run `{run.id}`: {foreign(story.offer.plan.heading, 300)}")]
@@ -54,31 +54,31 @@ def _service(outage: Outage | None) -> str:
     return f". {foreign(outage.service, 80)} has answered again since {clock(outage.ended)}."
 
 
-def _said(story: Story, asked: Question) -> Iterator[str]:
-    for state in _failed(story, asked)[:MOST_STEPS]:
+def _what_steps_said(story: Story, asked: Question) -> Iterator[str]:
+    for state in _failed_steps(story, asked)[:MOST_STEPS]:
         how = "is in doubt" if state.state == Result.UNKNOWN else state.state
         yield f"Step {state.step} {how}: {shown(state.says, MOST_SAID)}"
 
 
-def _failed(story: Story, asked: Question) -> list[StepState]:
+def _failed_steps(story: Story, asked: Question) -> list[StepState]:
     return [state for state in story.steps if state.step in asked.steps and state.says]
 
 
-def _asks(story: Story, run: Run, asked: Question) -> str:
+def _question_text(story: Story, run: Run, asked: Question) -> str:
     """What the run asks, without saying once more what the lines about each step say already."""
-    everything_said = len(_failed(story, asked)) == len(asked.steps) <= MOST_STEPS
+    everything_said = len(_failed_steps(story, asked)) == len(asked.steps) <= MOST_STEPS
     if everything_said and run.says.endswith(asks := asked.asks(story.offer.plan.fallback)):
         return asks
     return run.says
 
 
-def _recommends(asked: Question) -> Iterator[str]:
+def _recommendation(asked: Question) -> Iterator[str]:
     if asked.recommended:
         choice = CHOICES[asked.recommended]
         yield f"*I recommend {choice.title}.*"
 
 
-def _closed(run: Run, decision: Any) -> str:
+def _closed_text(run: Run, decision: Any) -> str:
     if decision is None:
         return f"⚪ This question of run `{run.id}` is closed. The run is {run.state}."
     by = mention(decision["person"]) if decision["person"] else "Nobody"

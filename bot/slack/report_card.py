@@ -72,7 +72,7 @@ def plan_value(words: str) -> str:
 
 def report_text(report: Report) -> str:
     """The report as the terminal prints it, a line each."""
-    lines = [f"/dr {report.name} at {report.at:%Y-%m-%d %H:%M:%S} UTC: {_counted(report)}."]
+    lines = [f"/dr {report.name} at {report.at:%Y-%m-%d %H:%M:%S} UTC: {_counts(report)}."]
     for line in report.findings:
         source = f" [{line.evidence}]" if line.evidence else ""
         lines.append(f"{line.level:8} {line.check} ({line.object}): {line.says}{source}")
@@ -80,7 +80,7 @@ def report_text(report: Report) -> str:
 
 
 def _head(report: Report) -> str:
-    return f"*`/dr {report.name}`* at {clock(report.at.timestamp())}: {_counted(report)}. Nothing was changed."
+    return f"*`/dr {report.name}`* at {clock(report.at.timestamp())}: {_counts(report)}. Nothing was changed."
 
 
 def _lines(number: int, line: Line, draft: Draft) -> Iterator[str]:
@@ -92,6 +92,6 @@ def _lines(number: int, line: Line, draft: Draft) -> Iterator[str]:
         yield f"      {draft.say(f'{name}, source', evidence, is_code=True, end=IN_NEXT)}"
 
 
-def _counted(report: Report) -> str:
+def _counts(report: Report) -> str:
     levels = [line.level for line in report.findings]
     return ", ".join(f"{levels.count(mark)} {mark}" for mark in ORDER if mark in levels) or "nothing to say"

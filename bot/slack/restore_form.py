@@ -37,7 +37,7 @@ NOT_OPENED = "Slack did not say that it opened the form, so type the time: `/dr 
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """What the form shows: for which database, the moment that stands in it, and what RDS can restore to once it is known."""
+    """What the form shows: for which database, the moment chosen in it, and what RDS can restore to once it is known."""
 
     channel: str
     database: str
@@ -66,13 +66,13 @@ class Form:
         return cls(**names, at=at, window=window)
 
     def wrong(self, now: datetime) -> str:
-        """Why the moment that stands in it can't be restored to; "" if it can, or if nobody knows."""
+        """Why the moment chosen in it can't be restored to; "" if it can, or if that isn't known."""
         says = refusal(self.window or Window(), self.moment, now)
         return f"{says} Choose another time; nothing was done." if says else ""
 
     @property
     def moment(self) -> datetime:
-        """The moment that stands in it."""
+        """The moment chosen in it."""
         return datetime.fromtimestamp(self.at, UTC)
 
     @property
@@ -125,7 +125,7 @@ class RestoreForm:
         name = request.arguments.get("database", "")
         database = chosen_database(self._world, name)
         if set(request.arguments) - {"database"}:
-            raise BadCommand(f"`/dr {RESTORE}` takes time= and database=, and it got more.")
+            raise BadCommand(f"`/dr {RESTORE}` takes only time= and database=.")
         now = int(time.time())
         at = (now - FIRST_GUESS) // 60 * 60  # a picker has no seconds
         form = Form(channel=item.channel, database=name, instance=database.instance, at=at)
@@ -140,7 +140,7 @@ class RestoreForm:
         await self._show(str(answer["view"]["id"]), window=window, first=form)
 
     async def pick(self, item: Item) -> None:
-        """Show what a choice means. A choice that another one has overtaken is not shown any more."""
+        """Show what a choice means. A choice that another one has overtaken is no longer shown."""
         try:
             form = Form.read(item.payload["metadata"], item.payload["at"])
         except ValueError as error:  # of an earlier version

@@ -173,7 +173,7 @@ def _cards(story: Story, run: Run, draft: Draft, away: frozenset[str]) -> Iterat
     for is_cleanup, title in ((False, "Steps"), (True, CLEANUP.strip("*"))):
         tasks = [
             rich.task(f"{run.id}-{step_id}", f"{step_id} {title_}", state, command, says)
-            for step_id, title_, state, command, says in _shown(story, run, draft, away, steps, is_code=False)
+            for step_id, title_, state, command, says in _visible_steps(story, run, draft, away, steps, is_code=False)
             if story.offer.plan.is_cleanup(step_id) is is_cleanup
         ]
         if tasks:
@@ -186,7 +186,7 @@ def _lines(story: Story, run: Run, draft: Draft, away: frozenset[str]) -> Iterat
     plan = story.offer.plan
     steps, before, after = _window(story)
     lines = [before] if before else []
-    for step_id, title, state, command, says in _shown(story, run, draft, away, steps, is_code=True):
+    for step_id, title, state, command, says in _visible_steps(story, run, draft, away, steps, is_code=True):
         if plan.is_cleanup(step_id) and CLEANUP not in lines:
             lines.append(CLEANUP)
         lines += [f"{STATES[state]} *{step_id} {title}*", *([f"      {command}"] if command else [])]
@@ -225,7 +225,7 @@ def _done(names: list[str], places: list[int], total: int) -> str:
     return f"{STATES['done']} *{which} of {total} {'is' if len(names) == 1 else 'are'} done.*"
 
 
-def _shown(
+def _visible_steps(
     story: Story, run: Run, draft: Draft, away: frozenset[str], steps: list[tuple[str, Step]], *, is_code: bool
 ) -> Iterator[tuple[str, str, str, str, str]]:
     """What is shown of each step: id, title, state, command and what it said."""
@@ -235,11 +235,11 @@ def _shown(
         name = f"Command of step {step_id}"
         title = draft.say(f"Step {step_id}", step.title, end=_whole(run, f"Step {step_id}", away))
         command = draft.say(name, step.command(), is_code=is_code, end=_whole(run, name, away))
-        says = _said(state, draft, run, step_id)
+        says = _last_words(state, draft, run, step_id)
         yield step_id, title, state.state if state else "", command, says
 
 
-def _said(state: StepState | None, draft: Draft, run: Run, step_id: str) -> str:
+def _last_words(state: StepState | None, draft: Draft, run: Run, step_id: str) -> str:
     if state and state.says:
         return draft.say(f"End of step {step_id}", state.says, end=_whole(run, "", frozenset()), ours=True)
     if state and state.progress and state.state == "started":

@@ -111,7 +111,7 @@ class Sender:
         await self.mark(row, ts=answer["ts"], sent_rev=row["rev"], in_flight=False)
 
     async def _share(self, row: Any) -> None:
-        """Upload a run's report and hang it on the message of the end: no message of its own, and an edit calls nobody.
+        """Upload a run's report and hang it on the message of the end: no message of its own, and an edit notifies nobody.
 
         It's a convenience: what Slack refuses isn't tried again, and what gets no answer isn't tried for ever.
         """
@@ -165,7 +165,7 @@ class Sender:
             except SlackApiError as error:
                 if not await self._simplify(row, error):
                     raise
-                return  # it is drawn anew at the next step
+                return  # it is drawn again at the next step
             await self.mark(row, sent_rev=row["rev"])
 
     async def _simplify(self, row: Any, error: SlackApiError) -> bool:
@@ -243,10 +243,10 @@ class Sender:
             return await self._reply(row) | {"metadata": metadata}
         if row["kind"] == "alert":
             return {"text": alert_text(row["text"], self._settings.backups.alert), "metadata": metadata}
-        text, blocks = await self._drawn(row)
+        text, blocks = await self._draw(row)
         return {"text": text, "blocks": blocks, "metadata": metadata}
 
-    async def _drawn(self, row: Any) -> tuple[str, list[Any]]:
+    async def _draw(self, row: Any) -> tuple[str, list[Any]]:
         """A card, or a question's message, as it stands."""
         story, look = await self._look(row["run_id"])
         if row["kind"] != "question" or story.run is None:

@@ -25,14 +25,14 @@ async def check_tokens(client: AsyncWebClient, settings: Settings) -> None:
     """
     if settings.slack.mode == "http":
         _ = settings.signing_secret
-        await _answered("SLACK_BOT_TOKEN", client.auth_test)
+        await _ask_until_answered("SLACK_BOT_TOKEN", client.auth_test)
         return
     app_token = settings.app_token.get_secret_value()
-    await _answered("SLACK_BOT_TOKEN", client.auth_test)
-    await _answered("SLACK_APP_TOKEN", lambda: client.apps_connections_open(app_token=app_token))
+    await _ask_until_answered("SLACK_BOT_TOKEN", client.auth_test)
+    await _ask_until_answered("SLACK_APP_TOKEN", lambda: client.apps_connections_open(app_token=app_token))
 
 
-async def _answered(name: str, ask: Callable[[], Awaitable[object]]) -> None:
+async def _ask_until_answered(name: str, ask: Callable[[], Awaitable[object]]) -> None:
     while True:
         try:
             await ask()

@@ -11,7 +11,7 @@ from typing import Any
 
 from commands.memory import PastRun
 
-FEWEST = 2  # of one verification there is no trend
+FEWEST = 2  # a single verification shows no trend
 MOST_LEVEL = 8  # names that fit side by side
 WIDTH, HEIGHT = 10.0, 4.2  # inches
 

@@ -46,7 +46,7 @@ async def upload_report(slack: Any, store: Store, story: Story, look: Look) -> l
 
     Slack's errors are the caller's to judge.
 
-    Raises `NotWritten` if there is nothing to upload, which another try would not mend.
+    Raises `NotWritten` if there is nothing to upload, which another try would not fix.
     """
     try:
         written = await report_files(slack, store, story, look)

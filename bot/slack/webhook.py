@@ -47,7 +47,7 @@ class Webhook:
     async def open(self) -> None:
         """Listen. Raises `OSError` if the port is taken."""
         app = web.Application(client_max_size=MOST_BYTES)
-        app.add_routes([web.post(PATH, self._hear), web.get(PATH, _answer_probe)])
+        app.add_routes([web.post(PATH, self._receive), web.get(PATH, _answer_probe)])
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=END_SECONDS)
         await self._runner.setup()
         host, _, port = self._listen.rpartition(":")
@@ -59,7 +59,7 @@ class Webhook:
         if self._runner:
             await self._runner.cleanup()
 
-    async def _hear(self, request: web.Request) -> web.Response:
+    async def _receive(self, request: web.Request) -> web.Response:
         raw = await request.read()
         try:
             await self._verify(request, raw)

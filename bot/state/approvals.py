@@ -59,9 +59,9 @@ def approve(connection: Connection, click: Click, person: str, needed: int) -> b
 
 def require_open(connection: Connection, click: Click) -> Any:
     """The plan (a row) that a click is about. Raises `Refusal` as `approve` does, if it can't be approved."""
-    plan = _standing(connection, click)
+    plan = _open_plan(connection, click)
     if plan["expires"] < time.time():
-        raise Refusal(_expired(plan))
+        raise Refusal(_why_expired(plan))
     _forbid_stopped(plan)
     if is_unread(connection, click.run_id):
         says = (
@@ -74,19 +74,19 @@ def require_open(connection: Connection, click: Click) -> Any:
 
 def require_free(connection: Connection, targets: Iterable[str]) -> None:
     """Raises `Refusal` if another run works on one of these targets."""
-    if held := _held(connection, targets):
+    if held := _lock_on(connection, targets):
         raise Refusal(held_by(held["target"], held))
 
 
 def reject(connection: Connection, click: Click, person: str) -> None:
-    """Close a plan for good. Raises `Refusal` where it is closed already."""
-    _standing(connection, click)
+    """Close a plan for good. Raises `Refusal` if it is closed already."""
+    _open_plan(connection, click)
     _close(connection, click.run_id, "rejected", person)
     tell(connection, click.run_id, "rejected", "end", f"<@{person}> rejected this plan. Nothing was done.")
 
 
 def answer(connection: Connection, click: Click, person: str, choice: str, reason: str) -> None:
-    """Record the one answer to a run's open question. Raises `Refusal` where it has one, or another question is open."""
+    """Record the one answer to a run's open question. Raises `Refusal` if it has one, or another question is open."""
     story = read_story(connection, click.run_id)
     run = story.run if story else None
     if run is None:
@@ -98,14 +98,14 @@ def answer(connection: Connection, click: Click, person: str, choice: str, reaso
         raise Refusal(f"This question of run {click.run_id} is closed.{by} The run is {run.state} now. Nothing was done.")
     if choice not in asked.choices:
         takes = ", ".join(CHOICES[name].title for name in asked.choices)
-        raise Refusal(f"{CHOICES[choice].title} is no answer to this question; it takes {takes}. Nothing was done.")
+        raise Refusal(f"{CHOICES[choice].title} is not an answer to this question; it takes {takes}. Nothing was done.")
     if choice == "hold_destroy" and reason.strip() != DESTROY:
         raise Refusal(f"You typed {reason!r}, and {DESTROY!r} is expected. Nothing was done; press the button again.")
     if CHOICES[choice].after_reading and is_unread(connection, click.run_id):
         raise Refusal(
             "A part of the evidence isn't in the thread yet, so nobody can have read it. Nothing was done; try again then."
         )
-    if not _decided(connection, asked, choice, person, reason):
+    if not _record_decision(connection, asked, choice, person, reason):
         raise Refusal(f"Somebody answered this question of run {click.run_id} a moment ago. Nothing was done twice.")
     because = f", because: {reason}" if reason else ""
     mark = NOTE if choice in ("hold_yes", "hold_destroy") else "ask"  # of a Yes, the end of its step says the same
@@ -123,12 +123,12 @@ def ask_to_stop(connection: Connection, run_id: str, person: str) -> str:
         ended = story.run.main_end["state"]
         raise Refusal(f"Run {run_id} has ended ({ended}) and is cleaning up, which follows every end. There is nothing to stop.")
     if story.run.stop_by:
-        raise Refusal(f"<@{story.run.stop_by}> has told run {run_id} to stop already; it ends at its next step.")
+        raise Refusal(f"<@{story.run.stop_by}> has already told run {run_id} to stop; it ends at its next step.")
     connection.execute(update(runs).where(runs.c.id == run_id).values(stop_by=person))
     asked = story.run.question
-    waits = asked is not None and _decided(connection, asked, "abort", person, STOPPED)
+    waits = asked is not None and _record_decision(connection, asked, "abort", person, STOPPED)
     goes_on = "The step under way is finished and proven first; no further step begins."
-    then = "It waits for a person, and ends here." if waits else goes_on
+    then = "It was waiting for a person, so it ends here." if waits else goes_on
     tell(connection, run_id, "stop", "ask", f"<@{person}> told the run to stop. {then}")
     return asked.name if asked and waits else ""
 
@@ -167,40 +167,40 @@ def _word(choice: str) -> str:
     return CHOICES[choice].title.lower()
 
 
-def _decided(connection: Connection, asked: Question, choice: str, person: str, reason: str) -> bool:
-    """Record the one decision on a run's open question; False where somebody else's is on record."""
+def _record_decision(connection: Connection, asked: Question, choice: str, person: str, reason: str) -> bool:
+    """Record the one decision on a run's open question; False if somebody else's is on record."""
     row = {"question": asked.id, "run_id": asked.run_id, "choice": choice, "person": person, "reason": reason}
     return insert_once(connection, decisions, **row, at=time.time())
 
 
-def _standing(connection: Connection, click: Click) -> Any:
+def _open_plan(connection: Connection, click: Click) -> Any:
     plan = connection.execute(select(plans).where(plans.c.id == click.run_id)).mappings().first()
     if plan is None or plan["nonce"] != click.nonce:
         raise Refusal("I don't know the plan of this button. Nothing was done; ask again with `/dr`.")
     if plan["status"] != "offered":
-        raise Refusal(_closed(connection, plan))
+        raise Refusal(_why_closed(connection, plan))
     return plan
 
 
-def _closed(connection: Connection, plan: Any) -> str:
+def _why_closed(connection: Connection, plan: Any) -> str:
     if plan["status"] == "approved":
         first = connection.execute(select(approvals).where(approvals.c.plan_id == plan["id"])).mappings().first()
         by = f" by <@{first['person']}> at {clock(first['at'])}" if first else ""
         return f"Plan {plan['id']} was approved already{by}, and its run is the only one. Nothing was done a second time."
     if plan["status"] == "superseded":
-        return _superseded(connection, plan)
+        return _why_superseded(connection, plan)
     if plan["status"] == "expired":
-        return _expired(plan)
+        return _why_expired(plan)
     by = f" by <@{plan['closed_by']}>" if plan["closed_by"] else ""
     return f"Plan {plan['id']} was {plan['status']}{by}. Nothing was done; ask again with `{_command(plan)}`."
 
 
-def _superseded(connection: Connection, plan: Any) -> str:
+def _why_superseded(connection: Connection, plan: Any) -> str:
     same = plans.c.digest == plan["digest"], plans.c.status == "offered"
     newer = connection.execute(select(plans.c.id).where(*same)).scalar()
     if newer:
         return f"Plan {newer} does the same with newer facts and has taken the place of plan {plan['id']}. Nothing was done."
-    held = _held(connection, _targets(plan))
+    held = _lock_on(connection, _targets(plan))
     now = held_by(held["target"], held) if held else f"Nothing was done; ask again with `{_command(plan)}`."
     return f"Plan {plan['id']} no longer holds: things have changed since, or another run worked on its target. {now}"
 
@@ -210,7 +210,7 @@ def _command(plan: Any) -> str:
     return Plan.from_json(plan["plan"]).command
 
 
-def _expired(plan: Any) -> str:
+def _why_expired(plan: Any) -> str:
     expired = f"Plan {plan['id']} expired at {clock(plan['expires'])}, so it was not approved and nothing was done."
     return f"{expired} Ask again with `{_command(plan)}`."
 
@@ -252,6 +252,6 @@ def _targets(plan: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys((plan["target"], *plan["plan"].get("locks", ()))))
 
 
-def _held(connection: Connection, targets: Iterable[str]) -> Any:
+def _lock_on(connection: Connection, targets: Iterable[str]) -> Any:
     """The lock on one of these targets; None if all are free."""
     return connection.execute(select(locks).where(locks.c.target.in_([*targets]))).mappings().first()

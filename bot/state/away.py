@@ -1,6 +1,6 @@
-"""The state's server may be away: what that looks like, and how one waits until it is back.
+"""The state's server may be away: what that looks like, and how to wait until it is back.
 
-Nobody gives up because of it: a leader and a standby wait, say so in the log, and go on when it answers again.
+No bot gives up because of it: a leader and a standby wait, say so in the log, and go on when it answers again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds between tries; the last one repeats
 SAY_SECONDS = 30.0  # how often the log says that it is still away
 PASSING = ("locked", "busy", "disk", "unable to open", "readonly")  # what SQLite says of troubles that may pass
-NEVER = (  # what does not get right by waiting, when it is the first answer of all
+NEVER = (  # what waiting doesn't fix, if it is the very first answer
     *("unable to open", "readonly", "disk"),
     *("authentication", "pg_hba", "does not exist", "not permitted to log in", "no password", "certificate", "support SSL"),
 )
@@ -28,7 +28,7 @@ class Ending(Exception):
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether an error on a database that once answered says that it is away for a while, so that one may wait and try again."""
+    """Whether an error on a database that once answered says that it is away for a while, so that it is worth trying again."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     if not isinstance(error, OperationalError | InterfaceError):

@@ -19,7 +19,7 @@ from bot.settings import BadSettings
 from bot.state.away import Patience, may_come
 from bot.state.tables import NEW_COLUMNS, metadata
 
-ANSWER_SECONDS = 5.0  # a server that says nothing for so long is away
+ANSWER_SECONDS = 5.0  # a server that says nothing for this long is away
 IDLE_SECONDS = 2.0  # between two statements of a transaction, after which the server ends it
 
 
@@ -38,7 +38,7 @@ def open_engine(url: str, patience: Patience | None = None) -> Engine:
     except OSError as error:
         raise CannotOpen(f"[state] url: {_no_folder(error)}") from error
     except (SQLAlchemyError, sqlite3.Error, ValueError) as error:
-        raise CannotOpen(f"[state] url: {_not_opened(error)}") from error
+        raise CannotOpen(f"[state] url: {_why_not_opened(error)}") from error
     return engine
 
 
@@ -47,7 +47,7 @@ def _no_folder(error: OSError) -> str:
     return f"the folder {error.filename} can't be made ({why}); a file in a folder that this account may write to is expected."
 
 
-def _not_opened(error: Exception) -> str:
+def _why_not_opened(error: Exception) -> str:
     if isinstance(error, ArgumentError | ValueError):  # SQLAlchemy's texts about an address quote it
         return "it can't be read as an address; postgresql://USER:PASSWORD@HOST:PORT/DATABASE is expected."
     return f"the database can't be opened: {plain(error)}."

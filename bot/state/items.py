@@ -96,9 +96,9 @@ class StoredItems:
             if not insert_once(connection, items, run_id=now.run_id, item=name, **row):
                 connection.execute(update(items).where(*mine).values(**values))
 
-        await self._written(write)
+        await self._wait_until_written(write)
 
-    async def _written(self, write: Write) -> None:
+    async def _wait_until_written(self, write: Write) -> None:
         """Wait until it is on record. Whatever comes while a transaction is under way is in the next one, all of it."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((write, done))

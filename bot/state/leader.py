@@ -1,11 +1,11 @@
-"""One bot at a time, by a lease: who leads renews it, who stands by takes it over when it has not been renewed for a while.
+"""One bot at a time, by a lease: the leader renews it, a standby takes it over when it has not been renewed for a while.
 
 - The leader counts a beat up in the state, on a thread and a connection of its own, and may send for `TTL` less a margin from
   the moment at which its last good renewal began. Nobody compares clocks: each side measures its own seconds.
 - A standby takes over (epoch + 1) when it could look all the time and saw no new beat for `TTL`; at once when the lead was
   given up, or when its holder is a process of this machine that is gone.
 - Every transaction of the leader that wrote something commits only under its epoch, which it reads and locks directly before.
-- Who was deposed goes no further: the process starts over as a standby, and nothing of its time as leader is left in memory.
+- A deposed leader goes no further: the process starts over as a standby, and nothing of its time as leader is left in memory.
 
 docs/why/leadership.md says why, and what remains.
 """
@@ -35,7 +35,7 @@ BEAT_SECONDS = 0.4
 TTL_SECONDS = 1.5
 MARGIN_SECONDS = 0.3  # by how much sooner a leader stops sending than another may take over
 LOOK_SECONDS = 0.1
-GAP_SECONDS = 1.0  # a standby that could not look for so long has seen nothing, and its wait begins anew
+GAP_SECONDS = 1.0  # a standby that could not look for this long has seen nothing, and its wait starts again
 ANSWER_SECONDS = 1.5
 IDLE_SECONDS = 1.4  # less than TTL: a leader that froze within a renewal holds up nobody who takes over
 WAIT_SECONDS = 0.01
@@ -50,7 +50,7 @@ def now() -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """The lease as it stands in the state."""
+    """The lease as the state has it."""
 
     epoch: int
     holder: str
@@ -115,7 +115,7 @@ class Records:
         """Forget the connection, which may be broken."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(Exception):  # whatever is wrong with it, it is not used any more
+            with suppress(Exception):  # whatever is wrong with it, it is no longer used
                 connection.close()
 
     def _run(self, sql: str, *values: Any) -> Any:
@@ -161,7 +161,7 @@ class Leadership:
         self._keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     async def try_to_take(self) -> bool:
-        """Lead if nobody else does; False as soon as it is known that somebody does. From then on this process stands by."""
+        """Lead if nobody else does; False as soon as somebody else is known to. From then on this process stands by."""
         self._keeper.start()
         while not (self._leading.is_set() or self._standing_by.is_set()):  # noqa: ASYNC110 - a thread sets them, not the loop
             await asyncio.sleep(WAIT_SECONDS)
@@ -182,12 +182,12 @@ class Leadership:
         event.listen(engine, "commit", self._check)
 
     def release(self) -> None:
-        """Send nothing any more, and let another one lead at once."""
+        """Stop sending, and let another one lead at once."""
         self._ended.set()
         self._patience.end()
         self._keeper.join(ANSWER_SECONDS)
         if self._leading.is_set() and not self._keeper.is_alive():
-            with suppress(Exception):  # where the state is away, the lease expires by itself
+            with suppress(Exception):  # if the state is away, the lease expires by itself
                 self._records.give_up(self.epoch)
         self._records.drop()
 
@@ -202,7 +202,7 @@ class Leadership:
                     self._renew(began)
                 else:
                     self._stand_by()
-            except Exception as error:  # the server is away, in whichever way: nobody dies of it
+            except Exception as error:  # the server is away, for whatever reason: that must not end the thread
                 self._records.drop()
                 self._watch, tries = Watch(), tries + 1
                 with suppress(Ending):

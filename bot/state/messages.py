@@ -1,4 +1,4 @@
-"""The messages that are still to be told, or were: the rows of the outbox. Each is ordered once, by its key."""
+"""The messages that are still to be sent, or were: the rows of the outbox. Each is ordered once, by its key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOLDED = "folded"  # stands for the ts of a line that is part of another's messa
 
 
 def order_reply(connection: Connection, run_id: str, channel: str, key: str, mark: str, text: str) -> None:
-    """Order a reply in the thread of a plan or run that is no line of its timeline, once."""
+    """Order a reply in the thread of a plan or run that isn't a line of its timeline, once."""
     reply = {"kind": "reply", "run_id": run_id, "channel": channel, "mark": mark, "text": text}
     insert_once(connection, outbox, key=f"{run_id}/{key}", **reply)
 
@@ -101,18 +101,18 @@ def fold_lines(connection: Connection, row: Any, last: int, text: str) -> None:
 
 
 def close_ephemerals(connection: Connection, rows: Sequence[Any]) -> None:
-    """What these rows stand for is not sent any more: each is a sentence for a person, up to the row `last`."""
+    """Stop sending what these rows stand for: each is a sentence for a person, up to the row `last`."""
     for row in rows:
         same = [outbox.c[name] == row[name] for name in ("kind", "person", "channel", "run_id", "text")]
         connection.execute(update(outbox).where(*same, outbox.c.seq <= row["last"]).values(sent_rev=outbox.c.rev))
 
 
-def post_card_anew(connection: Connection, run_id: str, gone: str) -> None:
-    """The card that is gone is posted once more; under the new one goes what is read before an approval, and what follows."""
-    anew = {"ts": "", "sent_rev": 0, "in_flight": False}
+def post_card_again(connection: Connection, run_id: str, gone: str) -> None:
+    """Post the card that is gone once more; under the new one goes what is read before an approval, and what follows."""
+    unsent = {"ts": "", "sent_rev": 0, "in_flight": False}
     if connection.execute(select(outbox.c.ts).where(outbox.c.key == run_id)).scalar() == gone:
-        connection.execute(update(outbox).where(outbox.c.run_id == run_id, outbox.c.mark == WHOLE).values(**anew))
-        connection.execute(update(outbox).where(outbox.c.key == run_id).values(pinned=False, **anew))
+        connection.execute(update(outbox).where(outbox.c.run_id == run_id, outbox.c.mark == WHOLE).values(**unsent))
+        connection.execute(update(outbox).where(outbox.c.key == run_id).values(pinned=False, **unsent))
 
 
 def _waits(run_id: str) -> tuple[Any, ...]:

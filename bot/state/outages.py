@@ -10,7 +10,7 @@ SAME_SECONDS = 60.0  # a service that fails again so soon has not come back in b
 
 
 def note_health(connection: Connection, service: str, at: float, wrong: str) -> None:
-    """Write down that a service fails, or that it doesn't any more ("" for `wrong`). What is on record stays as it is."""
+    """Write down that a service fails, or that it no longer does ("" for `wrong`). What is on record stays as it is."""
     last = select(outages).where(outages.c.service == service).order_by(outages.c.began.desc()).limit(1)
     row = connection.execute(last).mappings().first()
     is_open = row is not None and row["ended"] is None

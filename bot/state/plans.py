@@ -34,7 +34,7 @@ def offered_twins(connection: Connection, digest: str) -> list[RowMapping]:
 
 
 def supersede(connection: Connection, plan_id: str) -> None:
-    """A plan is on offer no more, because another one takes its place."""
+    """Take a plan off offer, because another one takes its place."""
     _change_status(connection, plan_id, "superseded")
 
 

@@ -22,7 +22,7 @@ def refuse_request(connection: Connection, item_id: str, says: str) -> None:
 
 
 def refusal_of(connection: Connection, item_id: str) -> str | None:
-    """Why what a terminal asked for was not begun; None if nobody refused it."""
+    """Why what a terminal asked for was not begun; None if it wasn't refused."""
     return connection.execute(select(answers.c.says).where(answers.c.id == item_id)).scalar()
 
 

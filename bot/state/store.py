@@ -113,7 +113,7 @@ class Store:
     # Plans, approvals, locks -----------------------------------------------------------------------------------------
 
     async def story(self, run_id: str) -> Story | None:
-        """All there is about a plan and its run; None where there is no such plan."""
+        """All there is about a plan and its run; None if there is no such plan."""
         return await self.do(read_story, run_id)
 
     async def stories(self, limit: int = 20) -> list[Story]:
@@ -126,7 +126,7 @@ class Store:
         return await self.do(work)
 
     async def holder(self, target: str) -> Any:
-        """Who holds a target: a row with run_id, person, since; None where it is free."""
+        """Who holds a target: a row with run_id, person, since; None if it is free."""
         return await self.do(lambda c: c.execute(select(locks).where(locks.c.target == target)).mappings().first())
 
     # Runs ------------------------------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ class Store:
         return await self.do(work)
 
     async def first_facts(self, run_id: str, step: str) -> Facts | None:
-        """The facts from before any attempt at a step; None where no intent is on record, so that nothing can have been sent."""
+        """The facts from before any attempt at a step; None if no intent is on record: then nothing can have been sent."""
         query = select(intents.c.facts).where(intents.c.run_id == run_id, intents.c.step == step).order_by(intents.c.attempt)
         return await self.do(lambda c: c.execute(query.limit(1)).scalar())
 

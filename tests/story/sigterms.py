@@ -5,7 +5,7 @@
 A seed chooses the incidents and the moments; what each of them meets is up to the machine. It prints a line for each incident
 and ends with exit code 1 when something did not hold:
 
-- every run ends as done, its effect was had once, and its thread is its timeline, whole and once;
+- every run ends as done, its effect happened once, and its thread is its timeline, whole and once;
 - no run ever waits for a person;
 - every process is gone within five seconds of its signal, with exit code 0.
 """

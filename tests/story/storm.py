@@ -165,7 +165,7 @@ class OnCall:
 
 
 def is_over(incident: Incident, run: str) -> bool:
-    """Whether the card says how a run ended, or a plan can't be approved any more."""
+    """Whether the card says how a run ended, or a plan can no longer be approved."""
     title = incident.title(run)
     return title in ENDS or (title.startswith("Plan ") and "dr_approve" not in incident.buttons(run))
 

@@ -92,7 +92,7 @@ async def test_an_envelope_delivered_twice_is_one_approval_and_no_refusal(incide
     assert len(incident.slack.ephemerals("bob")) == told
 
 
-async def test_where_two_approvals_are_needed_one_does_not_begin_the_run(incident: Incident) -> None:
+async def test_if_two_approvals_are_needed_one_does_not_start_the_run(incident: Incident) -> None:
     async with incident.settings("expiry_minutes = 15.0", "approvals = 2"):
         run = await incident.plan("alice")
         await incident.click("bob", run, "dr_approve")
@@ -131,7 +131,7 @@ async def test_a_person_who_is_on_no_list_gets_no_plan(incident: Incident) -> No
     assert incident.ids() == before
 
 
-async def test_a_guest_may_not_approve_even_where_the_list_has_her(incident: Incident) -> None:
+async def test_a_guest_may_not_approve_even_if_she_is_on_the_list(incident: Incident) -> None:
     assert "U0GINA" in incident.world.config.read_text()
     run = await incident.plan("alice")
     assert "<@U0BOB> or <@U0CAROL> (not <@U0ALICE>, who asked) must approve" in incident.says(run)
@@ -151,7 +151,7 @@ async def test_a_deactivated_person_may_not_approve_even_a_moment_after_she_coul
     assert nothing_was_done(incident, run)
 
 
-async def test_where_slack_does_not_say_who_a_person_is_nothing_is_approved(incident: Incident) -> None:
+async def test_if_slack_does_not_say_who_a_person_is_nothing_is_approved(incident: Incident) -> None:
     run = await incident.plan("alice")
     incident.slack.faults.rate_limit("users.info", times=3)
     said = await incident.refused("bob", run, "dr_approve")
@@ -242,7 +242,7 @@ async def test_a_run_that_did_not_begin_before_the_bot_was_away_for_long_needs_a
 async def test_a_change_that_was_not_sent_before_the_bot_was_away_for_long_needs_a_person(incident: Incident) -> None:
     run = await hours_after_a_crash_in_the_change(incident, "hang")
     await incident.waiting(run)
-    assert any("Step 1.1 failed" in line and "I was away since" in line for line in incident.thread(run))
+    assert any("Step 1.1 failed" in line and "been away since" in line for line in incident.thread(run))
     assert incident.effects() == []
     await incident.click("bob", run, "dr_retry")
     assert await incident.ended(run) == "Done"

@@ -80,7 +80,7 @@ async def test_a_stopped_run_is_followed_by_the_cleanup(incident: HeldIncident) 
     assert incident.done == ["trying", "make", "drop"]
 
 
-async def test_where_nothing_is_left_to_drop_it_is_already_done(incident: HeldIncident) -> None:
+async def test_if_nothing_is_left_to_drop_it_is_already_done(incident: HeldIncident) -> None:
     incident.control(make="refused")
     run = await approved(incident)
     await incident.waiting(run)

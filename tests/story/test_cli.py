@@ -100,7 +100,7 @@ async def test_check_names_a_permission_that_is_missing(incident: Incident) -> N
     assert "AWS would refuse ecs:UpdateService" in out
 
 
-async def test_check_goes_on_where_a_part_cannot_be_checked_at_all(incident: Incident) -> None:
+async def test_check_goes_on_if_a_part_cannot_be_checked_at_all(incident: Incident) -> None:
     code, out, err = await incident.dr("check", "--json", without=("DATABASE_URL", "SLACK_BOT_TOKEN"))
     assert (code, err) == (1, "")
     wrong = [finding["says"] for finding in json.loads(out) if finding["level"] == "stop"]

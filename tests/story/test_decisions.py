@@ -102,7 +102,7 @@ async def test_skip_takes_a_reason_and_the_end_says_what_was_passed_over(inciden
     assert incident.effects() == []
 
 
-async def test_where_slack_does_not_open_the_form_the_person_is_told_to_press_again(incident: Incident) -> None:
+async def test_if_slack_opens_no_form_the_person_is_told_to_press_again(incident: Incident) -> None:
     run = await failed(incident)
     incident.slack.faults.rate_limit("views.open")
     assert "press Skip again" in await incident.refused("carol", run, "dr_skip")
@@ -205,7 +205,7 @@ async def test_stopping_a_run_that_waits_for_a_person_ends_it(incident: Incident
     run = await failed(incident)
     await incident.type("carol", f"stop {run}")
     assert await incident.ended(run) == "Aborted"
-    assert "<@U0CAROL> told the run to stop. It waits for a person, and ends here." in incident.thread(run)
+    assert "<@U0CAROL> told the run to stop. It was waiting for a person, so it ends here." in incident.thread(run)
     assert incident.effects() == []
 
 
@@ -217,7 +217,7 @@ async def test_only_people_on_the_lists_stop_a_run(incident: Incident) -> None:
     assert incident.title(run) == "Waiting for a person"
 
 
-async def test_stopping_what_is_no_run_is_a_sentence(incident: Incident) -> None:
+async def test_stopping_an_unknown_run_is_answered_with_a_sentence(incident: Incident) -> None:
     async with incident.told("alice", 2) as sentences:
         await incident.type("alice", "stop aaaaaaaa")
     assert "There is no run 'aaaaaaaa' to stop." in sentences[-1]

@@ -107,7 +107,7 @@ async def test_evidence_that_speaks_against_it_leaves_only_no(incident: HeldInci
     shown = incident.photo(run)
     button = next(b for b in shown["blocks"] if b["type"] == "actions")["elements"][0]
     button["action_id"] = "dr_hold_yes"  # as nobody's screen shows it
-    assert "Yes is no answer to this question; it takes No." in await incident.stale_refused("bob", shown, "dr_hold_yes")
+    assert "Yes is not an answer to this question; it takes No." in await incident.stale_refused("bob", shown, "dr_hold_yes")
 
 
 async def test_evidence_that_cannot_be_read_is_gathered_again(incident: HeldIncident) -> None:

@@ -84,7 +84,7 @@ async def test_an_outage_that_begins_with_the_run_loses_no_line(incident: Incide
     assert incident.effects() == ONCE
 
 
-async def test_where_slack_goes_away_before_it_said_who_clicked_nothing_is_done_and_the_person_is_told_afterwards(
+async def test_if_slack_goes_away_before_naming_who_clicked_they_are_told_later(
     incident: Incident,
 ) -> None:
     run = await incident.plan("alice")
@@ -140,7 +140,7 @@ async def test_a_message_in_flight_is_found_on_the_second_page_of_a_long_thread(
     assert incident.thread(run)[200:] == recorded
 
 
-async def test_a_card_that_somebody_deleted_is_posted_anew_and_the_run_is_told_to_its_end(incident: Incident) -> None:
+async def test_a_deleted_card_is_posted_again_and_the_run_is_told_to_its_end(incident: Incident) -> None:
     run = await incident.plan("alice")
     incident.world.aws_faults.put("slow", operation="UpdateService", seconds=1.0)
     await incident.click("bob", run, "dr_approve")
@@ -154,7 +154,7 @@ async def test_a_card_that_somebody_deleted_is_posted_anew_and_the_run_is_told_t
     assert incident.effects() == ONCE
 
 
-async def test_where_a_channel_takes_no_more_pins_the_card_takes_the_place_of_the_oldest_run_that_is_over(
+async def test_if_a_channel_is_full_of_pins_the_oldest_ended_run_loses_its_pin(
     incident: Incident,
 ) -> None:
     over = await incident.approved()
@@ -171,7 +171,7 @@ async def test_where_a_channel_takes_no_more_pins_the_card_takes_the_place_of_th
         pins_remove(incident.slack, {"channel": note["channel"], "timestamp": note["ts"]})
 
 
-async def test_where_slack_limits_the_rate_the_bot_waits_as_long_as_it_is_told_and_tells_all(incident: Incident) -> None:
+async def test_if_slack_limits_the_rate_the_bot_waits_as_told_and_posts_all(incident: Incident) -> None:
     run = await incident.plan("alice")
     incident.slack.faults.rate_limit("chat.postMessage", times=2, retry_after=1)
     await incident.click("bob", run, "dr_approve")

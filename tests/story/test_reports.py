@@ -100,10 +100,10 @@ async def test_dr_targets_is_the_report_of_that_name(incident: Incident) -> None
         (["report", "backup"], "After `backup` comes one of: verify, drop, status"),
         (
             ["report", "runs"],
-            "'runs' is none; there are agents diagnose, backup status, corruption scan, targets, triage.",
+            "'runs' isn't one; there are agents diagnose, backup status, corruption scan, targets, triage.",
         ),
         (["report", "targets now"], "takes nothing after it"),
-        (["plan", "targets"], "`dr plan` takes a scenario, and 'targets' is none"),
+        (["plan", "targets"], "`dr plan` takes a scenario, and 'targets' isn't one"),
     ],
 )
 async def test_words_that_are_no_report_are_one_line_and_exit_code_2(incident: Incident, words: list[str], said: str) -> None:

@@ -113,7 +113,7 @@ async def test_a_time_that_is_wrong_gets_one_line_and_nothing_else(incident: Res
 
 async def test_without_a_time_a_form_says_what_each_choice_gives_up(incident: Restoring) -> None:
     slack, known, now = incident.world.workspace, incident.ids(), int(time.time())
-    assert "A form opens that asks for the time" in await incident.type("alice", RESTORE)
+    assert "A form will open that asks for the time" in await incident.type("alice", RESTORE)
     form = await incident.form("alice")
     await until(lambda: "RDS can restore from" in said(slack.views("alice")), 30, "what RDS can restore to")
     for at, says in ((now + 7200, "is in the future"), (now - 86400 * 90, "from which on there are backups")):

@@ -61,7 +61,7 @@ async def test_a_run_on_postgresql_is_done_once(incident: Incident) -> None:
     assert not list(incident.world.work_dir.glob("state.sqlite*"))
 
 
-async def test_a_bot_that_is_killed_after_the_effect_goes_on_where_it_was(incident: Incident) -> None:
+async def test_a_bot_that_is_killed_after_the_effect_resumes_where_it_left_off(incident: Incident) -> None:
     run = await incident.approved()
     await until(lambda: incident.effects() == ONCE)
     await incident.world.kill_bot()

@@ -39,7 +39,7 @@ async def test_a_bot_killed_after_the_restore_leaves_no_instance_behind(incident
     assert "left over" not in lines
 
 
-async def test_a_restore_nobody_can_tell_of_is_not_skipped_and_is_dropped(incident: Incident) -> None:
+async def test_a_restore_in_doubt_is_not_skipped_and_is_dropped(incident: Incident) -> None:
     faults = incident.world.aws_faults
     run = await incident.plan("alice", VERIFY, timeout=60)
     slow = faults.put("slow", operation="RestoreDBInstanceFromDBSnapshot", seconds=3.0)

@@ -1,4 +1,4 @@
-"""If nobody can tell whether a change happened, a person who knows can vouch for it; what it should lead to is still proven."""
+"""If we can't tell whether a change happened, a person who knows can vouch for it; what it should lead to is still proven."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ REASON = "The console shows the deployment."
 
 
 async def doubtful(incident: Incident) -> str:
-    """A run whose first change lost its answer while ECS could not be read: nobody can tell whether it happened."""
+    """A run whose first change lost its answer while ECS could not be read: we can't tell whether it happened."""
     faults = incident.world.aws_faults
     run = await incident.plan("alice", timeout=60)
     slow = faults.put("slow", operation="UpdateService", seconds=0.5)
@@ -26,7 +26,7 @@ async def vouch(incident: Incident, run: str, person: str = "carol") -> None:
     await incident.fill_in(person, reason=REASON)
 
 
-async def test_it_happened_is_offered_only_for_a_change_that_nobody_can_tell_of(incident: Incident) -> None:
+async def test_it_happened_is_offered_only_for_a_change_in_doubt(incident: Incident) -> None:
     run = await doubtful(incident)
     assert incident.buttons(run) == ["dr_retry", "dr_skip", "dr_happened", "dr_fallback", "dr_abort"]
     says = (await incident.story(run))["timeline"][-1]["text"]

@@ -5,7 +5,7 @@
 The state is on a PostgreSQL server of its own; each bot reaches it over a link of its own. A fault is one of
 
     kill     SIGKILL; the process is started again some seconds later
-    freeze   SIGSTOP for some seconds, and then the process goes on as if nothing had been
+    freeze   SIGSTOP for some seconds, and then the process goes on as if nothing had happened
     vanish   the link drops everything for some seconds: no answer, no farewell
     restart  the state's server is restarted
     away     the state's server is gone for 20 s
@@ -13,7 +13,7 @@ The state is on a PostgreSQL server of its own; each bot reaches it over a link 
 A seed chooses the faults, whom they strike and when; what they meet is up to the machine. It prints a line for each incident
 and ends with exit code 1 when something did not hold:
 
-- every run ends as done, without a person, its effect was had once, and its thread is its timeline, whole and once;
+- every run ends as done, without a person, its effect happened once, and its thread is its timeline, whole and once;
 - no call of a leader arrives at Slack or AWS after one of a later leader: two never act at once;
 - 10 s after a fault's end somebody leads.
 """

@@ -192,7 +192,7 @@ def test_only_a_plan_that_changes_what_works_says_that_it_interrupts_it() -> Non
         assert database.plan_for(WORLD, other, 60).interrupts == ""
 
 
-def test_a_restart_offers_the_rollback_only_where_there_is_a_revision_for_it() -> None:
+def test_a_restart_offers_the_rollback_only_if_there_is_a_revision_for_it() -> None:
     assert control_plane.restart_plan(WORLD, seen(), False, "").fallback == "control-plane rollback"
     assert control_plane.restart_plan(WORLD, seen(previous=fact(None)), False, "").fallback == ""
 

@@ -31,7 +31,7 @@ def test_a_lease_without_a_new_beat_expires_after_its_time_to_live() -> None:
 
 
 @pytest.mark.parametrize("renewed", [Seen(epoch=3, holder=LEASE.holder, beat=8), Seen(epoch=4, holder="b/1/2/x", beat=7)])
-def test_a_new_beat_or_epoch_begins_the_wait_anew(renewed: Seen) -> None:
+def test_a_new_beat_or_epoch_starts_the_wait_again(renewed: Seen) -> None:
     watch = Watch()
     late = 100.0 + TTL_SECONDS - 0.1
     assert not any(looks(watch, LEASE, 100.0, late))
@@ -39,7 +39,7 @@ def test_a_new_beat_or_epoch_begins_the_wait_anew(renewed: Seen) -> None:
     assert watch.expired(renewed, late + LOOK_SECONDS + TTL_SECONDS)
 
 
-def test_a_standby_that_could_not_look_for_a_while_waits_anew() -> None:
+def test_a_standby_that_could_not_look_for_a_while_starts_waiting_again() -> None:
     watch = Watch()
     assert not any(looks(watch, LEASE, 100.0, 101.0))
     back = 101.0 + GAP_SECONDS + 0.2

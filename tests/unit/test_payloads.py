@@ -165,7 +165,7 @@ def test_a_form_carries_where_it_came_from_and_the_reason() -> None:
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "ab", "...", None, 7])
-def test_a_reason_that_is_none_is_malformed(reason: object) -> None:
+def test_a_reason_that_says_nothing_is_malformed(reason: object) -> None:
     form = copy.deepcopy(FORM)
     form["view"]["state"]["values"]["reason"]["reason"]["value"] = reason
     with pytest.raises(Malformed, match="at least three characters"):

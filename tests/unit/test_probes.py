@@ -33,7 +33,7 @@ async def test_a_raw_handshake_tells_what_the_server_says(answer: bytes, reached
     assert b"user\0shielda\0database\0shielda\0" in requests[0]
 
 
-async def test_a_server_without_tls_is_told_where_tls_is_required() -> None:
+async def test_a_server_without_tls_is_reported_if_tls_is_required() -> None:
     async with server(b"N") as (address, _):
         host, _, port = address.partition(":")
         assert (await shake_hands(host, int(port), "u", "d", tls=True)).reached == "tls"

@@ -95,7 +95,7 @@ def test_a_rollback_is_proven_by_the_revision_and_disproven_only_if_all_is_as_it
         ("s:10", ["s:9"], ["s:9"]),
     ],
 )
-def test_one_rolls_back_to_a_lower_number_of_the_family(current: str, known: list[str], best: list[str]) -> None:
+def test_a_rollback_goes_to_a_lower_number_of_the_family(current: str, known: list[str], best: list[str]) -> None:
     assert _before(current, known) == best
 
 

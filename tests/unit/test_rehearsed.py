@@ -40,7 +40,7 @@ def test_nothing_that_leads_outside_is_left(tmp_path: Path, monkeypatch: pytest.
     assert os.environ == {"HOME": "/home/alice", **rehearsal}
 
 
-def test_a_rehearsal_that_was_killed_is_none_and_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_rehearsal_cannot_be_joined_and_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     monkeypatch.setattr(os, "environ", dict(OUTSIDE))
@@ -50,7 +50,7 @@ def test_a_rehearsal_that_was_killed_is_none_and_changes_nothing(tmp_path: Path,
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"processes": {"rehearsal": "x"}}'])
-def test_a_file_that_is_no_rehearsals_is_one_clear_line(tmp_path: Path, text: str) -> None:
+def test_a_file_that_no_rehearsal_wrote_is_one_clear_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "world.json").write_text(text)
     with pytest.raises(BadSettings, match=r"isn't what `rehearse start` writes"):
         join(tmp_path / "world.json")

@@ -78,7 +78,7 @@ def test_a_drop_was_made_if_that_very_instance_goes(before: dict[str, Any], now:
 
 
 @pytest.mark.parametrize("now", [None, {"status": "deleting"}])
-def test_a_drop_by_somebody_else_is_no_earlier_tries_work(now: dict[str, Any] | None) -> None:
+def test_a_drop_by_somebody_else_is_not_credited_to_an_earlier_try(now: dict[str, Any] | None) -> None:
     found = None if now is None else replace(FOUND, **now)
     before = {"found": True, "resource_id": "db-1", "status": "deleting"}
     assert judge_drop("copy", before, found).receipt == NOTHING_TO_CHANGE

@@ -107,7 +107,7 @@ def test_what_a_restore_takes_and_what_it_leaves_out_are_all_there_is() -> None:
     ("kind", "size", "named"),
     [("gp3", 399, False), ("gp3", 400, True), ("io1", 100, True), ("io2", 100, True), ("gp2", 1000, False)],
 )
-def test_iops_are_named_only_where_rds_takes_them(kind: str, size: int, named: bool) -> None:
+def test_iops_are_named_only_if_rds_takes_them(kind: str, size: int, named: bool) -> None:
     settings = {"StorageType": kind, "AllocatedStorage": size, "Iops": 12000, "StorageThroughput": 500}
     assert ("Iops" in restorable(settings)) is named
     assert ("StorageThroughput" in restorable(settings)) is named
@@ -249,5 +249,5 @@ def test_a_secret_that_cannot_be_pointed_elsewhere_is_refused(text: str) -> None
         ('{"host": "a"}', '{"host": "h", "port": 6}'),
     ],
 )
-def test_forms_that_are_seldom(text: str, new: str) -> None:
+def test_rare_forms(text: str, new: str) -> None:
     assert pointed_to(text, "h", 6) == new

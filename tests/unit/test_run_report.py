@@ -55,7 +55,7 @@ def test_names_take_the_place_of_mentions_and_of_nothing_else() -> None:
     assert named_in("<@U0BOB> and <\u200b@U0EVIL>", {"U0BOB": "bob", "U0EVIL": "eve"}) == "@bob and <@U0EVIL>"
 
 
-def test_a_picture_is_one_and_the_library_is_not_loaded_before() -> None:
+def test_a_picture_is_a_png_and_the_library_is_not_loaded_before() -> None:
     assert picture(told(), 30).startswith(PNG)
     open_run = replace(told(), outage=Outage(service="$x^{", began=time.time() - 50, ended=None))
     assert picture(open_run, 0.5).startswith(PNG)

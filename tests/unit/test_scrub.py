@@ -1,4 +1,4 @@
-"""Every kind of secret is hidden wherever it stands, and what is none survives: commands, ARNs, digests, our own sentences."""
+"""Every kind of secret is hidden wherever it stands, and what is not one survives: commands, ARNs, digests, our own sentences."""
 
 from __future__ import annotations
 

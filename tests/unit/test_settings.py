@@ -34,7 +34,7 @@ values = scalars | st.lists(scalars, max_size=3) | st.dictionaries(st.text(max_s
 
 @st.composite
 def mutations(draw: st.DrawFn) -> dict[str, Any]:
-    """The example, or the rehearsal's own file, with one to three parts missing, added or otherwise."""
+    """The example, or the rehearsal's own file, with one to three parts missing, added or changed."""
     raw = copy.deepcopy(draw(st.sampled_from([BASE, REHEARSED])))
     for _ in range(draw(st.integers(1, 3))):
         section = draw(st.sampled_from(sorted(raw)) | st.text(max_size=12)) if raw else draw(st.text(max_size=12))
@@ -81,7 +81,7 @@ def test_the_example_file_loads() -> None:
         ("slack", {"mode": "https"}, "dr.toml: [slack] mode is 'https': Input should be 'socket' or 'http'."),
         ("slack", {"listen": "3000"}, "[slack] listen is '3000': an address and a port of this machine are expected, such as"),
         ("slack", {"listen": "0.0.0.0:70000"}, "[slack] listen is '0.0.0.0:70000': an address and a port of this machine"),
-        ("state", {"url": "mysql://x/y"}, "'mysql' is no kind of state; sqlite:///... or postgresql://... is expected"),
+        ("state", {"url": "mysql://x/y"}, "'mysql' is not a kind of state; sqlite:///... or postgresql://... is expected"),
         ("services.control-plane", {"health_url": "app.shielda.dev"}, "is not an http or https address"),
         ("aws", {"endpoints": {"us-west-2": "http://10.0.0.1:1"}}, "only a loopback address (127.0.0.1) is allowed"),
         ("aws", {"speed": 60.0}, "speed is for a rehearsal only"),
@@ -148,7 +148,7 @@ def test_the_example_file_loads() -> None:
         ("state", {"url": "postgresql://dr:ge@heim@db/"}, "dr.toml: [state] url cannot be used: it has a raw @ in its password"),
         ("targets", {"rpo_minutes": -5}, "dr.toml: [targets] rpo_minutes is -5: Input should be greater than 0."),
         ("targets", {"rpo_minutes": True}, "dr.toml: [targets] rpo_minutes is True: Input should be a valid integer."),
-        ("authority", {"approvers": ["U0BOB", "U0BOB"]}, "U0BOB stands in it twice; each id is expected once."),
+        ("authority", {"approvers": ["U0BOB", "U0BOB"]}, "U0BOB is listed twice; each id is expected once."),
         ("authority", {"approvers": ["U0BOB", "@alice"]}, "'@alice' is not the id of a user (U..., W...) or of a user group"),
         ("authority", {"requesters": [""]}, "'' is not the id of a user"),
         ("authority", {"expiry_minutes": math.nan}, "dr.toml: [authority] expiry_minutes is nan: Input should be a finite"),
@@ -188,7 +188,7 @@ def test_a_missing_section_is_named() -> None:
 
 def test_a_rule_for_what_is_no_scenario_is_refused_with_the_nearest() -> None:
     said = refusal(with_("authority", scenario={"database failovr": {"approvals": 2}}))
-    assert said == "dr.toml: [authority.scenario] 'database failovr' is no scenario. Did you mean 'database failover'?"
+    assert said == "dr.toml: [authority.scenario] 'database failovr' is not a scenario. Did you mean 'database failover'?"
 
 
 def test_a_scenarios_own_rule_overrides_the_general_one() -> None:

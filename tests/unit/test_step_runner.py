@@ -141,14 +141,12 @@ async def test_what_provably_had_not_happened_before_a_crash_is_done_once_with_t
 
 
 @pytest.mark.parametrize("attempt", [1, 2])
-async def test_where_nobody_can_say_what_happened_nothing_is_repeated_also_not_by_a_retry(
-    runner: StepRunner, switch: Switch, attempt: int
-) -> None:
+async def test_a_change_in_doubt_is_not_repeated_not_even_by_a_retry(runner: StepRunner, switch: Switch, attempt: int) -> None:
     await cut_off(runner, switch)
     switch.proof = Verdict.UNKNOWN
     outcome = await carry_out(runner, switch, attempt)
     assert outcome.result is Result.UNKNOWN
-    assert "I do not repeat it by myself" in outcome.says
+    assert "I won't repeat it on my own" in outcome.says
     assert switch.flips == []
 
 
@@ -176,7 +174,7 @@ async def test_what_was_never_attempted_cannot_be_vouched_for(runner: StepRunner
     assert applied.outcome == failed(f"{VOUCHED} But nothing can have been sent: no attempt is on record.")
 
 
-async def test_where_there_is_nothing_to_do_the_step_is_already_done(
+async def test_if_there_is_nothing_to_do_the_step_is_already_done(
     runner: StepRunner, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Flip, "precheck", lambda *_: already_done("There is no switch."))
@@ -218,14 +216,14 @@ UNREAD = [
 
 
 @pytest.mark.parametrize(("unread", "says"), UNREAD)
-async def test_where_reading_back_breaks_nobody_can_say_and_nothing_is_repeated(
+async def test_if_reading_back_breaks_it_is_unknown_and_nothing_is_repeated(
     runner: StepRunner, switch: Switch, unread: Exception, says: str
 ) -> None:
     await cut_off(runner, switch)
     switch.unread = unread
     outcome = await carry_out(runner, switch)
     assert outcome.result is Result.UNKNOWN
-    assert outcome.says == f"Reading back gave no answer: {says} I do not repeat it by myself."
+    assert outcome.says == f"Reading back gave no answer: {says} I won't repeat it on my own."
     assert switch.flips == []
 
 
@@ -268,7 +266,7 @@ async def test_a_defect_in_a_question_is_not_asked_again(runner: StepRunner, swi
     assert switch.asked == 1
 
 
-async def test_a_goal_that_was_reached_before_is_no_earlier_tries_work(runner: StepRunner, switch: Switch) -> None:
+async def test_a_goal_reached_before_is_not_credited_to_an_earlier_try(runner: StepRunner, switch: Switch) -> None:
     await cut_off(runner, switch)
     switch.proof, switch.receipt = Verdict.DONE, FOUND
     outcome = await carry_out(runner, switch)

@@ -41,7 +41,7 @@ def accepted(command: str) -> bool:
 
 
 def literals(path: Path) -> Iterator[str]:
-    """The strings of a module that are no docstrings, with what stands in braces filled in if it is a constant."""
+    """The strings of a module that are not docstrings, with what stands in braces filled in if it is a constant."""
     tree = ast.parse(path.read_text())
     module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
     skipped = {id(part) for node in ast.walk(tree) for part in _not_said(node)}

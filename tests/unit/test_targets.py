@@ -296,5 +296,5 @@ def test_a_table_is_named_in_letters_that_need_no_quotes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Heartbeat", "a.b.c", "a b", "a;b", "1a", "a-b", "a" * 70, 'a"'])
-def test_whatever_else_stands_there_is_no_table(name: str) -> None:
+def test_any_other_text_is_not_a_table_name(name: str) -> None:
     assert not is_table(name)

@@ -47,7 +47,7 @@ class Window:
         page.on("request", self._requested)
 
     def _said(self, message: Any) -> None:
-        """Note an error; that a workspace without a rehearsal around it has no panel is none."""
+        """Note an error; that a workspace without a rehearsal around it has no panel is not one."""
         if message.type == "error" and not message.location["url"].endswith("/rehearsal/faults"):
             self.wrong.append(message.text)
 

@@ -1,4 +1,4 @@
-"""What the tests against real servers share: one pair of database servers per session, and AWS anew for each test."""
+"""What the tests against real servers share: one pair of database servers per session, and a fresh AWS for each test."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ async def test_if_slack_does_not_tell_the_link_the_message_is_saved_without_it(s
     told.workspace.faults.rate_limit("chat.getPermalink")
     await savers.save(message)
     (line,) = await savers.saved("abcdefgh")
-    assert f"(message {message['ts']} of channel C0INCIDENT; Slack didn't tell its link)" in line.text
+    assert f"(message {message['ts']} of channel C0INCIDENT; Slack didn't give its link)" in line.text
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,6 @@ async def test_whether_our_role_may_write_is_known_beforehand(server: ServerPair
     assert await may_write(world, world.site.database(), TABLE) == f"The bot's role may not write to {TABLE}."
 
 
-async def test_what_is_no_tables_name_is_not_sent(server: ServerPair) -> None:
+async def test_what_is_not_a_table_name_is_not_sent(server: ServerPair) -> None:
     with pytest.raises(Unreachable, match="is not a table name"):
         await write_heartbeat(world_of(), world_of().site.database(), "a; DROP TABLE records")

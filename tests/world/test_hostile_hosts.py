@@ -126,7 +126,7 @@ async def test_a_banner_of_a_megabyte_is_read_past(tmp_path: Path) -> None:
     ],
     ids=["binary", "lines", "http", "binary-after-its-version"],
 )
-async def test_what_is_no_ssh_server_is_told_as_that(tmp_path: Path, greeting: bytes, says: str) -> None:
+async def test_something_that_is_not_an_ssh_server_is_reported_as_such(tmp_path: Path, greeting: bytes, says: str) -> None:
     async def greet(writer: asyncio.StreamWriter) -> None:
         writer.write(greeting)
 

@@ -105,9 +105,7 @@ async def test_one_leads_and_the_other_takes_over_at_once_when_it_gives_up(bots:
     assert second.epoch == first.epoch + 1
 
 
-async def test_who_stopped_renewing_may_not_send_any_more_when_another_takes_over(
-    bots: Bots, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_leader_that_stopped_renewing_may_not_send_after_a_takeover(bots: Bots, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = await bots.add(), await bots.add()
     assert await first.try_to_take()
     await bots.silence(monkeypatch)

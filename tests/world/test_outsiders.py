@@ -33,7 +33,7 @@ async def test_guests_and_people_who_left_are_known_until_they_come_back(world: 
     assert outsiders.known == {"U0GINA"}
 
 
-async def test_whom_slack_tells_nothing_about_stays_what_she_was(world: SlackWorld) -> None:
+async def test_a_person_slack_says_nothing_about_stays_what_she_was(world: SlackWorld) -> None:
     outsiders = Outsiders(LISTS, Directory(world.web))
     world.workspace.faults.rate_limit("users.info", times=3)
     assert not await outsiders.ask()

@@ -83,7 +83,7 @@ async def test_what_destroys_is_only_answered_by_the_typed_word(store: Store) ->
     click = approvals.Click(run_id="region", question="stage5-1", nonce="n")
     with pytest.raises(Refusal, match=r"'yes please', and 'destroy' is expected\. Nothing was done"):
         await store.do(approvals.answer, click, "U0BOB", "hold_destroy", "yes please")
-    with pytest.raises(Refusal, match="is no answer to this question"):
+    with pytest.raises(Refusal, match="is not an answer to this question"):
         await store.do(approvals.answer, click, "U0BOB", "hold_yes", "")
     await store.do(approvals.answer, click, "U0BOB", "hold_destroy", DESTROY)
 

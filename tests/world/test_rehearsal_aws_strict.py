@@ -96,6 +96,6 @@ def test_json_logs_are_found_by_their_fields(text: str, passes: bool) -> None:
 
 
 @pytest.mark.parametrize("text", ["{ $.a = }", "{ $.a }", "{ $.a = 1", "{ ($.a = 1 }", "{ $.a > many }", "[a, b]", "%(%"])
-def test_a_pattern_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_pattern_is_refused(text: str) -> None:
     with pytest.raises(AwsError, match="InvalidParameterException"):
         pattern(text)

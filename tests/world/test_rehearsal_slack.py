@@ -35,7 +35,7 @@ async def test_command_button_modal_and_update_go_all_the_way_round(world: Slack
     assert (await world.slack.messages("incident"))[-1]["text"] == "Approved"
 
 
-async def test_an_empty_required_field_is_refused_before_the_bot_hears_of_it(world: SlackWorld) -> None:
+async def test_an_empty_required_field_is_refused_before_it_reaches_the_bot(world: SlackWorld) -> None:
     card = await plan(world)
     await world.slack.click("bob", "incident", card["ts"], "dr_approve")
     view = (await world.slack.state("bob"))["views"][0]

@@ -197,7 +197,7 @@ async def test_a_method_that_is_called_too_often_says_when_to_come_again(world: 
         ({"type": "datepicker"}, "2025-02-28", ""),
     ],
 )
-def test_slack_refuses_a_form_before_the_app_hears_of_it(element: Json, typed: str, complaint: str) -> None:
+def test_slack_refuses_a_form_before_it_reaches_the_app(element: Json, typed: str, complaint: str) -> None:
     view = {"blocks": [{"type": "input", "block_id": "b", "element": element | {"action_id": "a"}}]}
     found = forms.incomplete(view, forms.state_values(view, {"b": typed}))
     assert complaint in found.get("b", "") if complaint else not found

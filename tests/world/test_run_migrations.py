@@ -154,7 +154,7 @@ async def test_a_project_that_changed_since_the_plan_is_not_run(copy: Migrating)
         (f"{sys.executable} -c pass", "exited with 0, but these are still pending: 0002_agent_channel"),
     ],
 )
-async def test_a_command_is_not_believed_that_leaves_migrations_pending(copy: Migrating, run: str, says: str) -> None:
+async def test_a_command_that_leaves_migrations_pending_is_not_believed(copy: Migrating, run: str, says: str) -> None:
     copy.project.release(HARMLESS)
     outcome = await copy.rig.carry_out(copy.step(run))
     assert (outcome.result, says in outcome.says) == (Result.FAILED, True), outcome.says
@@ -177,7 +177,7 @@ async def test_a_push_that_empties_a_table_is_noticed_and_never_repeated(copy: M
     first = await copy.rig.carry_out(step, run="push", attempt=1)
     second = await copy.rig.carry_out(step, run="push", attempt=2)
     assert (first.result, "emptied or dropped public.planted" in first.says) == (Result.FAILED, True)
-    assert (second.result, "I do not repeat it by myself" in second.says) == (Result.UNKNOWN, True)
+    assert (second.result, "I won't repeat it on my own" in second.says) == (Result.UNKNOWN, True)
     await copy.forget("planted")
 
 

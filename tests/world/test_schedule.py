@@ -82,7 +82,7 @@ async def test_every_database_that_is_named_is_verified_and_missed_by_itself(sto
     ]
 
 
-async def test_what_was_due_before_the_schedule_was_set_is_nobodys_fault(stores: tuple[Store, Store]) -> None:
+async def test_what_was_due_before_the_schedule_was_set_raises_no_alert(stores: tuple[Store, Store]) -> None:
     watch = Watch(settings(DAILY), stores[0], Schedule(settings(DAILY), stores[0]))
     await stores[0].do(note_schedule, NAME, DAILY)
     await stores[0].do(lambda c: c.execute(update(schedules).values(since=NOW.timestamp() - 60)))

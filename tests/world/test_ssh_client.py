@@ -115,7 +115,7 @@ async def test_nothing_reaches_a_host_whose_key_is_not_trusted(ssh: Ssh, host: H
     assert (await fleet.report())[NAME]["commands"] == before
 
 
-async def test_a_key_that_is_not_let_in_is_told_as_that(host: Host, fleet: Fleet, tmp_path: Path) -> None:
+async def test_a_key_that_is_not_let_in_is_reported_as_such(host: Host, fleet: Fleet, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
     other.chmod(0o600)
@@ -123,7 +123,7 @@ async def test_a_key_that_is_not_let_in_is_told_as_that(host: Host, fleet: Fleet
     assert (error.kind, "does not accept the bot's key" in str(error)) == ("auth", True)
 
 
-async def test_a_key_file_that_cannot_be_used_is_no_host_s_fault(host: Host, fleet: Fleet, tmp_path: Path) -> None:
+async def test_an_unusable_key_file_is_not_blamed_on_a_host(host: Host, fleet: Fleet, tmp_path: Path) -> None:
     for file in ("key", "known_hosts"):
         with pytest.raises(CannotSignIn, match=rf"nowhere.* can't be used.*\[agents\] {file} names it"):
             await run(Ssh(settings(fleet, **{file: str(tmp_path / "nowhere")})), host, "true")

@@ -72,7 +72,7 @@ async def offer(store: Store, run: str, *, plan: Plan = PLAN, expires: float | N
     return Click(run_id=run, question="plan", nonce="nonce")
 
 
-async def test_a_deed_that_is_delivered_twice_is_recorded_once(store: Store, run: str) -> None:
+async def test_a_click_that_is_delivered_twice_is_recorded_once(store: Store, run: str) -> None:
     item = Item(id=f"click/{run}", kind="click", person="U0BOB", channel="C0", payload={"value": "x"})
     assert await store.do(record_items, [item, item]) == [True, False]
     assert await store.do(record_items, [item]) == [False]
@@ -108,7 +108,7 @@ async def test_ten_approvals_at_once_begin_one_run(store: Store, run: str) -> No
     assert run not in await store.unfinished()
 
 
-async def test_the_same_person_counts_once_where_two_approvals_are_needed(store: Store, run: str) -> None:
+async def test_the_same_person_counts_once_if_two_approvals_are_needed(store: Store, run: str) -> None:
     click = await offer(store, run)
     assert not await store.do(approvals.approve, click, "U0BOB", 2)
     with pytest.raises(Refusal, match="it still needs another person's approval"):
@@ -205,7 +205,7 @@ async def test_no_step_begins_after_a_stop(store: Store, run: str) -> None:
     await store.do(approvals.approve, click, "U0BOB", 1)
     await store.do(approvals.ask_to_stop, run, "U0CAROL")
     assert not await store.begin_steps(run, {"1.1": "Restart"}, 1)
-    with pytest.raises(Refusal, match="<@U0CAROL> has told run"):
+    with pytest.raises(Refusal, match="<@U0CAROL> has already told run"):
         await store.do(approvals.ask_to_stop, run, "U0BOB")
     await store.set_run(run, "end", "ok", "Over.", release=True, state="stopped")
     with pytest.raises(Refusal, match="is over: stopped"):

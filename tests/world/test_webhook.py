@@ -125,7 +125,7 @@ async def test_the_shortcut_on_a_message_is_recorded_and_elsewhere_answered_at_o
     there = await door.workspace.post("dave", "general", "Lunch?")
     assert (await door.workspace.shortcut("alice", "dr_evidence", "general", there["ts"]))["acked"]
     said = await until(lambda: door.workspace.ephemerals("alice"), 5)
-    assert said[-1]["text"].startswith("Recoveries are told in <#C0INCIDENT>")
+    assert said[-1]["text"].startswith("Recoveries are reported in <#C0INCIDENT>")
     assert len(door.handled) == 1
 
 
