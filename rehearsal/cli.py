@@ -13,23 +13,37 @@ from pathlib import Path
 from rehearsal.drills.catalogue import DRILLS, Drill
 from rehearsal.drills.run import carry_out
 from rehearsal.drills.work_dirs import drill_work_dir
+from rehearsal.machines.launch import launch_by
+from rehearsal.machines.preloaded import Preloaded
+from rehearsal.machines.preloading import Forker
 from rehearsal.postgres.binaries import PostgresMissing
 from rehearsal.world import CannotStart, Options, Rehearsal
 
 HOME = Path(".rehearsal")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the program; returns its exit code: 0 if all is well, 1 if the drill failed, 2 if the rehearsal can't start."""
+def main(argv: list[str] | None = None, *, forker: Forker | None = None) -> int:
+    """Run the program; returns its exit code: 0 if all is well, 1 if the drill failed, 2 if the rehearsal can't start.
+
+    Programs are forked from the `forker`, if there is one.
+    """
     HOME.mkdir(exist_ok=True)
     options = _parser().parse_args(argv if argv is not None else sys.argv[1:] or ["start"])
     try:
-        return int(asyncio.run(options.does(options)))
+        return asyncio.run(_run(options, forker))
     except (CannotStart, PostgresMissing) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+async def _run(options: argparse.Namespace, forker: Forker | None) -> int:
+    if forker is None:
+        return int(await options.does(options))
+    async with Preloaded(forker) as preloaded:
+        launch_by(preloaded.launch)
+        return int(await options.does(options))
 
 
 def _parser() -> argparse.ArgumentParser:

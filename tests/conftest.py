@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 from rehearsal.machines.launch import launch_by
-from tests.preloaded import Preloaded
+from rehearsal.machines.preloaded import Preloaded
 
 MEMORY = Path("/dev/shm")
 ROOM = 6 * 2**30  # bytes
@@ -72,7 +72,7 @@ def cache(work_dirs: Path) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 async def preloaded() -> AsyncIterator[None]:
     """The rehearsal's Python programs are forked from one that has imported what they need."""
-    async with Preloaded() as preloaded:
+    async with Preloaded(seconds=60) as preloaded:
         launch_by(preloaded.launch)
         yield
         launch_by(asyncio.create_subprocess_exec)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.machines import reaper
+from rehearsal.machines import preloading, reaper
 from tests.story.conftest import until
 
 
@@ -85,6 +85,59 @@ async def test_ctrl_c_during_the_start_leaves_nothing_behind(home: Path) -> None
     process.send_signal(signal.SIGINT)
     assert await asyncio.wait_for(process.wait(), 30) == 130
     assert left(family) == []
+
+
+async def test_ctrl_c_while_it_still_imports_ends_everything_without_a_word(home: Path) -> None:
+    process = await starting(home)
+    family = everything(process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert await asyncio.wait_for(process.communicate(), 30) == (b"", b"")
+    assert process.returncode == 130
+    assert left(family) == []
+
+
+async def test_a_kill_while_it_still_imports_ends_everything_without_a_word(home: Path) -> None:
+    process = await starting(home)
+    family = everything(process)
+    process.kill()
+    assert await asyncio.wait_for(process.communicate(), 30) == (b"", b"")
+    await until(lambda: not left(family), 10, lambda: left(family))
+
+
+async def test_it_starts_and_ends_even_if_the_process_it_forks_from_is_killed(home: Path) -> None:
+    process = await starting(home)
+    os.kill(forked_from(process), signal.SIGKILL)
+    assert process.stdout
+    assert (await asyncio.wait_for(process.stdout.readline(), 60)).startswith(b"The workspace is at")
+    family = everything(process)
+    process.send_signal(signal.SIGINT)
+    _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, err) == (0, b"")
+    assert left(family) == []
+
+
+async def test_it_ends_even_if_the_process_it_forked_from_was_killed(started: asyncio.subprocess.Process, home: Path) -> None:
+    family = everything(started)
+    os.kill(forked_from(started), signal.SIGKILL)
+    told = json.loads((home / ".rehearsal" / "world.json").read_text())["processes"]
+    assert all(map(reaper.identity, told.values())), "the bot and the others go on"
+    started.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(started.wait(), 30) == 0
+    assert left(family) == []
+
+
+async def starting(home: Path) -> asyncio.subprocess.Process:
+    """A rehearsal that has just begun to start, in a process group of its own."""
+    argv, pipe = [sys.executable, "-m", "rehearsal", "start", "--port", "0"], asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*argv, cwd=home, stdout=pipe, stderr=pipe, start_new_session=True)
+    await until(lambda: len(reaper.family(process.pid)) > 1, 30)
+    return process
+
+
+def forked_from(process: asyncio.subprocess.Process) -> int:
+    """The process that the rehearsal's programs are forked from."""
+    name = preloading.__name__.encode()
+    return next(pid for pid in reaper.family(process.pid)[1:] if name in Path(f"/proc/{pid}/cmdline").read_bytes())
 
 
 async def test_a_taken_port_is_one_line_and_exit_code_2(home: Path) -> None:
