@@ -13,8 +13,10 @@ from rehearsal.machines.preloading import start
 
 def main() -> int:
     """Run the program; returns its exit code (see `rehearsal.cli`)."""
-    forker = start() if forks(sys.argv[1:] or ["start"]) else None
+    forker = None
     try:
+        if forks(sys.argv[1:] or ["start"]):
+            forker = start()
         from rehearsal.cli import main as rehearse
 
         return rehearse(forker=forker)

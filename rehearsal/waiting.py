@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar, overload
 
 Found = TypeVar("Found")
@@ -45,3 +45,15 @@ async def until(
         if time.monotonic() > deadline:
             raise NotSeen(f"Not seen within {timeout:g} s: {what() if callable(what) else what}.")
         await asyncio.sleep(every)
+
+
+async def together(*parts: Coroutine[Any, Any, object]) -> None:
+    """Wait until all are done. If one fails, or this is cancelled, the others are cancelled, and have ended before it raises."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -35,7 +35,7 @@ from rehearsal.slack.server import serve
 from rehearsal.slack.workspace import Workspace
 from rehearsal.training import Training
 from rehearsal.two_regions import TwoRegions
-from rehearsal.waiting import NotSeen, until
+from rehearsal.waiting import NotSeen, together, until
 from rehearsal.witness import Witness
 
 __all__ = ["PRIMARY", "CannotStart", "Options", "Rehearsal"]
@@ -102,15 +102,16 @@ class Rehearsal:
         await enter(self.processes)
         self.database.reserve()
         await enter(self.aws)
-        if self.regions is None:  # the bot takes as long as the database: both start at once, and it finds out when it's there
-            await asyncio.gather(enter(self.database), self._start_bot())
+        if self.regions is None:  # these take as long as the database: all start at once, and find out when it's there
+            await together(enter(self.database), self._start_bot(), self._start_fleet())
             self._open_database()
+            await self.ecs.start()
         else:
             await enter(self.database)
             self._open_database()
             await enter(self.regions)
             await self._start_bot()
-        await asyncio.gather(self.ecs.start(), self._start_fleet())
+            await together(self.ecs.start(), self._start_fleet())
         self.witness = await enter(Witness(self.public, lambda: self.live_dsn("postgres"), interval=self.options.witness_every))
         if self.writers is not None:
             await enter(self.writers)

@@ -92,7 +92,7 @@ async def test_ctrl_c_while_it_still_imports_ends_everything_without_a_word(home
     family = everything(process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     assert await asyncio.wait_for(process.communicate(), 30) == (b"", b"")
-    assert process.returncode == 130
+    assert process.returncode in (130, -signal.SIGINT)  # which a shell shows as 130, too
     assert left(family) == []
 
 
