@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from rehearsal.drills.catalogue import DRILLS, Drill
@@ -16,10 +17,13 @@ from rehearsal.drills.work_dirs import drill_work_dir
 from rehearsal.machines.launch import launch_by
 from rehearsal.machines.preloaded import Preloaded
 from rehearsal.machines.preloading import Forker
+from rehearsal.machines.processes import ProcessError
 from rehearsal.postgres.binaries import PostgresMissing
+from rehearsal.postgres.template import prepare
 from rehearsal.world import CannotStart, Options, Rehearsal
 
 HOME = Path(".rehearsal")
+SPARES_AFTER = 5.0  # seconds: people begin by looking, and a start has enough to do
 
 
 def main(argv: list[str] | None = None, *, forker: Forker | None = None) -> int:
@@ -113,10 +117,21 @@ async def _start(options: argparse.Namespace) -> int:
             print(
                 "In another terminal, in this folder: .venv/bin/dr --rehearsal targets (or plan, runs, show, check).", flush=True
             )
+        making = asyncio.create_task(_make_spares(world))
         await stopped.wait()
+        making.cancel()
+        await asyncio.gather(making, return_exceptions=True)
     finally:
         await world.__aexit__()
     return 0
+
+
+async def _make_spares(world: Rehearsal) -> None:
+    """The next start is faster, or if they can't be made, as fast as this one."""
+    await asyncio.sleep(SPARES_AFTER)
+    with suppress(OSError, ProcessError):
+        template = await prepare(world.processes, world.options.cache.absolute())
+        await template.make_spares(world.processes)
 
 
 def _offered(drill: Drill) -> dict[str, str]:
