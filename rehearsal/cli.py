@@ -23,7 +23,7 @@ from rehearsal.postgres.template import prepare
 from rehearsal.world import CannotStart, Options, Rehearsal
 
 HOME = Path(".rehearsal")
-SPARES_AFTER = 5.0  # seconds: people begin by looking, and a start has enough to do
+SPARES_AFTER = 3.0  # seconds: people begin by looking, and a start has enough to do
 
 
 def main(argv: list[str] | None = None, *, forker: Forker | None = None) -> int:

@@ -1,4 +1,4 @@
-"""How a rehearsal starts a program: the one place, so that the tests can fork one that has imported all it needs already."""
+"""How a rehearsal starts a program: the one place, so that it can be forked from one that has imported all it needs already."""
 
 from __future__ import annotations
 
