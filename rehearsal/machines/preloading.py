@@ -29,7 +29,8 @@ from typing import Any
 
 # By name, for the rehearsal imports no product code. What's missing here costs time only: a program imports it itself.
 FIRST = ("bot.cli", "bot.serve", "rehearsal.machines.control_plane")  # what they need until they are ready
-LATER = ("bot.handlers", "actions.aws.gateway", "rehearsal.fleet.server")  # imported one by one while there is nothing to do
+# imported one by one while there is nothing to do
+LATER = ("bot.engine.handlers", "actions.aws.gateway", "rehearsal.fleet.server")
 PYTHON = [sys.executable, "-m"]
 NUMBER_BYTES = 8
 IDLE_SECONDS = 2.0  # of no orders, after which what is started has most likely done so
