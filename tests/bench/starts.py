@@ -15,7 +15,8 @@ from tests.bench.subjects import Place, made, place, start
 
 STARTS = 7
 SETTLED_SECONDS = 3.0  # the engine and the clients of AWS are loaded after the connection
-REHEARSALS = 2
+REHEARSALS = 5
+LIVES_SECONDS = 8.0  # as long as anybody looks at it, and long enough for it to make the copies for the next start
 
 
 async def measure(folder: Path) -> list[Figure]:
@@ -43,7 +44,7 @@ async def rehearsal(folder: Path) -> list[Figure]:
     made(folder)
     first, *later = [await ready(folder) for _ in range(REHEARSALS + 1)]
     note = f"the first start of all, which makes the databases, took {first:.1f} s"
-    return [Figure(name="Rehearsal ready after the first set-up", value=median(later), unit="s", aim=5.0, note=note)]
+    return [Figure(name="Rehearsal ready after the first set-up", value=median(later), unit="s", aim=3.0, note=note)]
 
 
 async def ready(folder: Path) -> float:
@@ -55,6 +56,7 @@ async def ready(folder: Path) -> float:
     async with asyncio.timeout(90):
         line = await process.stdout.readline()
     seconds = time.monotonic() - began
+    await asyncio.sleep(LIVES_SECONDS)
     if process.returncode is None:
         process.send_signal(SIGINT)
     await process.communicate()
