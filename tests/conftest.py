@@ -72,7 +72,7 @@ def cache(work_dirs: Path) -> Path:
 @pytest.fixture(scope="session", autouse=True)
 async def preloaded() -> AsyncIterator[None]:
     """The rehearsal's Python programs are forked from one that has imported what they need."""
-    async with Preloaded(seconds=60) as preloaded:
+    async with Preloaded(at_once=True, seconds=60) as preloaded:
         launch_by(preloaded.launch)
         yield
         launch_by(asyncio.create_subprocess_exec)

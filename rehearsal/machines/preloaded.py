@@ -82,12 +82,13 @@ class Forked:
 
 
 class Preloaded:
-    """The process that is forked. If none is given, it starts with the first program that is wanted.
+    """The process that is forked. If none is given, it starts with the first program that is wanted, and imports all `at_once`.
 
     It has `seconds` for each answer, the imports before the first one included.
     """
 
-    def __init__(self, forker: Forker | None = None, *, seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(self, forker: Forker | None = None, *, at_once: bool = False, seconds: float = ANSWER_SECONDS) -> None:
+        self.at_once = at_once
         self.seconds = seconds
         self._forker = forker
         self._listening: asyncio.Task[None] | None = None
@@ -144,7 +145,7 @@ class Preloaded:
 
     def _open(self) -> Forker:
         if self._forker is None:
-            self._forker = start()
+            self._forker = start(at_once=self.at_once)
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen(self._forker), name="listen to the process that is forked")
         return self._forker

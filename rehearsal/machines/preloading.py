@@ -32,6 +32,7 @@ FIRST = ("bot.cli", "bot.serve", "rehearsal.machines.control_plane")  # what the
 # imported one by one while there is nothing to do
 LATER = ("bot.engine.handlers", "actions.aws.gateway", "rehearsal.fleet.server")
 PYTHON = [sys.executable, "-m"]
+AT_ONCE = "at-once"  # the argument that makes it import all of them first
 NUMBER_BYTES = 8
 IDLE_SECONDS = 2.0  # of no orders, after which what is started has most likely done so
 REAPER_SECONDS = 3.0
@@ -61,12 +62,17 @@ class Forker:
         self.process.wait(10)
 
 
-def start(program: str = __name__) -> Forker:
-    """Start the process, in a session of its own so that Ctrl-C doesn't reach it."""
+def start(program: str = __name__, *, at_once: bool = False) -> Forker:
+    """Start the process, in a session of its own so that Ctrl-C doesn't reach it.
+
+    It imports everything before it takes the first order if it shall do so `at_once`: for many programs that do a lot.
+    """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     with theirs:
-        process = subprocess.Popen([*PYTHON, program], stdin=theirs.fileno(), stdout=subprocess.PIPE, start_new_session=True)
+        process = subprocess.Popen(
+            [*PYTHON, program, *[AT_ONCE] * at_once], stdin=theirs.fileno(), stdout=subprocess.PIPE, start_new_session=True
+        )
     return Forker(process, ours)
 
 
@@ -77,9 +83,10 @@ def main() -> None:
     """Fork for each order, until there are no more; the fork then is the program that was ordered."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # It ends without a traceback.
     gc.disable()
-    for module in FIRST:
+    at_once = sys.argv[1:] == [AT_ONCE]
+    for module in FIRST + LATER if at_once else FIRST:
         _preload(module)
-    if (order := _next_order()) is None:
+    if (order := _next_order([] if at_once else [*LATER])) is None:
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.freeze()  # so that no collection copies what is shared
@@ -95,7 +102,7 @@ def _preload(module: str) -> None:
         importlib.import_module(module)
 
 
-def _next_order() -> Any:
+def _next_order(later: list[str]) -> Any:
     """An order, in the fork that has to carry it out; None in the first process, when nobody can send orders any more."""
     orders = socket.socket(fileno=os.dup(0))
     woken, waking = socket.socketpair()
@@ -103,7 +110,7 @@ def _next_order() -> Any:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waking.fileno())
     running: set[int] = set()
-    for order, (out, err) in _orders(orders, woken, running):
+    for order, (out, err) in _orders(orders, woken, running, later):
         if pid := os.fork():
             running.add(pid)
             os.close(out)
@@ -119,9 +126,8 @@ def _next_order() -> Any:
     return None
 
 
-def _orders(orders: socket.socket, woken: socket.socket, running: set[int]) -> Iterator[tuple[Any, list[int]]]:
+def _orders(orders: socket.socket, woken: socket.socket, running: set[int], later: list[str]) -> Iterator[tuple[Any, list[int]]]:
     """Each order with the descriptors for its output; meanwhile say whose end came, and import what can wait."""
-    later = list(LATER)
     while True:
         readable, _, _ = select.select([orders, woken], [], [], IDLE_SECONDS if later else None)
         if not readable:

@@ -98,7 +98,7 @@ async def test_a_run_that_waits_while_the_bot_is_upgraded_goes_on(incident: Inci
 def newer(folder: Path) -> None:
     """A later version of the bot: its workflows' source differs, and with it what the engine would call their version."""
     shutil.copytree(ROOT / "bot", folder / "bot", ignore=shutil.ignore_patterns("__pycache__"))
-    runs = folder / "bot" / "runs.py"
+    runs = folder / "bot" / "engine" / "runs.py"
     text = runs.read_text()
     assert text.count("bind_contextvars(run=run_id)") == 2
     runs.write_text(text.replace("bind_contextvars(run=run_id)", "bind_contextvars(run=run_id, version='next')"))
