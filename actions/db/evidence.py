@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MOST_TABLES = 200
 PRESENT = 15.0, 60.0  # seconds for one table of production, which has other things to do, and for all of them
 COPY = 900.0, 1500.0  # the same of a copy, whose pages may still have to be fetched
+ASKING, ASKING_LEAST = 300.0, 20.0  # seconds for which a database that gives no answer is asked again; of our own clock at least
 FEW = 20  # rows by which a table may always differ: of a small one, a percentage is less than a row
 SHOWN = 12
 COUNTED = "counted"  # the state of the item that holds the counts
@@ -105,13 +106,25 @@ class HoldsEnough(Check, kind="postgresql.holds_enough"):
         return f"# on {self.database.instance} and {self.original.instance}: SELECT count(*) FROM every table; the newest commit"
 
     async def look(self, world: World) -> Outcome:
-        try:
-            copy, present = await reach(world, self.database), await reach(world, self.original)
-            newest = await _newest(copy, self.heartbeat_table)
-            held, now = await asyncio.gather(_rows(copy, *COPY), _rows(present, *PRESENT))
-            canaries = await asyncio.gather(*(_canaries(one, self.heartbeat_table) for one in (copy, present)))
-        except Unreachable as error:
-            return failed(f"The copy could not be compared with {self.original.instance}. {error}")
+        from actions.db.connect import DatabaseUnreachable  # psycopg is heavy
+
+        said = "Nothing answered."
+        async for _ in world.ticks(timeout=ASKING, at_least=ASKING_LEAST):
+            try:
+                return await self._compare(world)
+            except DatabaseUnreachable as error:  # it may only be busy
+                said = str(error)
+            except Unreachable as error:
+                said = str(error)
+                break
+        return failed(f"The copy could not be compared with {self.original.instance}. {said}")
+
+    async def _compare(self, world: World) -> Outcome:
+        """Read both, and judge. Raises `Unreachable`."""
+        copy, present = await reach(world, self.database), await reach(world, self.original)
+        newest = await _newest(copy, self.heartbeat_table)
+        held, now = await asyncio.gather(_rows(copy, *COPY), _rows(present, *PRESENT))
+        canaries = await asyncio.gather(*(_canaries(one, self.heartbeat_table) for one in (copy, present)))
         last = await world.last_rows(str(self.original), self.at)
         await self._keep(world, held)
         return judge_evidence(self, newest, held, now, last=last, canary=judge_canaries(self, *canaries))

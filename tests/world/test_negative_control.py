@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -223,6 +224,15 @@ async def test_heartbeats_older_than_promised_fail_the_comparison(copies: Copies
         await copies.run(copy, "DROP TABLE beats")
         assert (outcome.result is Result.DONE) == good, outcome.says
         assert f"(heartbeat rows in beats), {4 if good else 6} min before the moment that it stands for" in outcome.says
+
+
+async def test_a_copy_that_gives_no_connection_for_a_moment_is_asked_again(copies: Copies, copy: DatabaseRef) -> None:
+    await copies.behind(copy).server.hang()
+    comparing = asyncio.create_task(compare(copy).look(copies.world))
+    await asyncio.sleep(7)  # longer than a connection is waited for
+    await copies.behind(copy).server.resume()
+    outcome = await comparing
+    assert outcome.result is Result.DONE, outcome.says
 
 
 async def test_a_production_that_cannot_be_read_is_not_compared(copies: Copies, copy: DatabaseRef) -> None:
